@@ -23,9 +23,9 @@ _INSTALL = (
 def choose_gl() -> str:
     """Sets ``MUJOCO_GL`` to a library that loads on this machine, before MuJoCo is imported.
 
-    A value that the user has set stays. Otherwise, on Linux, EGL is tried first (it uses a GPU where
-    there is one and Mesa's software renderer where there is none), then OSMesa, then GLFW when there
-    is a display. On other systems MuJoCo's own choice works without a display.
+    A value that the user has set stays. Otherwise, on Linux, EGL is tried first (it uses a GPU
+    where there is one and Mesa's software renderer where there is none), then OSMesa, then GLFW
+    when there is a display. On other systems MuJoCo's own choice works without a display.
 
     Returns:
         The name of the back end, as in ``MUJOCO_GL``: "egl", "osmesa", "glfw", "cgl", "wgl", ….
