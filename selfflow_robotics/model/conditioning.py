@@ -1,0 +1,108 @@
+"""What a frame is told besides its tokens: timestep, label, action and instruction.
+
+Their sum is a modulation row. A frame has few distinct timesteps, so rows are computed once per
+distinct timestep and tokens pick theirs: exact, and far cheaper than a row a token.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class TimestepEmbedder(nn.Module):
+    """Sinusoids of t in [0, 1] (not scaled by 1000), then two layers: (...) -> (..., D)."""
+
+    def __init__(self, width: int, frequencies: int = 256) -> None:
+        super().__init__()
+        self.frequencies = frequencies
+        self.mlp = nn.Sequential(
+            nn.Linear(frequencies, width), nn.SiLU(), nn.Linear(width, width)
+        )
+
+    def forward(self, timesteps: Tensor) -> Tensor:
+        half = self.frequencies // 2
+        exponent = torch.arange(half, device=timesteps.device, dtype=torch.float32) / half
+        angle = timesteps.float()[..., None] * torch.exp(-math.log(10000.0) * exponent)
+        return self.mlp(torch.cat((angle.cos(), angle.sin()), dim=-1))
+
+
+class InstructionEncoder(nn.Module):
+    """A sentence of a small vocabulary, order included: word indices (B, L), 0 pads -> (B, D)."""
+
+    def __init__(self, vocabulary: int, width: int, max_words: int) -> None:
+        super().__init__()
+        self.word = nn.Embedding(vocabulary, width)
+        self.position = nn.Embedding(max_words, width)
+        self.mlp = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, words_BL: Tensor) -> Tensor:
+        position = self.position.weight[: words_BL.shape[1]]
+        # The product keeps "can near apple" and "apple near can" apart before the sum over words.
+        words_BLD = self.mlp(self.word(words_BL) * (1 + position) + position)
+        known = (words_BL > 0).unsqueeze(-1)
+        return (words_BLD * known).sum(dim=1) / known.sum(dim=1).clamp(min=1).sqrt()
+
+
+class Conditioning(nn.Module):
+    """Modulation rows (B, T, R, D) of T frames with R distinct timesteps each."""
+
+    def __init__(self, width: int, *, num_classes: int, action_dim: int, vocabulary: int) -> None:
+        super().__init__()
+        self.timestep = TimestepEmbedder(width)
+        self.label = nn.Embedding(num_classes, width) if num_classes else None
+        self.action: nn.Sequential | None = None
+        self.instruction: nn.Linear | None = None
+        if action_dim:
+            self.action = nn.Sequential(
+                nn.Linear(action_dim, width), nn.SiLU(), nn.Linear(width, width)
+            )
+        if vocabulary:
+            self.instruction = nn.Linear(width, width)
+
+    def start_as_zero(self) -> None:
+        """Action and instruction begin without effect, so an image checkpoint is unchanged."""
+        for last in (self.action[-1] if self.action else None, self.instruction):
+            if isinstance(last, nn.Linear):
+                nn.init.zeros_(last.weight)
+                nn.init.zeros_(last.bias)
+
+    def forward(
+        self,
+        timesteps_BTR: Tensor,
+        labels_B: Tensor | None,
+        action_BTA: Tensor | None,
+        action_known_BT: Tensor | None,
+        instruction_BTD: Tensor | None,
+    ) -> Tensor:
+        rows = self.timestep(timesteps_BTR)
+        if labels_B is not None:
+            if self.label is None:
+                raise ValueError("this model was built without class labels (num_classes=0)")
+            rows = rows + self.label(labels_B)[:, None, None]
+        if action_BTA is not None:
+            if self.action is None:
+                raise ValueError("this model was built without actions (action_dim=0)")
+            action = self.action(action_BTA)
+            if action_known_BT is not None:
+                action = action * action_known_BT[..., None]
+            rows = rows + action[:, :, None]
+        if instruction_BTD is not None:
+            if self.instruction is None:
+                raise ValueError("this model was built without instructions (vocabulary=0)")
+            rows = rows + self.instruction(instruction_BTD)[:, :, None]
+        return rows
+
+
+def select_rows(rows_BTRX: Tensor, row_BTM: Tensor | None) -> Tensor:
+    """The row of each token, (B, T, M, X); with `row_BTM` None, rows as they are (R is 1 or M).
+
+    A product with a one-hot matrix: its backward pass is a product too, where that of an index is
+    a slow scatter on CPU.
+    """
+    if row_BTM is None:
+        return rows_BTRX
+    choice = torch.nn.functional.one_hot(row_BTM, rows_BTRX.shape[2]).to(rows_BTRX.dtype)
+    return choice @ rows_BTRX

@@ -1,0 +1,248 @@
+"""The Self-Flow transformer: tokens and their timesteps in, velocity and features out.
+
+A diffusion transformer (DiT, arXiv 2212.09748) whose tokens carry a timestep each (Self-Flow, arXiv
+2603.06507), over video: attention is causal over frames. t=0 is data and t=1 is noise; the velocity
+is noise - data. What is noised decides what the network does: world model, policy, inverse dynamics
+or video prediction.
+
+Axes: B batch, T frames, N video tokens a frame, M all tokens a frame, C token values, D width,
+R distinct timesteps a frame, A action, P proprioception.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .attention import Cache, FrameCausalAttention, frame_causal_mask, rotary_time
+from .conditioning import Conditioning, InstructionEncoder, select_rows
+from .modalities import TokensIn, TokensOut
+
+MAX_WORDS = 16
+
+
+@dataclass(frozen=True)
+class DiTConfig:
+    """Sizes of a network. A modality whose size is 0 is absent."""
+
+    token_dim: int
+    grid: tuple[int, int]
+    width: int
+    depth: int
+    heads: int
+    mlp_ratio: float = 4.0
+    out_dim: int = 0
+    action_dim: int = 0
+    state_dim: int = 0
+    num_classes: int = 0
+    vocabulary: int = 0
+
+    def layer(self, share: float) -> int:
+        """The block, counted from 1, after which `share` of the depth is done (0.3 -> 8 of 28)."""
+        return min(max(round(share * self.depth), 1), self.depth)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The tokens of T frames, noised or clean.
+
+    `anchor_BTNC` is the last clean frame before each frame, zeros where there is none; `action_BTA`
+    led to the frame.
+    """
+
+    video_BTNC: Tensor
+    anchor_BTNC: Tensor | None = None
+    action_BTA: Tensor | None = None
+    state_BTP: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What modulates T frames.
+
+    `timesteps_BTR` holds the distinct timesteps of each frame and `row_BTM` which of them a token
+    has (None: R is 1, or M with one a token). `action_BTA` is the known action that led to a frame,
+    where `action_known_BT` is 1; `instruction_BTD` comes from `DiT.encode_instruction`, zeros where
+    a frame has none.
+    """
+
+    timesteps_BTR: Tensor
+    row_BTM: Tensor | None = None
+    labels_B: Tensor | None = None
+    action_BTA: Tensor | None = None
+    action_known_BT: Tensor | None = None
+    instruction_BTD: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """Velocities of each modality (None past a stop), features (B, T, M, D) by block, new cache."""
+
+    video_BTNC: Tensor | None
+    action_BTA: Tensor | None
+    state_BTP: Tensor | None
+    features: dict[int, Tensor]
+    cache: Cache
+
+
+class Block(nn.Module):
+    """Attention and MLP, each modulated by the row of its token (adaLN-Zero)."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        hidden = int(width * mlp_ratio)
+        self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+        self.attention = FrameCausalAttention(width, heads)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, width)
+        )
+        self.modulation = nn.Linear(width, 6 * width)
+
+    def forward(
+        self,
+        x_BTMD: Tensor,
+        rows_BTRD: Tensor,
+        row_BTM: Tensor | None,
+        rotation: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        past: tuple[Tensor, Tensor] | None,
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        modulation = select_rows(self.modulation(rows_BTRD), row_BTM)
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation.chunk(6, dim=-1)
+        h = self.norm(x_BTMD) * (1 + scale_a) + shift_a
+        h, new = self.attention(rearrange(h, "b t m d -> b (t m) d"), rotation, mask, past)
+        x_BTMD = x_BTMD + gate_a * h.view_as(x_BTMD)
+        h = self.norm(x_BTMD) * (1 + scale_m) + shift_m
+        return x_BTMD + gate_m * self.mlp(h), new
+
+
+class DiT(nn.Module):
+    """The network of `config`, with random weights.
+
+    Example:
+        >>> model = DiT(DiTConfig(token_dim=16, grid=(4, 4), width=64, depth=4, heads=2))
+        >>> frames = Frames(torch.randn(2, 3, 16, 16))
+        >>> model(frames, Conditions(torch.rand(2, 3, 1))).video_BTNC.shape
+        torch.Size([2, 3, 16, 16])
+    """
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.config = config
+        out_dim = config.out_dim or config.token_dim
+        self.tokens_in = TokensIn(
+            config.width, config.token_dim, config.grid, config.action_dim, config.state_dim
+        )
+        self.conditioning = Conditioning(
+            config.width,
+            num_classes=config.num_classes,
+            action_dim=config.action_dim,
+            vocabulary=config.vocabulary,
+        )
+        self.instruction = (
+            InstructionEncoder(config.vocabulary, config.width, MAX_WORDS)
+            if config.vocabulary
+            else None
+        )
+        self.blocks = nn.ModuleList(
+            Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth)
+        )
+        self.final_norm = nn.LayerNorm(config.width, elementwise_affine=False, eps=1e-6)
+        self.final_modulation = nn.Linear(config.width, 2 * config.width)
+        self.tokens_out = TokensOut(
+            config.width, config.token_dim, out_dim, config.action_dim, config.state_dim
+        )
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02)
+        for linear in (m for m in self.conditioning.timestep.mlp if isinstance(m, nn.Linear)):
+            nn.init.normal_(linear.weight, std=0.02)
+        zero = [self.final_modulation, self.tokens_out.video, self.tokens_out.skip]
+        zero += [self.tokens_in.anchor, self.tokens_out.action, self.tokens_out.state]
+        zero += [block.modulation for block in self.blocks]
+        for linear in zero:
+            if linear is not None:
+                nn.init.zeros_(linear.weight)
+                if linear.bias is not None:
+                    nn.init.zeros_(linear.bias)
+        self.conditioning.start_as_zero()
+        if self.instruction is not None:
+            nn.init.normal_(self.instruction.word.weight)
+
+    def start_from_anchor(self) -> None:
+        """Begin by predicting "the frame stays as the anchor" at t=1: velocity = x_t - anchor.
+
+        For networks trained from random weights; one that starts from an image keeps its zeros.
+        """
+        size = self.config.token_dim
+        if self.config.out_dim not in (0, size):
+            raise ValueError("start_from_anchor needs out_dim equal to token_dim")
+        identity = torch.eye(size)
+        with torch.no_grad():
+            self.tokens_out.skip.weight.copy_(torch.cat((identity, -identity), dim=1))
+
+    def encode_instruction(self, words_BL: Tensor) -> Tensor:
+        """Word indices (B, L), 0 pads, L at most MAX_WORDS -> (B, D)."""
+        if self.instruction is None:
+            raise ValueError("this model was built without instructions (vocabulary=0)")
+        return self.instruction(words_BL)  # type: ignore[no-any-return]
+
+    def forward(
+        self,
+        frames: Frames,
+        conditions: Conditions,
+        *,
+        cache: Cache | None = None,
+        feature_layers: tuple[int, ...] = (),
+        stop_after: int | None = None,
+    ) -> Output:
+        """Velocity of the frames, which follow those in `cache`.
+
+        Args:
+            feature_layers: blocks, counted from 1, whose raw output is returned.
+            stop_after: leave after this block; velocities are None and the cache is cut there.
+        """
+        x = self.tokens_in(
+            frames.video_BTNC, frames.anchor_BTNC, frames.action_BTA, frames.state_BTP
+        )
+        _, count, tokens, width = x.shape
+        rows = F.silu(
+            self.conditioning(
+                conditions.timesteps_BTR,
+                conditions.labels_B,
+                conditions.action_BTA,
+                conditions.action_known_BT,
+                conditions.instruction_BTD,
+            )
+        )
+        first = cache.frames if cache else 0
+        past = cache.layers[0][0].shape[2] if cache else 0
+        rotation = rotary_time(count, tokens, width // self.config.heads, first, x.device)
+        mask = frame_causal_mask(count, tokens, past, x.device)
+        features: dict[int, Tensor] = {}
+        new_layers = []
+        for number, block in enumerate(self.blocks, start=1):
+            layer = cache.layers[number - 1] if cache else None
+            x, new = block(x, rows, conditions.row_BTM, rotation, mask, layer)
+            new_layers.append(new)
+            if number in feature_layers:
+                features[number] = x
+            if number == stop_after:
+                return Output(None, None, None, features, Cache(tuple(new_layers), count))
+        shift, scale = select_rows(self.final_modulation(rows), conditions.row_BTM).chunk(2, dim=-1)
+        x = self.final_norm(x) * (1 + scale) + shift
+        video, action, state = self.tokens_out(
+            x, frames.video_BTNC, frames.anchor_BTNC, frames.action_BTA is not None
+        )
+        return Output(video, action, state, features, Cache(tuple(new_layers), count))

@@ -1,0 +1,31 @@
+"""Sizes a network comes in, from one that trains in a test to the published 675M."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Width, depth and attention heads."""
+
+    width: int
+    depth: int
+    heads: int
+
+
+PRESETS: dict[str, Preset] = {
+    "tiny": Preset(64, 4, 2),
+    "small": Preset(256, 6, 4),
+    "S": Preset(384, 12, 6),
+    "B": Preset(768, 12, 12),
+    "L": Preset(1024, 24, 16),
+    "XL": Preset(1152, 28, 16),
+}
+
+
+def preset(name: str) -> Preset:
+    """The preset of that name; an unknown name is an error that lists the known ones."""
+    if name not in PRESETS:
+        raise ValueError(f'no preset "{name}"; choose one of {", ".join(PRESETS)}')
+    return PRESETS[name]
