@@ -1,0 +1,307 @@
+"""What the numbers of an action (and of a proprioceptive state) mean.
+
+An :class:`ActionSpec` travels with every data set and with every checkpoint. Two specifications
+that disagree in meaning (units, frame, rotation, gripper sense, rate) are an error; their
+statistics may differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = TypeVar("Array", NDArray[Any], "Tensor")
+_Spec = TypeVar("_Spec", "ActionSpec", "StateSpec")
+
+_MEANING = ("names", "units", "frame", "rotation", "gripper", "rate_hz")
+_BOUND_SLACK = 1e-5
+
+
+def _as(like: Array, values: Sequence[float]) -> Array:
+    if isinstance(like, np.ndarray):
+        return np.asarray(values, like.dtype)
+    return like.new_tensor(values)
+
+
+def _from_json(cls: type[_Spec], values: Mapping[str, Any]) -> _Spec:
+    known = {field.name for field in fields(cls)}
+    given = set(values)
+    if given != known:
+        lacking, surplus = sorted(known - given), sorted(given - known)
+        raise ValueError(
+            f"a stored {cls.__name__} lacks the fields {lacking} and has the unknown fields "
+            f"{surplus}; it was written by another version: write the data set or checkpoint again"
+        )
+    entries: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return cls(**entries)
+
+
+@dataclass(frozen=True)
+class ActionSpec:
+    """Meaning, bounds and statistics of an action vector of A entries.
+
+    Raises:
+        ValueError: the tuples differ in length, or a lower value exceeds its upper one.
+    """
+
+    names: tuple[str, ...]  # A entries
+    units: tuple[str, ...]  # A entries
+    frame: str
+    rotation: str
+    gripper: str
+    rate_hz: float
+    low: tuple[float, ...]  # A hard lower bounds, in units
+    high: tuple[float, ...]  # A hard upper bounds, in units
+    q01: tuple[float, ...]  # A values that normalise to -1
+    q99: tuple[float, ...]  # A values that normalise to +1
+
+    def __post_init__(self) -> None:
+        for key in ("units", "low", "high", "q01", "q99"):
+            entries = getattr(self, key)
+            if len(entries) != len(self.names):
+                raise ValueError(
+                    f"ActionSpec.{key} has {len(entries)} entries for {len(self.names)} names "
+                    f"{self.names}; give one each"
+                )
+        for lower, upper in (("low", "high"), ("q01", "q99")):
+            for name, a, b in zip(
+                self.names, getattr(self, lower), getattr(self, upper), strict=True
+            ):
+                if not a <= b:
+                    raise ValueError(
+                        f"ActionSpec.{lower} of {name} is {a}, above its {upper} {b}; exchange them"
+                    )
+
+    @property
+    def size(self) -> int:
+        """A, the number of entries of an action."""
+        return len(self.names)
+
+    def normalize(self, actions: Array) -> Array:
+        """Map q01..q99 to -1..1 and clip to it; an entry with q01 = q99 becomes 0.
+
+        Args:
+            actions: (..., A), environment units, floating point.
+
+        Returns:
+            (..., A), same type, in [-1, 1].
+        """
+        middle, half = self._middle_and_half()
+        scale = [1.0 / h if h > 0 else 0.0 for h in half]
+        normalized: Array = ((actions - _as(actions, middle)) * _as(actions, scale)).clip(-1.0, 1.0)
+        return normalized
+
+    def denormalize(self, actions: Array) -> Array:
+        """Inverse of :meth:`normalize` inside q01..q99; does not clip.
+
+        Args:
+            actions: (..., A), normalised, floating point.
+
+        Returns:
+            (..., A), same type, environment units.
+        """
+        middle, half = self._middle_and_half()
+        restored: Array = actions * _as(actions, half) + _as(actions, middle)
+        return restored
+
+    def check(self, actions: NDArray[Any], where: str) -> None:
+        """Refuse actions the environment cannot execute.
+
+        Args:
+            actions: (..., A), environment units.
+            where: what they belong to, for the message.
+
+        Raises:
+            ValueError: wrong last axis, a value that is not finite, or one outside low..high.
+        """
+        if actions.ndim == 0 or actions.shape[-1] != self.size:
+            raise ValueError(
+                f"{where}: an action of shape {actions.shape} was given; "
+                f"the last axis must hold {self.size} entries {self.names}"
+            )
+        rows = actions.reshape(-1, self.size)
+        for i, name in enumerate(self.names):
+            column = rows[:, i]
+            if not np.isfinite(column).all():
+                raise ValueError(
+                    f"{where}: the action entry {name} is {column[~np.isfinite(column)][0]}; "
+                    "give finite numbers"
+                )
+            outside = (column < self.low[i] - _BOUND_SLACK) | (column > self.high[i] + _BOUND_SLACK)
+            if outside.any():
+                raise ValueError(
+                    f"{where}: the action entry {name} is {column[outside][0]:.4g} "
+                    f"{self.units[i]}, outside {self.low[i]:.4g}..{self.high[i]:.4g}; "
+                    "clip it or mend its units"
+                )
+
+    def require_match(self, other: ActionSpec, ours: str, theirs: str) -> None:
+        """Refuse another specification whose numbers mean something else.
+
+        Args:
+            other: the other side's specification; its bounds and statistics may differ.
+            ours: name of this side, for the message.
+            theirs: name of the other side.
+
+        Raises:
+            ValueError: names both sides and every field in which they differ.
+        """
+        differing = [
+            f"{key} is {getattr(self, key)!r} in {ours} but {getattr(other, key)!r} in {theirs}"
+            for key in _MEANING
+            if getattr(self, key) != getattr(other, key)
+        ]
+        if differing:
+            raise ValueError(
+                f"the actions of {ours} and {theirs} mean different things: "
+                f"{'; '.join(differing)}; use data and weights of one kind, "
+                "or declare a mapping that converts them"
+            )
+
+    def with_statistics(self, actions: NDArray[np.float32]) -> ActionSpec:
+        """The same meaning with q01 and q99 measured on actions.
+
+        The gripper keeps its full range, as its values are commands of -1, 0 and 1.
+
+        Args:
+            actions: (n, A), environment units.
+        """
+        q01 = np.quantile(actions, 0.01, axis=0)
+        q99 = np.quantile(actions, 0.99, axis=0)
+        for i, name in enumerate(self.names):
+            if name == "gripper":
+                q01[i], q99[i] = self.low[i], self.high[i]
+        return replace(self, q01=tuple(float(v) for v in q01), q99=tuple(float(v) for v in q99))
+
+    def to_json(self) -> dict[str, Any]:
+        """The specification as a dictionary that JSON can hold."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> ActionSpec:
+        """Inverse of :meth:`to_json`.
+
+        Raises:
+            ValueError: a field lacks or is unknown.
+        """
+        return _from_json(cls, values)
+
+    def _middle_and_half(self) -> tuple[list[float], list[float]]:
+        pairs = list(zip(self.q01, self.q99, strict=True))
+        return [(a + b) / 2 for a, b in pairs], [(b - a) / 2 for a, b in pairs]
+
+
+@dataclass(frozen=True)
+class StateSpec:
+    """Names and statistics of a proprioceptive state of P entries."""
+
+    names: tuple[str, ...]  # P entries
+    mean: tuple[float, ...]  # P entries
+    std: tuple[float, ...]  # P entries, above 0
+
+    def __post_init__(self) -> None:
+        if not len(self.names) == len(self.mean) == len(self.std):
+            raise ValueError(
+                f"StateSpec has {len(self.names)} names, {len(self.mean)} means and "
+                f"{len(self.std)} standard deviations; give one each"
+            )
+        if any(not value > 0 for value in self.std):
+            raise ValueError(f"StateSpec.std is {self.std}; every entry must be above 0")
+
+    @property
+    def size(self) -> int:
+        """P, the number of entries of a state."""
+        return len(self.names)
+
+    def normalize(self, states: Array) -> Array:
+        """(states - mean) / std, for states (..., P) of either type."""
+        normalized: Array = (states - _as(states, self.mean)) / _as(states, self.std)
+        return normalized
+
+    def denormalize(self, states: Array) -> Array:
+        """Inverse of :meth:`normalize`."""
+        restored: Array = states * _as(states, self.std) + _as(states, self.mean)
+        return restored
+
+    def require_match(self, other: StateSpec, ours: str, theirs: str) -> None:
+        """Refuse another specification with other entries.
+
+        Raises:
+            ValueError: names both sides.
+        """
+        if self.names != other.names:
+            raise ValueError(
+                f"the proprioception of {ours} holds {self.names} but that of {theirs} "
+                f"holds {other.names}; use data and weights of one kind"
+            )
+
+    def with_statistics(self, states: NDArray[np.float32]) -> StateSpec:
+        """The same names with mean and standard deviation measured on states (n, P).
+
+        An entry that hardly varies keeps a deviation of 1e-3, so that normalising it stays tame.
+        """
+        std = np.maximum(states.std(axis=0, dtype=np.float64), 1e-3)
+        mean = states.mean(axis=0, dtype=np.float64)
+        return replace(self, mean=tuple(float(v) for v in mean), std=tuple(float(v) for v in std))
+
+    def to_json(self) -> dict[str, Any]:
+        """The specification as a dictionary that JSON can hold."""
+        return {k: list(v) for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> StateSpec:
+        """Inverse of :meth:`to_json`.
+
+        Raises:
+            ValueError: a field lacks or is unknown.
+        """
+        return _from_json(cls, values)
+
+
+_QUARTER_PI = float(np.pi / 4)
+
+RT1_ACTIONS = ActionSpec(
+    names=("x", "y", "z", "roll", "pitch", "yaw", "gripper"),
+    units=("m", "m", "m", "rad", "rad", "rad", "1"),
+    frame="robot base axes, displacement of the tool",
+    rotation="axis-angle",
+    gripper="relative, +1 closes, -1 opens, 0 keeps",
+    rate_hz=3.0,
+    low=(-0.25, -0.25, -0.25, -_QUARTER_PI, -_QUARTER_PI, -_QUARTER_PI, -1.0),
+    high=(0.25, 0.25, 0.25, _QUARTER_PI, _QUARTER_PI, _QUARTER_PI, 1.0),
+    q01=(-0.2245353, -0.1482001, -0.2315897, -0.3517995, -0.4193011, -0.4364346, -1.0),
+    q99=(0.1782469, 0.1493838, 0.2184235, 0.5892666, 0.3527266, 0.4479668, 1.0),
+)
+"""RT-1's 7-D action; quantiles of fractal20220817_data (87,212 episodes), gripper -1..1."""
+
+RT1_STATE = StateSpec(
+    names=("x", "y", "z", "qx", "qy", "qz", "qw", "gripper_closed"),
+    mean=(
+        0.55990207,
+        -0.08333853,
+        0.77709264,
+        -0.24803676,
+        0.49517107,
+        0.09266143,
+        0.20975487,
+        0.42613456,
+    ),
+    std=(
+        0.12432781,
+        0.11558882,
+        0.24595776,
+        0.51269829,
+        0.52181011,
+        0.16630392,
+        0.27548411,
+        0.45544860,
+    ),
+)
+"""RT-1's base_pose_tool_reached and gripper_closed; statistics of fractal20220817_data."""

@@ -1,0 +1,94 @@
+"""One episode, whatever it was read from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
+
+
+@dataclass(frozen=True)
+class Episode:
+    """S steps of one episode.
+
+    Raises:
+        ValueError: no step, shapes that disagree, or actions or states that are not finite.
+    """
+
+    images: NDArray[np.uint8]  # (S, height, width, 3)
+    actions: NDArray[np.float32] | None  # (S, A); row i is taken after seeing image i
+    states: NDArray[np.float32] | None  # (S, P) proprioception
+    instructions: tuple[str, ...]  # S, one a step; () when unknown
+    success: bool | None
+    source: str  # "expert" | "perturbed" | "random" | "video" | ...
+    id: str  # stable, as "train/17"
+
+    def __post_init__(self) -> None:
+        shape, dtype = self.images.shape, self.images.dtype
+        if len(shape) != 4 or shape[-1] != 3 or dtype != np.uint8:
+            raise ValueError(
+                f"episode {self.id} has images of shape {shape} and type {dtype}; "
+                "give (steps, height, width, 3) of type uint8"
+            )
+        steps = shape[0]
+        if steps == 0:
+            raise ValueError(f"episode {self.id} has no steps; leave it out of the data set")
+        for key, rows in (("actions", self.actions), ("states", self.states)):
+            if rows is None:
+                continue
+            if rows.ndim != 2 or len(rows) != steps:
+                raise ValueError(
+                    f"episode {self.id} has {steps} frames but {key} of shape {rows.shape}; "
+                    "give one row a frame"
+                )
+            bad = ~np.isfinite(rows).all(axis=1)
+            if bad.any():
+                raise ValueError(
+                    f"episode {self.id} has {key} that are not finite at step "
+                    f"{int(np.flatnonzero(bad)[0])}; mend or leave out the episode"
+                )
+        if len(self.instructions) not in (0, steps):
+            raise ValueError(
+                f"episode {self.id} has {steps} frames but {len(self.instructions)} instructions; "
+                "give one a frame, or none"
+            )
+
+    def __len__(self) -> int:
+        """S, the number of steps."""
+        return len(self.images)
+
+
+class EpisodeSource(Protocol):
+    """Episodes in random access."""
+
+    @property
+    def name(self) -> str:
+        """What the episodes are called in messages."""
+        ...
+
+    @property
+    def action_spec(self) -> ActionSpec | None:
+        """Meaning of the actions; None for material without actions."""
+        ...
+
+    @property
+    def state_spec(self) -> StateSpec | None:
+        """Meaning of the states; None for material without proprioception."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of episodes."""
+        ...
+
+    def __getitem__(self, index: int) -> Episode:
+        """Episode number index, 0 <= index < len.
+
+        Raises:
+            IndexError: no such episode.
+            ValueError: the stored episode is faulty; the message names it.
+        """
+        ...
