@@ -1,0 +1,159 @@
+"""Which noise levels a training step sees: p(t), the dual-timestep schedule, the clean prefix.
+
+Self-Flow (arXiv 2603.06507, eq. 4 and appendix A). t=0 is data and t=1 is noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+MASK_RATIO: Mapping[str, float] = {"image": 0.25, "video": 0.1, "audio": 0.5}
+"""Share of a sample's tokens that take the second timestep (Self-Flow, section 3.3 and A.3)."""
+
+HIGH_NOISE = (0.95, 1.0)
+
+
+def shift_time(t: Tensor, alpha: float) -> Tensor:
+    """s(alpha, t) = alpha t / (1 + (alpha - 1) t): keeps 0 and 1, alpha above 1 moves to noise."""
+    return alpha * t / (1 + (alpha - 1) * t)
+
+
+def _device(generator: torch.Generator | None) -> torch.device:
+    return torch.device("cpu") if generator is None else generator.device
+
+
+@dataclass(frozen=True)
+class TimestepDistribution:
+    """p(t) over [0, 1].
+
+    Args:
+        kind: "uniform", or "logit-normal": the logistic function of a standard normal.
+        shift: alpha of `shift_time`, above 0, applied to either kind.
+        high_noise_share: share of draws that come from U[0.95, 1] instead, in [0, 1].
+
+    Example:
+        >>> TimestepDistribution("logit-normal", shift=2.95).sample((8,)).shape
+        torch.Size([8])
+    """
+
+    kind: Literal["uniform", "logit-normal"] = "uniform"
+    shift: float = 1.0
+    high_noise_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("uniform", "logit-normal"):
+            raise ValueError(
+                f'no timestep distribution "{self.kind}"; choose "uniform" or "logit-normal"'
+            )
+        if not self.shift > 0:
+            raise ValueError(f"the timestep shift is {self.shift}; it must be above 0")
+        if not 0 <= self.high_noise_share <= 1:
+            raise ValueError(f"high_noise_share is {self.high_noise_share}; it must be in [0, 1]")
+
+    def sample(self, shape: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
+        """Independent draws in [0, 1], float32, of that shape, on the generator's device."""
+        device = _device(generator)
+        size = tuple(shape)
+        if self.kind == "uniform":
+            t = torch.rand(size, generator=generator, device=device)
+        else:
+            t = torch.randn(size, generator=generator, device=device).sigmoid()
+        t = shift_time(t, self.shift)
+        if self.high_noise_share:
+            low, high = HIGH_NOISE
+            noisy = low + (high - low) * torch.rand(size, generator=generator, device=device)
+            chosen = torch.rand(size, generator=generator, device=device) < self.high_noise_share
+            t = torch.where(chosen, noisy, t)
+        return t
+
+
+TIMESTEPS: Mapping[str, TimestepDistribution] = {
+    "image": TimestepDistribution("uniform"),
+    "video": TimestepDistribution("logit-normal", shift=2.95),
+    "audio": TimestepDistribution("logit-normal", shift=1.0),
+}
+"""p(t) a modality was published with: ImageNet, text to video, text to audio (Self-Flow, A.3)."""
+
+
+class DualTimesteps(NamedTuple):
+    """The two noise levels of each sample and which tokens take the second."""
+
+    t: Tensor
+    """(B,), of most tokens."""
+    s: Tensor
+    """(B,), independent of t and not sorted against it."""
+    mask: Tensor
+    """(B, ...) boolean, True where a token takes s."""
+    minimum: Tensor
+    """(B,), min(t, s): what the teacher sees at every token."""
+
+    def per_token(self) -> Tensor:
+        """The student's timestep of every token, shaped as `mask`."""
+        trailing = (1,) * (self.mask.ndim - 1)
+        t, s = self.t.reshape(-1, *trailing), self.s.reshape(-1, *trailing)
+        return torch.where(self.mask, s, t)
+
+
+def dual_timesteps(
+    batch: int,
+    tokens: Sequence[int],
+    distribution: TimestepDistribution,
+    mask_ratio: float,
+    generator: torch.Generator | None = None,
+) -> DualTimesteps:
+    """Draw t, s ~ p(t) a sample and let each token take s with probability `mask_ratio`.
+
+    Sorting t and s, or a noise level for each token, would change the marginal p(t) of a token;
+    both train worse.
+
+    Args:
+        tokens: shape of a sample's tokens, such as (T, M).
+        mask_ratio: in [0, 0.5]; 0 is plain flow matching with one timestep a sample.
+    """
+    if not 0 <= mask_ratio <= 0.5:
+        raise ValueError(f"the mask ratio is {mask_ratio}; it must be in [0, 0.5]")
+    t = distribution.sample((batch,), generator)
+    s = distribution.sample((batch,), generator)
+    draw = torch.rand((batch, *tokens), generator=generator, device=_device(generator))
+    return DualTimesteps(t, s, draw < mask_ratio, torch.minimum(t, s))
+
+
+def clean_prefix(
+    batch: int,
+    frames: int,
+    generator: torch.Generator | None = None,
+    weights: Sequence[float] | None = None,
+    allow_none: bool = False,
+) -> Tensor:
+    """How many leading frames of each clip stay clean, (B,) int64; at least one is always noised.
+
+    Args:
+        frames: frames of a clip; 2 or more, or 1 or more with `allow_none`.
+        weights: relative frequency of each allowed length in ascending order; equal without.
+        allow_none: allow 0 clean frames (plain pretraining), so lengths start at 0 and not at 1.
+    """
+    lengths = range(0 if allow_none else 1, frames)
+    if not lengths:
+        raise ValueError(
+            f"a clip of {frames} frame{'s' * (frames != 1)} has no room for a clean frame "
+            "before a noised one; use longer clips"
+        )
+    if weights is not None and (
+        len(weights) != len(lengths) or min(weights) < 0 or not sum(weights) > 0
+    ):
+        raise ValueError(
+            f"clean prefix weights must be {len(lengths)} numbers from 0 up, not all 0, one for "
+            f"each length from {lengths.start} to {frames - 1}; got {list(weights)}"
+        )
+    frequency = torch.tensor(
+        weights if weights is not None else [1.0] * len(lengths),
+        dtype=torch.float32,
+        device=_device(generator),
+    )
+    drawn = torch.multinomial(frequency, batch, replacement=True, generator=generator)
+    return drawn + lengths.start
