@@ -122,7 +122,7 @@ class PhysicsVideo:
 
     def _draw(self, rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np.uint8]]:
         choose_gl()
-        import mujoco
+        import mujoco  # type: ignore[import-untyped]
 
         height, width = self._image_size
         model: Any = mujoco.MjModel.from_xml_string(_scene(rng, height, width, self._samples))
@@ -425,6 +425,7 @@ def _arm_targets(
         hertz = rng.uniform(0.05, 0.5, joints)
         phase = rng.uniform(0, 2 * math.pi, joints)
         targets += rng.uniform(0.1, 0.5, joints) * np.sin(2 * math.pi * hertz * seconds + phase)
-    centre = np.full(joints, 0.35)
-    centre[:2] = 0.0, rng.uniform(-0.7, 0.0)
-    return targets + centre
+    targets += 0.35
+    targets[:, 0] -= 0.35
+    targets[:, 1] += rng.uniform(-1.05, -0.35)
+    return targets

@@ -1,0 +1,154 @@
+"""What a tokenizer is: uint8 images to normalised latents, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+__all__ = ["Tokenizer"]
+
+_CHUNK_PIXELS = 256 * 64 * 80
+
+
+class Tokenizer(nn.Module):
+    """Images to latents on a grid ``factor`` times coarser, and back.
+
+    Latents have about zero mean and unit standard deviation in each channel: the statistics are
+    buffers (``latent_mean``, ``latent_std``) and part of the stored state.
+
+    A tokenizer says how floats in [-1, 1] become raw latents (:meth:`pixels_to_raw`) and back
+    (:meth:`raw_to_pixels`); everything else is here.
+    """
+
+    latent_mean: Tensor  # (C,)
+    latent_std: Tensor  # (C,)
+
+    def __init__(self, channels: int, factor: int) -> None:
+        """Args:
+        channels: C, channels of a latent.
+        factor: Pixels along each side of a latent's cell.
+        """
+        super().__init__()
+        self._channels = channels
+        self._factor = factor
+        self.register_buffer("latent_mean", torch.zeros(channels))
+        self.register_buffer("latent_std", torch.ones(channels))
+
+    @property
+    def channels(self) -> int:
+        """C, channels of a latent."""
+        return self._channels
+
+    @property
+    def factor(self) -> int:
+        """Pixels along each side of a latent's cell."""
+        return self._factor
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and where latents come out."""
+        return self.latent_mean.device
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """JSON from which :func:`selfflow_robotics.tokenizers.stored.build` makes this one."""
+        raise NotImplementedError
+
+    def pixels_to_raw(self, pixels: Tensor) -> Tensor:
+        """(N, 3, h, w) float in [-1, 1] to (N, C, h/f, w/f), not yet normalised."""
+        raise NotImplementedError
+
+    def raw_to_pixels(self, raw: Tensor) -> Tensor:
+        """(N, C, h/f, w/f), not normalised, to (N, 3, h, w) float, about -1..1."""
+        raise NotImplementedError
+
+    def latent_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) of the latents of images of ``image_size`` (height, width).
+
+        Raises:
+            ValueError: A side is not a multiple of ``factor``.
+        """
+        height, width = image_size
+        if height % self._factor or width % self._factor or height < 1 or width < 1:
+            raise ValueError(
+                f"images of {height}x{width} pixels do not divide into cells of "
+                f"{self._factor}x{self._factor}; use sides that are multiples of {self._factor}"
+            )
+        return height // self._factor, width // self._factor
+
+    @torch.no_grad()
+    def encode(self, images: NDArray[np.uint8] | Tensor) -> Tensor:
+        """Normalised latents of images.
+
+        Args:
+            images: (..., h, w, 3) uint8, array or tensor on any device.
+
+        Returns:
+            (..., C, h/f, w/f) float32 on the tokenizer's device.
+
+        Raises:
+            ValueError: Wrong shape or type.
+        """
+        pixels = images if isinstance(images, Tensor) else torch.as_tensor(images)
+        if pixels.ndim < 3 or pixels.shape[-1] != 3 or pixels.dtype != torch.uint8:
+            raise ValueError(
+                f"images to encode have shape {tuple(pixels.shape)} and type {pixels.dtype}; "
+                "give (..., height, width, 3) of type uint8"
+            )
+        *leading, height, width, _ = pixels.shape
+        grid = self.latent_size((height, width))
+        flat = pixels.reshape(-1, height, width, 3)
+        mean, std = self.latent_mean.view(-1, 1, 1), self.latent_std.view(-1, 1, 1)
+        pieces = [
+            (self.pixels_to_raw(to_pixels(piece.to(self.device))).float() - mean) / std
+            for piece in torch.split(flat, max(1, _CHUNK_PIXELS // (height * width)))
+            if len(piece)
+        ]
+        latents = torch.cat(pieces) if pieces else mean.new_zeros(0, self.channels, *grid)
+        return latents.reshape(*leading, self.channels, *grid)
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Images of normalised latents.
+
+        Args:
+            latents: (..., C, h/f, w/f) float.
+
+        Returns:
+            (..., h, w, 3) uint8 on the tokenizer's device.
+
+        Raises:
+            ValueError: Wrong shape.
+        """
+        if latents.ndim < 3 or latents.shape[-3] != self.channels:
+            raise ValueError(
+                f"latents to decode have shape {tuple(latents.shape)}; "
+                f"give (..., {self.channels}, height/{self.factor}, width/{self.factor})"
+            )
+        *leading, _, rows, columns = latents.shape
+        height, width = rows * self.factor, columns * self.factor
+        flat = latents.reshape(-1, self.channels, rows, columns)
+        mean, std = self.latent_mean.view(-1, 1, 1), self.latent_std.view(-1, 1, 1)
+        pieces = [
+            to_images(self.raw_to_pixels(piece.to(self.device, torch.float32) * std + mean))
+            for piece in torch.split(flat, max(1, _CHUNK_PIXELS // (height * width)))
+            if len(piece)
+        ]
+        empty = torch.empty(0, height, width, 3, dtype=torch.uint8, device=self.device)
+        return (torch.cat(pieces) if pieces else empty).reshape(*leading, height, width, 3)
+
+
+def to_pixels(images: Tensor) -> Tensor:
+    """(N, h, w, 3) uint8 to (N, 3, h, w) float32 in [-1, 1], channels last in memory."""
+    return images.permute(0, 3, 1, 2).float() / 127.5 - 1.0
+
+
+def to_images(pixels: Tensor) -> Tensor:
+    """(N, 3, h, w) float to the nearest (N, h, w, 3) uint8."""
+    scaled = ((pixels.float() + 1.0) * 127.5).round().clamp(0, 255)
+    return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
