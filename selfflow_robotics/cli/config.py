@@ -1,0 +1,407 @@
+"""Configuration of a command: dataclasses say what the keys are, YAML files preset them.
+
+A command is a module `selfflow_robotics/cli/<command>.py` with three names::
+
+    HELP = \"\"\"Train a world model.
+
+    Reads the data set named by data.path; writes checkpoints and curves under output.
+    \"\"\"
+
+    @dataclass(frozen=True)
+    class Config:
+        output: Path                                         # no default: the user must give it
+        steps: int = field(default=1000, metadata={"help": "optimizer steps"})
+        objective: Literal["self-flow", "flow"] = "self-flow"
+        size: tuple[int, int] = (64, 80)
+        seed: int | None = None
+        model: ModelConfig = field(default_factory=ModelConfig)   # a section, perhaps a group
+
+    def run(config: Config) -> int:                          # the exit status
+        ...
+
+`HELP` is a plain string literal (its first line appears in `selfflow --help`, which reads it
+without importing the module). A field is a bool, int, float, str, Path, Enum, Literal, another
+dataclass, `X | None` and other unions, tuple[...], list[...], dict[str, ...].
+
+The user writes `selfflow train output=runs/a model.depth=4`. That needs no file. Presets do:
+
+* `configs/<command>.yaml`, when it is there, overrides the dataclass' defaults.
+* `configs/<group>/<choice>.yaml` is a preset for the section `<group>`: the field of that name in
+  `Config`, whose type is a dataclass. `configs/model/small.yaml` holds bare keys (`depth: 4`), and
+  `model=small` picks it. `configs/<command>.yaml` says which preset is the default one, in Hydra's
+  words::
+
+      defaults:
+        - model: small
+        - _self_
+
+Single keys given on the command line win over presets, presets over the dataclass. Every key of
+every YAML file is checked against the dataclass too. `--config-dir DIR` adds a folder of the user's
+own to the presets shipped here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import enum
+import importlib.resources
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+ConfigT = TypeVar("ConfigT")
+_PRESETS = "selfflow_robotics.configs"
+
+
+class ConfigError(ValueError):
+    """What the user wrote does not fit the command's configuration; the message says how to."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """One key of a configuration, for the help text."""
+
+    name: str
+    type: str
+    default: Any
+    help: str
+
+
+def compose(
+    command: str,
+    schema: type[ConfigT],
+    arguments: Sequence[str] = (),
+    config_dir: Path | None = None,
+) -> ConfigT:
+    """The configuration of one run.
+
+    Args:
+        command: name of the command, as in `selfflow COMMAND`.
+        schema: the command's dataclass.
+        arguments: `key=value` and `group=choice` words.
+        config_dir: a folder with presets of the user's own, beside the shipped ones.
+
+    Returns:
+        An instance of `schema`.
+
+    Raises:
+        ConfigError: an unknown key or choice (the nearest right one is named), a value of the wrong
+            type, a required key without a value.
+    """
+    choices: dict[str, str] = {}
+    values: dict[str, Any] = {}
+    for argument in arguments:
+        name, equals, text = argument.partition("=")
+        if not equals or not name:
+            raise ConfigError(f'"{argument}" is not of the form key=value')
+        annotation = _annotation(schema, name, command)
+        if dataclasses.is_dataclass(annotation):
+            choices[name] = _choice(name, text, config_dir)
+        else:
+            values[name] = _parse(name, text, annotation)
+    try:
+        tree = OmegaConf.create(_defaults(schema))
+        tree.merge_with(_presets(command, choices, config_dir))
+        for name, value in values.items():
+            OmegaConf.update(tree, name, value, force_add=True)
+        content = OmegaConf.to_container(tree, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(_first_line(error)) from error
+    config = _build(content, schema, "", command)
+    assert isinstance(config, schema)
+    return config
+
+
+def describe(command: str, schema: type[Any], config_dir: Path | None = None) -> str:
+    """The resolved default configuration, one key a line with its type, then the groups."""
+    tree = OmegaConf.create(_defaults(schema))
+    tree.merge_with(_presets(command, {}, config_dir))
+    rows = [(f"{key.name}={key.default}", key.type, key.help) for key in _keys(schema, tree)]
+    left = max((len(row[0]) for row in rows if len(row[0]) <= 40), default=0)
+    middle = max((len(row[1]) for row in rows if len(row[1]) <= 30), default=0)
+    lines = [f"  {key:{left}}  {kind:{middle}}  {text}".rstrip() for key, kind, text in rows]
+    groups = []
+    for field in dataclasses.fields(schema):
+        found = choices_of(field.name, config_dir)
+        if found and dataclasses.is_dataclass(typing.get_type_hints(schema)[field.name]):
+            groups.append(f"  {field.name}={'|'.join(found)}")
+    text = "Configuration (key=value, with its default):\n" + "\n".join(lines or ["  (no keys)"])
+    if groups:
+        text += "\n\nPresets (group=choice, sets a whole section):\n" + "\n".join(groups)
+    return text
+
+
+def choices_of(group: str, config_dir: Path | None = None) -> tuple[str, ...]:
+    """Names of the presets for the section `group`, sorted; empty when it is not a group."""
+    roots: list[Any] = [importlib.resources.files(_PRESETS)]
+    if config_dir is not None:
+        roots.append(config_dir)
+    return tuple(
+        sorted(
+            {
+                entry.name.removesuffix(".yaml")
+                for root in roots
+                if (root / group).is_dir()
+                for entry in (root / group).iterdir()
+                if entry.name.endswith(".yaml")
+            }
+        )
+    )
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """`; did you mean "X"?` for the word most like this one, or an empty string."""
+    found = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
+    return f'; did you mean "{found[0]}"?' if found else ""
+
+
+def _presets(command: str, choices: Mapping[str, str], config_dir: Path | None) -> DictConfig:
+    source = importlib.resources.files(_PRESETS) / f"{command}.yaml"
+    if not source.is_file() and not choices:
+        return OmegaConf.create({})
+
+    # Hydra takes a third of a second to import, and commands without presets have no use for it.
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_module
+    from hydra.errors import HydraException
+
+    listed: set[str] = set()
+    if source.is_file():
+        loaded = OmegaConf.create(source.read_text(encoding="utf-8"))
+        for entry in loaded.get("defaults", []) if isinstance(loaded, DictConfig) else []:
+            if isinstance(entry, DictConfig):
+                listed.update(str(key).removeprefix("override ") for key in entry)
+    overrides = [
+        f"{'' if group in listed else '+'}{group}={choice}" for group, choice in choices.items()
+    ]
+    if config_dir is not None:
+        overrides.append(f"hydra.searchpath=['file://{config_dir.resolve()}']")
+    try:
+        with initialize_config_module(_PRESETS, version_base="1.3"):
+            return hydra_compose(command if source.is_file() else None, overrides=overrides)
+    except HydraException as error:
+        raise ConfigError(_first_line(error)) from error
+
+
+def _choice(group: str, text: str, config_dir: Path | None) -> str:
+    known = choices_of(group, config_dir)
+    if not known:
+        raise ConfigError(f'"{group}" is a section: set a key in it, as in {group}.KEY={text}')
+    if text not in known:
+        raise ConfigError(
+            f'{group} has no preset "{text}"{nearest(text, known) or "; use"} '
+            f"(there are: {', '.join(known)})"
+        )
+    return text
+
+
+def _annotation(schema: type[Any], name: str, command: str) -> Any:
+    """The declared type of the key called `name`, which may be dotted."""
+    annotation: Any = schema
+    walked: list[str] = []
+    for part in name.split("."):
+        if typing.get_origin(annotation) is dict:
+            annotation = typing.get_args(annotation)[1]
+        elif dataclasses.is_dataclass(annotation) and part in (
+            hints := typing.get_type_hints(annotation)
+        ):
+            annotation = hints[part]
+        else:
+            raise _unknown_key(schema, name, command)
+        walked.append(part)
+    return annotation
+
+
+def _unknown_key(schema: type[Any], name: str, command: str) -> ConfigError:
+    known = [key.name for key in _keys(schema, OmegaConf.create(_defaults(schema)))]
+    sections = sorted({key.rpartition(".")[0] for key in known if "." in key})
+    hint = nearest(name, [*known, *sections])
+    if not hint:
+        ends = {key.rpartition(".")[2]: key for key in known}
+        close = difflib.get_close_matches(name.rpartition(".")[2], list(ends), n=1, cutoff=0.6)
+        hint = f'; did you mean "{ends[close[0]]}"?' if close else ""
+    return ConfigError(
+        f'"{command}" has no configuration key "{name}"'
+        + (hint or f'; "selfflow {command} --help" lists them')
+    )
+
+
+def _parse(name: str, text: str, annotation: Any) -> Any:
+    """The value that `text` stands for; text stays text where the key holds text."""
+    members = set(_members(annotation))
+    if types.NoneType in members and text.lower() in ("null", "none", ""):
+        return None
+    if members <= {str, Path, types.NoneType}:
+        quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+        return text[1:-1] if quoted else text
+    if any(typing.get_origin(member) in (tuple, list) for member in members) and not (
+        text.startswith("[")
+    ):
+        text = f"[{text}]"
+
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        override = OverridesParser.create().parse_override(f"key={text}")
+        if override.is_sweep_override():
+            raise ConfigError(f"{name} takes one value, got several: {text}")
+        return override.value()
+    except HydraException:
+        return text
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return typing.get_args(annotation)
+    return (annotation,)
+
+
+def _defaults(schema: Any) -> dict[str, Any]:
+    """Default values as a tree that OmegaConf takes; `???` where the user must give one."""
+    tree: dict[str, Any] = {}
+    hints = typing.get_type_hints(schema if isinstance(schema, type) else type(schema))
+    for field in dataclasses.fields(schema):
+        if not isinstance(schema, type):
+            value = getattr(schema, field.name)
+        elif field.default is not dataclasses.MISSING:
+            value = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            value = field.default_factory()
+        else:
+            value = hints[field.name] if dataclasses.is_dataclass(hints[field.name]) else MISSING
+        if dataclasses.is_dataclass(value):
+            value = _defaults(value)
+        tree[field.name] = list(value) if isinstance(value, tuple) else value
+    return tree
+
+
+def _keys(schema: type[Any], tree: DictConfig, prefix: str = "") -> Iterator[Key]:
+    hints = typing.get_type_hints(schema)
+    for field in dataclasses.fields(schema):
+        annotation, name = hints[field.name], prefix + field.name
+        if dataclasses.is_dataclass(annotation):
+            yield from _keys(typing.cast("type[Any]", annotation), tree[field.name], f"{name}.")
+            continue
+        missing = OmegaConf.is_missing(tree, field.name)
+        shown = "(required)" if missing else _show(tree[field.name])
+        yield Key(name, _name(annotation), shown, field.metadata.get("help", ""))
+
+
+def _show(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, enum.Enum):
+        return value.name
+    if OmegaConf.is_list(value):
+        return f"[{','.join(_show(item) for item in value)}]"
+    return str(value)
+
+
+def _name(annotation: Any) -> str:
+    """A type as the user reads it."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return "|".join(str(argument) for argument in arguments)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_name(argument) for argument in arguments)
+    if origin in (tuple, list):
+        if Ellipsis in arguments or origin is list:
+            return f"list of {_name(arguments[0])}"
+        return f"[{','.join(_name(argument) for argument in arguments)}]"
+    if origin is dict:
+        return f"section of {_name(arguments[1])}"
+    if annotation is types.NoneType:
+        return "null"
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        return "|".join(annotation.__members__)
+    plain = {str: "text", Path: "path", int: "integer", float: "number", bool: "true|false"}
+    return plain.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def _build(value: Any, annotation: Any, name: str, command: str) -> Any:
+    """`value` as the declared type, or a ConfigError which says what was expected."""
+    if value == MISSING and isinstance(value, str):
+        raise ConfigError(f'"selfflow {command}" needs a value for {name}: add {name}=VALUE')
+    if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{name} is a section of keys, got {value!r}")
+        hints = typing.get_type_hints(annotation)
+        for key in value:
+            if key not in hints:
+                where = f"{name}.{key}" if name else str(key)
+                raise ConfigError(
+                    f'a preset of "{command}" has an unknown key "{where}"{nearest(key, hints)}'
+                )
+        parts = {
+            key: _build(item, hints[key], f"{name}.{key}" if name else key, command)
+            for key, item in value.items()
+        }
+        return annotation(**parts)
+    for member in _members(annotation):
+        converted = _convert(value, member, name, command)
+        if converted is not _UNFIT:
+            return converted
+    raise ConfigError(f"{name} takes {_article(_name(annotation))}, got {value!r}")
+
+
+_UNFIT = object()
+
+
+def _convert(value: Any, kind: Any, name: str, command: str) -> Any:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind is types.NoneType:
+        return None if value is None else _UNFIT
+    if kind is Any:
+        return value
+    if origin is typing.Literal:
+        return value if value in arguments else _UNFIT
+    if origin in (tuple, list):
+        if not isinstance(value, (list, tuple)):
+            return _UNFIT
+        if origin is tuple and Ellipsis not in arguments and len(arguments) != len(value):
+            return _UNFIT
+        kinds = arguments if Ellipsis not in arguments and origin is tuple else None
+        items = [
+            _build(item, kinds[index] if kinds else arguments[0], f"{name}[{index}]", command)
+            for index, item in enumerate(value)
+        ]
+        return origin(items)
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            return _UNFIT
+        return {k: _build(v, arguments[1], f"{name}.{k}", command) for k, v in value.items()}
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return value if isinstance(value, kind) else kind.__members__.get(str(value), _UNFIT)
+    if kind is bool:
+        return value if isinstance(value, bool) else _UNFIT
+    if isinstance(value, bool):
+        return _UNFIT
+    if kind is int:
+        whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+        return int(value) if whole else _UNFIT
+    if kind is float:
+        return float(value) if isinstance(value, (int, float)) else _UNFIT
+    if kind is Path:
+        return Path(value).expanduser() if isinstance(value, (str, Path)) else _UNFIT
+    if kind is str:
+        return str(value) if isinstance(value, (str, int, float, Path)) else _UNFIT
+    return value if isinstance(value, kind) else _UNFIT
+
+
+def _article(noun: str) -> str:
+    if noun.startswith(("list", "section", "path", "number")):
+        return f"a {noun}"
+    return f"an {noun}" if noun.startswith("integer") else noun
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).strip().splitlines()[:1])

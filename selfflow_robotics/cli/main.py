@@ -1,0 +1,169 @@
+"""The `selfflow` program: finds the command, composes its configuration, runs it.
+
+How a command and its configuration are declared: see `selfflow_robotics.cli.config`.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.resources
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+COMMANDS = (
+    "demo",
+    "collect",
+    "pretrain",
+    "finetune",
+    "rollout",
+    "plan",
+    "evaluate",
+    "doctor",
+)
+
+USAGE = """usage: selfflow COMMAND [key=value ...]
+
+Self-Flow world models for robots: train, imagine, plan.
+
+Commands:
+{commands}
+
+"selfflow COMMAND --help" says what a command reads and writes, and lists its keys.
+"--key value" and "--key=value" mean the same as "key=value". "--config-dir DIR" adds a folder of
+presets. SELFFLOW_DEBUG=1 shows the traceback of an error.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: the words after `selfflow`; those of this process when None.
+
+    Returns:
+        The exit status: the command's own, 1 when it failed with an error that it explains, 2 when
+        the command line is wrong, 130 when interrupted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(words)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone; nothing is left to say, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def commands() -> dict[str, str]:
+    """The commands that are there, each with the first line of its help."""
+    found = {}
+    folder = importlib.resources.files("selfflow_robotics.cli")
+    for name in COMMANDS:
+        source = folder / f"{name}.py"
+        if source.is_file():
+            found[name] = _summary(source.read_text(encoding="utf-8"))
+    return found
+
+
+def normalize(words: Sequence[str]) -> list[str]:
+    """`--name value` and `--name=value` become `name=value`; a dash inside the name, an underscore.
+
+    A `--name` at the end, or before another `--name` or `key=value`, is a switch: `name=true`.
+    """
+    result: list[str] = []
+    waiting = list(words)
+    while waiting:
+        word = waiting.pop(0)
+        if not word.startswith("--"):
+            result.append(word)
+            continue
+        name, equals, value = word[2:].partition("=")
+        if not equals:
+            switch = not waiting or waiting[0].startswith("--") or _is_assignment(waiting[0])
+            value = "true" if switch else waiting.pop(0)
+        result.append(f"{name.replace('-', '_')}={value}")
+    return result
+
+
+def _is_assignment(word: str) -> bool:
+    name, equals, _ = word.partition("=")
+    return bool(equals) and name.replace(".", "_").isidentifier()
+
+
+def _dispatch(words: list[str]) -> int:
+    known = commands()
+    if not words or words[0] in ("-h", "--help", "help"):
+        width = max((len(name) for name in known), default=0)
+        lines = "\n".join(f"  {name:{width}}  {text}" for name, text in known.items())
+        print(USAGE.format(commands=lines), end="")
+        return 0 if words else 2
+    if words[0] in ("-V", "--version"):
+        from selfflow_robotics import __version__
+
+        print(f"selfflow {__version__}")
+        return 0
+
+    command, rest = words[0], words[1:]
+    if command not in known:
+        from selfflow_robotics.cli.config import nearest
+
+        hint = nearest(command, known) or f"; there are: {', '.join(known)}"
+        return _fail(f'there is no command "{command}"{hint}', 2)
+    try:
+        return _run(command, rest)
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
+        if os.environ.get("SELFFLOW_DEBUG", "0") not in ("", "0"):
+            raise
+        from selfflow_robotics.cli.config import ConfigError
+
+        return _fail(_sentence(error), 2 if isinstance(error, ConfigError) else 1)
+
+
+def _run(command: str, words: list[str]) -> int:
+    from selfflow_robotics.cli.config import compose, describe
+
+    module = importlib.import_module(f"selfflow_robotics.cli.{command}")
+    wants_help = any(word in ("-h", "--help") for word in words)
+    arguments = normalize([word for word in words if word not in ("-h", "--help")])
+    folders = [Path(word[11:]) for word in arguments if word.startswith("config_dir=")]
+    for folder in folders:
+        if not folder.is_dir():
+            raise FileNotFoundError(f"--config-dir: there is no folder {folder}")
+    config_dir = folders[-1] if folders else None
+    arguments = [word for word in arguments if not word.startswith("config_dir=")]
+    if wants_help:
+        print(f"usage: selfflow {command} [key=value ...]\n\n{module.HELP.strip()}\n")
+        print(describe(command, module.Config, config_dir))
+        return 0
+    return int(module.run(compose(command, module.Config, arguments, config_dir)))
+
+
+def _summary(source: str) -> str:
+    """First line of the string literal assigned to HELP."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            if "HELP" in names:
+                return str(node.value.value).strip().splitlines()[0]
+    return ""
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error).strip()
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return text or type(error).__name__
+
+
+def _fail(text: str, status: int) -> int:
+    print(f"error: {text}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
