@@ -27,7 +27,10 @@ MAX_WORDS = 16
 
 @dataclass(frozen=True)
 class DiTConfig:
-    """Sizes of a network. A modality whose size is 0 is absent."""
+    """Sizes of a network. A modality whose size is 0 is absent.
+
+    Without `anchor` the network has no projections of the last clean frame (an image model).
+    """
 
     token_dim: int
     grid: tuple[int, int]
@@ -40,6 +43,7 @@ class DiTConfig:
     state_dim: int = 0
     num_classes: int = 0
     vocabulary: int = 0
+    anchor: bool = True
 
     def layer(self, share: float) -> int:
         """The block, counted from 1, after which `share` of the depth is done (0.3 -> 8 of 28)."""
@@ -135,7 +139,12 @@ class DiT(nn.Module):
         self.config = config
         out_dim = config.out_dim or config.token_dim
         self.tokens_in = TokensIn(
-            config.width, config.token_dim, config.grid, config.action_dim, config.state_dim
+            config.width,
+            config.token_dim,
+            config.grid,
+            config.action_dim,
+            config.state_dim,
+            config.anchor,
         )
         self.conditioning = Conditioning(
             config.width,
@@ -154,7 +163,12 @@ class DiT(nn.Module):
         self.final_norm = nn.LayerNorm(config.width, elementwise_affine=False, eps=1e-6)
         self.final_modulation = nn.Linear(config.width, 2 * config.width)
         self.tokens_out = TokensOut(
-            config.width, config.token_dim, out_dim, config.action_dim, config.state_dim
+            config.width,
+            config.token_dim,
+            out_dim,
+            config.action_dim,
+            config.state_dim,
+            config.anchor,
         )
         self._initialise()
 
@@ -186,11 +200,12 @@ class DiT(nn.Module):
         For networks trained from random weights; one that starts from an image keeps its zeros.
         """
         size = self.config.token_dim
-        if self.config.out_dim not in (0, size):
-            raise ValueError("start_from_anchor needs out_dim equal to token_dim")
+        skip = self.tokens_out.skip
+        if skip is None or self.config.out_dim not in (0, size):
+            raise ValueError("start_from_anchor needs anchor=True and out_dim equal to token_dim")
         identity = torch.eye(size)
         with torch.no_grad():
-            self.tokens_out.skip.weight.copy_(torch.cat((identity, -identity), dim=1))
+            skip.weight.copy_(torch.cat((identity, -identity), dim=1))
 
     def encode_instruction(self, words_BL: Tensor) -> Tensor:
         """Word indices (B, L), 0 pads, L at most MAX_WORDS -> (B, D)."""

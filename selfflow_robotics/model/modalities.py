@@ -46,11 +46,17 @@ class TokensIn(nn.Module):
     """Projections of all modalities to the width of the network."""
 
     def __init__(
-        self, width: int, token_dim: int, grid: tuple[int, int], action_dim: int, state_dim: int
+        self,
+        width: int,
+        token_dim: int,
+        grid: tuple[int, int],
+        action_dim: int,
+        state_dim: int,
+        anchor: bool,
     ) -> None:
         super().__init__()
         self.video = nn.Linear(token_dim, width)
-        self.anchor = nn.Linear(token_dim, width, bias=False)
+        self.anchor = nn.Linear(token_dim, width, bias=False) if anchor else None
         self.action = nn.Linear(action_dim, width) if action_dim else None
         self.state = nn.Linear(state_dim, width) if state_dim else None
         self.register_buffer("positions", sincos_positions(width, grid))
@@ -66,6 +72,8 @@ class TokensIn(nn.Module):
         """Tokens (B, T, M, D), M = N + one for each of action and proprioception that is given."""
         video = self.video(video_BTNC) + self.positions.to(video_BTNC.dtype)
         if anchor_BTNC is not None:
+            if self.anchor is None:
+                raise ValueError("this model was built without anchors (anchor=False)")
             video = video + self.anchor(anchor_BTNC)
         tokens = [video]
         for name, projection, value in (
@@ -83,11 +91,17 @@ class TokensOut(nn.Module):
     """Projections from the width of the network to a velocity in each modality."""
 
     def __init__(
-        self, width: int, token_dim: int, out_dim: int, action_dim: int, state_dim: int
+        self,
+        width: int,
+        token_dim: int,
+        out_dim: int,
+        action_dim: int,
+        state_dim: int,
+        anchor: bool,
     ) -> None:
         super().__init__()
         self.video = nn.Linear(width, out_dim)
-        self.skip = nn.Linear(2 * token_dim, out_dim, bias=False)
+        self.skip = nn.Linear(2 * token_dim, out_dim, bias=False) if anchor else None
         self.action = nn.Linear(width, action_dim) if action_dim else None
         self.state = nn.Linear(width, state_dim) if state_dim else None
 
@@ -97,7 +111,7 @@ class TokensOut(nn.Module):
         """Velocities of video (B, T, N, out), action (B, T, A) and proprioception (B, T, P)."""
         count = video_BTNC.shape[2]
         video = self.video(tokens_BTMD[:, :, :count])
-        if anchor_BTNC is not None:
+        if anchor_BTNC is not None and self.skip is not None:
             video = video + self.skip(torch.cat((video_BTNC, anchor_BTNC), dim=-1))
         rest = list(tokens_BTMD[:, :, count:].unbind(dim=2))
         action_out = self.action(rest.pop(0)) if action and self.action else None
