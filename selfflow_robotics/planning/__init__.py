@@ -1,0 +1,13 @@
+"""Solvers, and what a good future is to them."""
+
+from selfflow_robotics.planning.cem import CEM as CEM
+from selfflow_robotics.planning.objectives import GoalImage as GoalImage
+from selfflow_robotics.planning.objectives import Progress as Progress
+from selfflow_robotics.planning.objectives import WeightedSum as WeightedSum
+from selfflow_robotics.planning.plan import Plan as Plan
+from selfflow_robotics.planning.protocol import Context as Context
+from selfflow_robotics.planning.protocol import Dynamics as Dynamics
+from selfflow_robotics.planning.protocol import Objective as Objective
+from selfflow_robotics.planning.protocol import Propose as Propose
+from selfflow_robotics.planning.protocol import RowGenerators as RowGenerators
+from selfflow_robotics.planning.protocol import Solver as Solver
