@@ -1,0 +1,94 @@
+"""Records of a TFRecord file in random access, without TensorFlow.
+
+A record is its length (uint64, little endian), the masked CRC-32C of the length, the bytes, and the
+masked CRC-32C of the bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import google_crc32c
+
+_HEADER = struct.Struct("<QI")
+_FOOTER = struct.Struct("<I")
+
+
+@dataclass(frozen=True)
+class _Place:
+    path: Path
+    offset: int  # of the bytes, behind the header
+    length: int
+
+
+class TFRecords:
+    """The records of several TFRecord files, in order.
+
+    Only lengths are read at first; each record's checksum is verified when it is read.
+
+    Args:
+        paths: the files.
+
+    Raises:
+        ValueError: a file is truncated or is no TFRecord file.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._places = [place for path in paths for place in _index(path)]
+
+    def __len__(self) -> int:
+        """Number of records."""
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> bytes:
+        """The bytes of a record.
+
+        Raises:
+            IndexError: no such record.
+            ValueError: the stored bytes disagree with their checksum.
+        """
+        place = self._places[index]
+        with place.path.open("rb") as file:
+            file.seek(place.offset)
+            record = file.read(place.length)
+            footer = file.read(_FOOTER.size)
+        if len(footer) < _FOOTER.size or _masked_crc(record) != _FOOTER.unpack(footer)[0]:
+            raise ValueError(
+                f"record {index}, at byte {place.offset} of {place.path}, disagrees with its "
+                "checksum; the file is damaged: copy or download it again"
+            )
+        return record
+
+
+def _index(path: Path) -> list[_Place]:
+    size = path.stat().st_size
+    places: list[_Place] = []
+    offset = 0
+    with path.open("rb") as file:
+        while offset < size:
+            file.seek(offset)
+            header = file.read(_HEADER.size)
+            if len(header) == _HEADER.size:
+                length, crc = _HEADER.unpack(header)
+                if _masked_crc(header[:8]) != crc:
+                    raise ValueError(
+                        f"byte {offset} of {path} does not start a TFRecord; the file is damaged "
+                        "or of another kind: copy or download it again"
+                    )
+                end = offset + _HEADER.size + length + _FOOTER.size
+            if len(header) < _HEADER.size or end > size:
+                raise ValueError(
+                    f"{path} is truncated: record {len(places)} of the file ends beyond its "
+                    f"{size} bytes; copy or download it again"
+                )
+            places.append(_Place(path, offset + _HEADER.size, length))
+            offset = end
+    return places
+
+
+def _masked_crc(data: bytes) -> int:
+    crc: int = google_crc32c.value(data)
+    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
