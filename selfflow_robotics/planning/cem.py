@@ -181,7 +181,7 @@ class CEM:
         executed: int,
         proposals_BKHA: Tensor,
     ) -> Tensor:
-        """The first mean: what is left of the previous plan, else the proposals' mean, else rest."""
+        """The first mean: what the previous plan left, else the proposals' mean, else rest."""
         spec = self.world_model.action_spec
         rest = spec.normalize(torch.zeros(spec.size))
         rest = torch.where(rest.abs() < 1, rest, 0.0)  # zero may lie outside what is ever done

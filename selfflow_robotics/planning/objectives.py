@@ -102,7 +102,7 @@ class GoalImage:
 
         Args:
             context: of B rows.
-            rollout: with ``features`` (B, K, H, M, D).
+            rollout: with ``features_BKHMD``.
         """
         goals = len(self.goal_BMD)
         if goals not in (1, context.batch):
@@ -113,7 +113,7 @@ class GoalImage:
         goal_BMD = self.goal_BMD.expand(context.batch, -1, -1)
         steps_BKH = self.world_model.steps_to_goal(rollout, goal_BMD)
         likeness_BKH = F.cosine_similarity(
-            rollout.features.float(), goal_BMD[:, None, None].float(), dim=-1
+            rollout.features_BKHMD.float(), goal_BMD[:, None, None].float(), dim=-1
         ).mean(dim=-1)
         nearness_BKH = (1 - steps_BKH / self.near).clamp(0, 1)
         cost_BKH = steps_BKH - self.likeness_weight * nearness_BKH * likeness_BKH

@@ -1,0 +1,200 @@
+"""What a policy is given and gives, and how other people's environments are read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Observations:
+    """What B environments show now."""
+
+    image: NDArray[np.uint8]  # (B, height, width, 3)
+    instruction: tuple[str, ...]  # B texts; empty where there is none
+    proprioception: NDArray[np.float32] | None  # (B, P)
+
+
+class Policy(Protocol):
+    """Turns observations into actions, for any subset of the environments at a time."""
+
+    name: str
+
+    def reset(self, rows: Sequence[int], seeds: Sequence[int]) -> None:
+        """Forget these environments: each starts a new episode.
+
+        Args:
+            rows: indices of environments.
+            seeds: one a row, 0 or more; of everything random the policy does in the episode.
+        """
+        ...
+
+    def act(self, observations: Observations, rows: Sequence[int]) -> NDArray[np.float32]:
+        """Decide one action for each of these environments.
+
+        Args:
+            observations: of these environments, in this order.
+            rows: their indices.
+
+        Returns:
+            (len(rows), A), in the units of the policy's action specification.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class EnvMapping:
+    """Where an environment keeps what a policy reads, and what its action entries mean.
+
+    The defaults describe the tasks of this project. Entry i of the environment's action is
+    ``scale[i] * action[take[i]] + offset[i]``, clipped to its Box.
+
+    Example::
+
+        EnvMapping(image=None, instruction=None, text="reach the red ball", proprioception=None,
+                   take=(0, 1, 2, 6), scale=(4.0, 4.0, 4.0, -1.0))
+    """
+
+    image: str | None = "image"  # key; None: the observation itself is the image
+    instruction: str | None = "instruction"  # key; None: `text` is the instruction
+    text: str = ""
+    proprioception: str | None = "proprioception"  # key; None: there is none
+    take: tuple[int | None, ...] | None = None  # None: all, in order; None inside: the offset alone
+    scale: tuple[float, ...] | None = None  # None: 1 each
+    offset: tuple[float, ...] | None = None  # None: 0 each
+
+    def check(
+        self,
+        observation_space: gymnasium.Space[Any],
+        action_space: gymnasium.Space[Any],
+        action_size: int,
+    ) -> None:
+        """Refuse an environment this mapping does not fit, before anything runs in it.
+
+        Args:
+            observation_space: of a single environment.
+            action_space: of a single environment.
+            action_size: A, entries of the policy's actions.
+
+        Raises:
+            ValueError: names what is lacking and what there is.
+        """
+        for role, key in (
+            ("image", self.image),
+            ("instruction", self.instruction),
+            ("proprioception", self.proprioception),
+        ):
+            if key is None:
+                continue
+            if not isinstance(observation_space, gymnasium.spaces.Dict):
+                raise ValueError(
+                    f"the mapping takes the {role} from the key {key!r}, but observations are no "
+                    f"dictionary: {observation_space}; set {role}=None in the EnvMapping"
+                )
+            if key not in observation_space.spaces:
+                raise ValueError(
+                    f"the mapping takes the {role} from the key {key!r}, which observations lack; "
+                    f"they have {sorted(observation_space.spaces)}: name one in the EnvMapping"
+                )
+        self._action_plan(action_space, action_size)
+
+    def to_environment(
+        self, actions: NDArray[np.float32], action_space: gymnasium.Space[Any]
+    ) -> NDArray[Any]:
+        """Actions of a policy as those of the environment.
+
+        Args:
+            actions: (B, A), the policy's units.
+            action_space: of a single environment.
+
+        Returns:
+            (B, entries of the Box), of its type, inside its bounds.
+
+        Raises:
+            ValueError: an action space that is no one-dimensional Box, or a mapping that does not
+                fit it.
+        """
+        box, take, scale, offset = self._action_plan(action_space, actions.shape[-1])
+        taken = [np.zeros(len(actions)) if i is None else actions[:, i] for i in take]
+        mapped = np.stack(taken, axis=-1) * np.asarray(scale) + np.asarray(offset)
+        inside: NDArray[Any] = np.clip(mapped.astype(box.dtype), box.low, box.high)
+        return inside
+
+    def _action_plan(
+        self, action_space: gymnasium.Space[Any], action_size: int
+    ) -> tuple[gymnasium.spaces.Box, tuple[int | None, ...], tuple[float, ...], tuple[float, ...]]:
+        if not isinstance(action_space, gymnasium.spaces.Box) or len(action_space.shape) != 1:
+            raise ValueError(
+                f"the action space {action_space} is not supported: policies give vectors of real "
+                "numbers; wrap the environment so that it takes a one-dimensional Box"
+            )
+        take = tuple(range(action_size)) if self.take is None else self.take
+        size = action_space.shape[0]
+        scale = (1.0,) * size if self.scale is None else self.scale
+        offset = (0.0,) * size if self.offset is None else self.offset
+        for name, given in (("take", take), ("scale", scale), ("offset", offset)):
+            if len(given) != size:
+                raise ValueError(
+                    f"EnvMapping.{name} covers {len(given)} action entries, the environment has "
+                    f"{size}: {action_space}; give one each (the policy's actions have "
+                    f"{action_size})"
+                )
+        wrong = [i for i in take if i is not None and not 0 <= i < action_size]
+        if wrong:
+            raise ValueError(
+                f"EnvMapping.take names the action entry {wrong[0]}; the policy's actions have "
+                f"the entries 0 to {action_size - 1}"
+            )
+        return action_space, take, scale, offset
+
+
+def observe_env(observation: Any, mapping: EnvMapping, *, vectorized: bool = True) -> Observations:
+    """What a Gymnasium environment returned, as policies read it.
+
+    Images keep their size: a policy fits them to what its model sees.
+
+    Args:
+        observation: of a vector environment, or of a single one.
+        mapping: where things are in it.
+        vectorized: whether the observation has the axis of a vector environment.
+
+    Raises:
+        ValueError: a key is missing, or the image is not (height, width, 3) uint8.
+    """
+    image = np.asarray(_entry(observation, mapping.image, "image"))
+    image = image if vectorized else image[None]
+    if image.ndim != 4 or image.shape[-1] != 3 or image.dtype != np.uint8:
+        raise ValueError(
+            f"the image {'' if mapping.image is None else repr(mapping.image) + ' '}has shape "
+            f"{image.shape[1:]} and type {image.dtype}; a policy reads (height, width, 3) uint8: "
+            "choose another key in the EnvMapping, or wrap the environment"
+        )
+    instruction = (mapping.text,) * len(image)
+    if mapping.instruction is not None:
+        texts = _entry(observation, mapping.instruction, "instruction")
+        instruction = tuple(str(text) for text in (texts if vectorized else [texts]))
+    proprioception = None
+    if mapping.proprioception is not None:
+        values = np.asarray(
+            _entry(observation, mapping.proprioception, "proprioception"), dtype=np.float32
+        )
+        proprioception = values.reshape(len(image), -1)
+    return Observations(image, instruction, proprioception)
+
+
+def _entry(observation: Any, key: str | None, role: str) -> Any:
+    if key is None:
+        return observation
+    try:
+        return observation[key]
+    except (KeyError, IndexError, TypeError):
+        there = sorted(observation) if isinstance(observation, dict) else type(observation).__name__
+        raise ValueError(
+            f"the observation lacks the {role} {key!r}; it has {there}: "
+            "name the right key in the EnvMapping"
+        ) from None

@@ -1,0 +1,153 @@
+"""Deciding a few steps ahead, carrying out the first ones, and deciding again."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from selfflow_robotics.planning.protocol import Dynamics
+from selfflow_robotics.planning.streams import derive_seed, row_generators
+
+from .base import Observations
+from .gripper import snap_gripper
+from .history import History, Window
+
+
+class SeeingModel(Dynamics, Protocol):
+    """A world model that reads camera images."""
+
+    @property
+    def history_len(self) -> int:
+        """Frames of history it was trained with, 1 or more."""
+        ...
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the images it reads."""
+        ...
+
+
+Decide = Callable[[Any, Sequence[int], Sequence[int]], Tensor]
+"""``decide(context, rows, seeds) -> (B, H, A)`` actions in environment units."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What one environment decided, and from what."""
+
+    step: int  # of the episode, the first is 0
+    window: Window  # of one row
+    actions_HA: NDArray[np.float32]  # environment units
+    seed: int
+    seconds: float  # until the decision was there, for all rows that decided together
+
+
+class RecedingHorizon:
+    """Calls ``decide`` for the rows that have no action left and hands out the actions of each.
+
+    Rows are reset one by one, so they may decide at different steps; those with equally long
+    histories are encoded and decided together.
+
+    Args:
+        world_model: encodes the history.
+        receding_horizon: actions carried out of each decision, 1 to the decision's length.
+        decide: makes decisions.
+        gripper_threshold: snaps the gripper's entry, see :func:`snap_gripper`; None leaves it.
+    """
+
+    def __init__(
+        self,
+        world_model: SeeingModel,
+        receding_horizon: int,
+        decide: Decide,
+        gripper_threshold: float | None = None,
+    ) -> None:
+        if receding_horizon < 1:
+            raise ValueError(f"receding_horizon is {receding_horizon}; it must be 1 or more")
+        spec = world_model.action_spec
+        if gripper_threshold is not None and "gripper" not in spec.names:
+            raise ValueError(
+                f"gripper_threshold is set, but no action entry is named gripper: {spec.names}"
+            )
+        self.world_model, self.receding_horizon = world_model, receding_horizon
+        self.decide, self.gripper_threshold = decide, gripper_threshold
+        self.history = History(world_model.history_len, world_model.image_size, spec.size)
+        self.decisions: defaultdict[int, list[Decision]] = defaultdict(list)
+        self._seeds: dict[int, int] = {}
+        self._steps: dict[int, int] = {}
+
+    def reset(self, rows: Sequence[int], seeds: Sequence[int]) -> None:
+        """These rows start a new episode."""
+        self.history.reset(rows)
+        for row, seed in zip(rows, seeds, strict=True):
+            self.decisions[row] = []
+            self._seeds[row], self._steps[row] = seed, 0
+
+    def act(self, observations: Observations, rows: Sequence[int]) -> NDArray[np.float32]:
+        """The next action of these rows, (len(rows), A)."""
+        self.history.see(observations, rows)
+        due = [row for row in rows if self._due(row)]
+        for group in self.history.same_length(due):
+            self._decide(group)
+        actions = np.stack([self._next(row) for row in rows])
+        self.history.act(actions, rows)
+        return actions
+
+    def imagine(self, row: int) -> Any:
+        """The rollout, of one row and one candidate, of what this row last decided to do.
+
+        Raises:
+            ValueError: the row has not decided anything in this episode.
+        """
+        if not self.decisions[row]:
+            raise ValueError(f"row {row} has not decided anything yet; let it act first")
+        decision = self.decisions[row][-1]
+        actions_BKHA = torch.from_numpy(decision.actions_HA)[None, None]
+        return self.world_model.rollout(
+            self._observe(decision.window),
+            actions_BKHA,
+            generator=row_generators(0, [decision.seed], 0),
+        )
+
+    def _due(self, row: int) -> bool:
+        decisions = self.decisions[row]
+        return not decisions or self._steps[row] - decisions[-1].step >= self.receding_horizon
+
+    def _decide(self, rows: Sequence[int]) -> None:
+        started = time.perf_counter()
+        seeds = [derive_seed(self._seeds[row], self._steps[row]) for row in rows]
+        context = self._observe(self.history.window(rows))
+        actions_BHA = self.decide(context, rows, seeds).float().cpu().numpy()
+        if actions_BHA.shape[1] < self.receding_horizon:
+            raise ValueError(
+                f"receding_horizon is {self.receding_horizon}, but plans are "
+                f"{actions_BHA.shape[1]} steps long; lower it or raise the horizon"
+            )
+        if self.gripper_threshold is not None:
+            actions_BHA = snap_gripper(
+                actions_BHA, self.world_model.action_spec, self.gripper_threshold
+            )
+        seconds = time.perf_counter() - started
+        for row, seed, actions_HA in zip(rows, seeds, actions_BHA, strict=True):
+            self.decisions[row].append(
+                Decision(self._steps[row], self.history.window([row]), actions_HA, seed, seconds)
+            )
+
+    def _next(self, row: int) -> NDArray[np.float32]:
+        decision = self.decisions[row][-1]
+        action: NDArray[np.float32] = decision.actions_HA[self._steps[row] - decision.step]
+        self._steps[row] += 1
+        return action
+
+    def _observe(self, window: Window) -> Any:
+        return self.world_model.observe(
+            window.frames, window.past_actions, window.instruction, window.states
+        )
