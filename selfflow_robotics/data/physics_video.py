@@ -122,7 +122,7 @@ class PhysicsVideo:
 
     def _draw(self, rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np.uint8]]:
         choose_gl()
-        import mujoco  # type: ignore[import-untyped]
+        import mujoco
 
         height, width = self._image_size
         model: Any = mujoco.MjModel.from_xml_string(_scene(rng, height, width, self._samples))
