@@ -1,0 +1,349 @@
+"""Run a policy in a task: one episode a seed, several environments at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from numpy.typing import NDArray
+
+from selfflow_robotics.data.episode import Episode
+from selfflow_robotics.evaluation.results import (
+    EpisodeResult,
+    PlanningTime,
+    Recording,
+    TaskResult,
+)
+from selfflow_robotics.policies.base import EnvMapping, Observations, Policy, observe_env
+
+PolicyFactory = Callable[[VectorEnv[Any, Any, Any]], Policy]
+"""Makes the policy for these environments; it is made once an evaluation."""
+
+_IDLE = "idle"
+
+
+@runtime_checkable
+class Decides(Protocol):
+    """A policy that tells what it has decided, several steps ahead."""
+
+    def decisions(self, row: int) -> Sequence[Any]:
+        """Decisions of the row's present episode, each with ``step`` and ``actions_HA``."""
+        ...
+
+
+def evaluate(
+    task_id: str,
+    policy_factory: PolicyFactory,
+    seeds: Sequence[int],
+    num_envs: int = 8,
+    image_size: tuple[int, int] | None = None,
+    *,
+    mapping: EnvMapping | None = None,
+    env_options: Mapping[str, Any] | None = None,
+    max_steps: int | None = None,
+    record: int = 0,
+    on_decision: Callable[[int], None] | None = None,
+    on_episode: Callable[[EpisodeResult], None] | None = None,
+) -> TaskResult:
+    """Evaluate one policy in one task.
+
+    A seed is one episode: its environment is reset with it, and the policy's row too, so that the
+    result does not depend on `num_envs` or on the order of the seeds. An episode ends with the
+    first ``info["success"]``, with the environment's own end or limit, or after `max_steps`. A row
+    whose seeds have run out costs nothing. A seed whose start is already solved proves nothing: it
+    is left out and listed in ``solved_at_start``.
+
+    Args:
+        task_id: Gymnasium id; ``info`` must carry ``success``.
+        policy_factory: makes the policy from the vector environment.
+        seeds: different from each other, 0 or more.
+        num_envs: rows; at most as many as seeds are made.
+        image_size: height and width handed to the task; its own default when None.
+        mapping: where observations and actions are found in an environment of other people's.
+        env_options: further keywords for ``gymnasium.make``.
+        max_steps: limit for tasks that have none, or a lower one.
+        record: keep the frames of so many episodes, those of the first seeds.
+        on_decision: called after each step with the number of active rows.
+        on_episode: called after each episode.
+
+    Raises:
+        ValueError: no or repeated seeds, a task without a limit, without ``info["success"]`` or
+            without the observations that the mapping names, or actions of the wrong shape.
+    """
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise ValueError(
+            f"{len(seeds)} seeds of which {len(set(seeds))} differ were given; "
+            "give at least one, each once"
+        )
+    options = dict(env_options or {})
+    if image_size is not None:
+        options["image_size"] = image_size
+    rows = max(1, min(num_envs, len(seeds)))
+
+    def make() -> gymnasium.Env[Any, Any]:
+        return _Rests(gymnasium.make(task_id, **options))
+
+    envs = SyncVectorEnv([make] * rows, autoreset_mode=AutoresetMode.DISABLED)
+    try:
+        limit = max_steps or _limit(envs, task_id)
+        run = _Run(task_id, envs, policy_factory(envs), mapping, limit, record)
+        return run.all(seeds, on_decision, on_episode)
+    finally:
+        envs.close()
+
+
+class _Rests(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """An environment that, once told to rest, answers steps with its last observation, for free.
+
+    A vector environment steps every row; this spares those that have no episode left.
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        super().__init__(env)
+        self._last: Any = None
+        self._resting = False
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start an episode, or rest when the options say so."""
+        self._resting = bool(options and options.get(_IDLE))
+        if self._resting:
+            return self._last, {}
+        self._last, info = self.env.reset(seed=seed, options=options)
+        return self._last, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """One step, or none when resting."""
+        if self._resting:
+            return self._last, 0.0, False, False, {}
+        self._last, reward, terminated, truncated, info = self.env.step(action)
+        return self._last, reward, terminated, truncated, info
+
+
+@dataclass
+class _Open:
+    """The episode that a row is in."""
+
+    seed: int
+    steps: int = 0
+    subtask: int = 0
+    planning: float = 0.0
+    images: list[NDArray[np.uint8]] | None = None  # None: not recorded
+    actions: list[NDArray[np.float32]] = field(default_factory=list)
+    states: list[NDArray[np.float32]] = field(default_factory=list)
+    instructions: list[str] = field(default_factory=list)
+
+
+class _Run:
+    """Rows, each with the episode it is in, until every seed has had its episode."""
+
+    def __init__(
+        self,
+        task: str,
+        envs: SyncVectorEnv,
+        policy: Policy,
+        mapping: EnvMapping | None,
+        limit: int,
+        record: int,
+    ) -> None:
+        self.task, self.envs, self.policy, self.mapping = task, envs, policy, mapping
+        self.limit, self.record = limit, record
+        self.open: dict[int, _Open] = {}
+        self.done: list[EpisodeResult] = []
+        self.solved: list[int] = []
+        self.recorded: dict[int, Recording] = {}
+        self.calls: list[float] = []
+        self.decisions = 0
+
+    def all(
+        self,
+        seeds: Sequence[int],
+        on_decision: Callable[[int], None] | None,
+        on_episode: Callable[[EpisodeResult], None] | None,
+    ) -> TaskResult:
+        """Every seed once."""
+        self.waiting = list(seeds)
+        self.kept = set(seeds[: self.record])
+        self.observation: Any = None
+        self._start(list(range(self.envs.num_envs)))
+        while self.open:
+            before = len(self.done)
+            free = self._step()
+            if on_decision is not None:
+                on_decision(len(self.open) + len(free))
+            if on_episode is not None:
+                for result in self.done[before:]:
+                    on_episode(result)
+            if free:
+                self._start(free)
+        place = {seed: i for i, seed in enumerate(seeds)}
+        self.done.sort(key=lambda result: place[result.seed])
+        return TaskResult(
+            task=self.task,
+            policy=self.policy.name,
+            episodes=tuple(self.done),
+            planning=_planning_time(self.calls, self.decisions),
+            solved_at_start=tuple(self.solved),
+            recorded=tuple(self.recorded[seed] for seed in seeds if seed in self.recorded),
+        )
+
+    def _start(self, rows: list[int]) -> None:
+        """Give these rows their next seeds; without one they rest."""
+        while rows:
+            taken = rows[: len(self.waiting)]
+            for row in taken:
+                self.open[row] = _Open(self.waiting.pop(0))
+            self._rest([row for row in rows if row not in taken])
+            if not taken:
+                return
+            info = self._reset(taken, [self.open[row].seed for row in taken])
+            rows = []
+            for row in taken:
+                if "success" in info and info["_success"][row] and info["success"][row]:
+                    self.solved.append(self.open.pop(row).seed)
+                    rows.append(row)
+                elif self.open[row].seed in self.kept:
+                    self.open[row].images = []
+            started = [row for row in taken if row not in rows]
+            if started:
+                self.policy.reset(started, [self.open[row].seed for row in started])
+
+    def _reset(self, rows: list[int], seeds: Sequence[int]) -> dict[str, Any]:
+        by_row: list[int | None] = [None] * self.envs.num_envs
+        mask = np.zeros(self.envs.num_envs, np.bool_)
+        for row, seed in zip(rows, seeds, strict=True):
+            by_row[row], mask[row] = seed, True
+        self.observation, info = self.envs.reset(seed=by_row, options={"reset_mask": mask})
+        return info
+
+    def _rest(self, rows: list[int]) -> None:
+        if rows:
+            mask = np.zeros(self.envs.num_envs, np.bool_)
+            mask[rows] = True
+            self.observation, _ = self.envs.reset(options={"reset_mask": mask, _IDLE: True})
+
+    def _step(self) -> list[int]:
+        """One step of every open episode; returns the rows whose episodes ended."""
+        rows = sorted(self.open)
+        seen = self._observations(rows)
+        began = time.perf_counter()
+        chosen = np.asarray(self.policy.act(seen, rows), np.float32)
+        seconds = time.perf_counter() - began
+        self.calls.append(seconds)
+        self.decisions += len(rows)
+        actions = np.zeros(self.envs.action_space.shape or (), np.float32)
+        actions[rows] = self._for_environment(chosen, len(rows))
+        for i, row in enumerate(rows):
+            self._note(self.open[row], seen, i, chosen[i])
+        self.observation, _, terminated, truncated, info = self.envs.step(actions)
+        if "success" not in info:
+            raise ValueError(
+                f'task {self.task} does not report info["success"] at every step, which alone '
+                "counts as success; wrap it so that it does"
+            )
+        ended = []
+        after: Observations | None = None
+        for row in rows:
+            episode = self.open[row]
+            episode.steps += 1
+            episode.planning += seconds / len(rows)
+            if "subtask" in info and info["_subtask"][row]:
+                episode.subtask = max(episode.subtask, int(info["subtask"][row]))
+            success = bool(info["success"][row])
+            if success or terminated[row] or truncated[row] or episode.steps >= self.limit:
+                if episode.images is not None:
+                    after = after or self._observations(rows)
+                    self._keep(row, episode, after, rows.index(row), success)
+                self.done.append(
+                    EpisodeResult(
+                        seed=episode.seed,
+                        success=success,
+                        steps=episode.steps,
+                        subtask=episode.subtask,
+                        planning_seconds=episode.planning / episode.steps,
+                    )
+                )
+                del self.open[row]
+                ended.append(row)
+        return ended
+
+    def _observations(self, rows: list[int]) -> Observations:
+        seen = observe_env(self.observation, self.mapping or EnvMapping())
+        return Observations(
+            seen.image[rows],
+            tuple(seen.instruction[row] for row in rows),
+            None if seen.proprioception is None else seen.proprioception[rows],
+        )
+
+    def _for_environment(self, chosen: NDArray[np.float32], count: int) -> NDArray[Any]:
+        space = self.envs.single_action_space
+        if chosen.ndim != 2 or len(chosen) != count:
+            raise ValueError(
+                f'policy "{self.policy.name}" returned actions of shape {chosen.shape} for '
+                f"{count} environments; it must return one row for each"
+            )
+        if self.mapping is not None:
+            return np.asarray(self.mapping.to_environment(chosen, space))
+        if chosen.shape[1:] != space.shape:
+            raise ValueError(
+                f'policy "{self.policy.name}" gives actions of {chosen.shape[1]} entries, task '
+                f"{self.task} takes {space}; give an EnvMapping that says which goes where"
+            )
+        return chosen
+
+    @staticmethod
+    def _note(episode: _Open, seen: Observations, index: int, action: NDArray[np.float32]) -> None:
+        if episode.images is None:
+            return
+        episode.images.append(seen.image[index].copy())
+        episode.actions.append(action.copy())
+        episode.instructions.append(seen.instruction[index])
+        if seen.proprioception is not None:
+            episode.states.append(seen.proprioception[index].copy())
+
+    def _keep(
+        self, row: int, episode: _Open, after: Observations, index: int, success: bool
+    ) -> None:
+        self._note(episode, after, index, np.zeros_like(episode.actions[0]))
+        assert episode.images is not None
+        happened = Episode(
+            images=np.stack(episode.images),
+            actions=np.stack(episode.actions),
+            states=np.stack(episode.states).astype(np.float32) if episode.states else None,
+            instructions=tuple(episode.instructions),
+            success=success,
+            source=self.policy.name,
+            id=f"{self.task}/{self.policy.name}/{episode.seed}",
+        )
+        plans: tuple[tuple[int, NDArray[np.float32]], ...] = ()
+        if isinstance(self.policy, Decides):
+            plans = tuple((d.step, d.actions_HA.copy()) for d in self.policy.decisions(row))
+        self.recorded[episode.seed] = Recording(episode.seed, happened, plans)
+
+
+def _limit(envs: SyncVectorEnv, task_id: str) -> int:
+    spec = envs.envs[0].spec
+    if spec is None or spec.max_episode_steps is None:
+        raise ValueError(
+            f"task {task_id} has no step limit, so a failing episode would never end; "
+            "give max_steps"
+        )
+    return spec.max_episode_steps
+
+
+def _planning_time(calls: Sequence[float], decisions: int) -> PlanningTime:
+    if not calls:
+        return PlanningTime(0, 0, 0.0, 0.0, 0.0)
+    return PlanningTime(
+        calls=len(calls),
+        decisions=decisions,
+        mean=float(np.mean(calls)),
+        p95=float(np.percentile(calls, 95)),
+        per_decision=sum(calls) / decisions,
+    )

@@ -1,0 +1,261 @@
+"""What an evaluation found, in memory and as results.json."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfflow_robotics.data.episode import Episode
+from selfflow_robotics.evaluation.intervals import Interval, wilson
+from selfflow_robotics.evaluation.video_metrics import Imagination
+
+FORMAT = 1
+_PACKAGES = ("selfflow_robotics", "torch", "numpy", "gymnasium", "mujoco")
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """One episode: one seed, from reset to success, failure or the step limit."""
+
+    seed: int
+    success: bool  # info["success"] at some step
+    steps: int  # environment steps taken; the steps to success where there was one
+    subtask: int  # the highest sub-task that info["subtask"] named, 0 when it names none
+    planning_seconds: float  # mean over decisions: wall time of the policy's call / rows in it
+
+
+@dataclass(frozen=True)
+class PlanningTime:
+    """Wall time of the policy's calls, in seconds; one call decides for all active environments."""
+
+    calls: int
+    decisions: int  # actions chosen: the sum over calls of the environments decided for
+    mean: float  # of a call
+    p95: float  # of a call
+    per_decision: float  # total time / decisions
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """An episode as it happened, and what the policy meant to do."""
+
+    seed: int
+    episode: Episode  # S steps: one more than were taken, the last action is zero
+    plans: tuple[tuple[int, NDArray[np.float32]], ...]  # (step decided at, (H, A)); () for none
+
+    def planned_actions(self, horizon: int) -> NDArray[np.float32] | None:
+        """What was planned at the steps 0, H, 2H, …, each for the H steps that follow.
+
+        Returns:
+            (S, A), environment units; where a plan is too short, the actions taken. None when the
+            policy does not plan.
+        """
+        if not self.plans or self.episode.actions is None:
+            return None
+        actions = self.episode.actions.copy()
+        for start in range(0, len(actions), horizon):
+            decided, plan = max(
+                (entry for entry in self.plans if entry[0] <= start), key=lambda entry: entry[0]
+            )
+            ahead = plan[start - decided :][: min(horizon, len(actions) - start)]
+            actions[start : start + len(ahead)] = ahead
+        return actions
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """One policy in one task."""
+
+    task: str
+    policy: str
+    episodes: tuple[EpisodeResult, ...]  # in the order of the seeds
+    planning: PlanningTime
+    solved_at_start: tuple[int, ...] = ()  # seeds left out: success before the first action
+    recorded: tuple[Recording, ...] = field(default=(), compare=False, repr=False)  # not stored
+
+    @property
+    def successes(self) -> int:
+        """Number of successful episodes."""
+        return sum(episode.success for episode in self.episodes)
+
+    @property
+    def interval(self) -> Interval:
+        """Wilson's 95% interval of the success rate."""
+        return wilson(self.successes, len(self.episodes))
+
+    @property
+    def steps_to_success(self) -> float | None:
+        """Mean number of steps of the successful episodes; None without any."""
+        steps = [episode.steps for episode in self.episodes if episode.success]
+        return float(np.mean(steps)) if steps else None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was asked for."""
+
+    world_model: str  # name or folder; "" when no policy needs one
+    tasks: tuple[str, ...]
+    policies: tuple[str, ...]
+    seeds: tuple[int, ...]
+    num_envs: int
+    image_size: tuple[int, int]  # height, width in pixels
+    options: Mapping[str, str] = field(default_factory=dict)  # of the policies, as text
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything an evaluation measured."""
+
+    settings: Settings
+    tasks: tuple[TaskResult, ...]
+    imagination: Imagination | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    revision: str | None = None  # git commit of the code, "-dirty" when changed since
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that results depend on, those that are installed."""
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_revision() -> str | None:
+    """The commit this code was run from, or None outside a git checkout."""
+    folder = Path(__file__).resolve().parents[2]
+    if not (folder / ".git").exists():
+        return None
+    try:
+        shown = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return shown.stdout.strip() or None
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a whole file or nothing: a reader never sees a part of it.
+
+    Args:
+        path: the file; its folder is made when missing.
+        content: text (written as UTF-8) or bytes.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode() if isinstance(content, str) else content
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        # A temporary file is private; the result gets the rights of any new file.
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(name, 0o666 & ~mask)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_results(path: Path, results: Results) -> None:
+    """Write results.json atomically.
+
+    Beside what :func:`read_results` needs, each row holds its success rate with Wilson's interval
+    and its mean steps to success, for readers without this package.
+    """
+    document = {
+        "format": FORMAT,
+        "versions": dict(results.versions),
+        "revision": results.revision,
+        "settings": asdict(results.settings),
+        "tasks": [_task_to_json(task) for task in results.tasks],
+        "imagination": None if results.imagination is None else asdict(results.imagination),
+    }
+    write_atomically(path, json.dumps(document, indent=1) + "\n")
+
+
+def read_results(path: Path) -> Results:
+    """Read what :func:`write_results` wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or another version wrote it.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f'{path} is not readable as JSON ({error}); run "selfflow evaluate" again'
+        ) from error
+    found = document.get("format") if isinstance(document, dict) else None
+    if found != FORMAT:
+        raise ValueError(
+            f"{path} has results of format {found}, this version reads format {FORMAT}; "
+            'run "selfflow evaluate" again'
+        )
+    try:
+        imagination = document["imagination"]
+        return Results(
+            settings=Settings(**_tuples(document["settings"])),
+            tasks=tuple(_task_from_json(task) for task in document["tasks"]),
+            imagination=None if imagination is None else Imagination(**_tuples(imagination)),
+            versions=document["versions"],
+            revision=document["revision"],
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} lacks or has a field that results should not ({error}); "
+            'run "selfflow evaluate" again'
+        ) from error
+
+
+def _task_to_json(task: TaskResult) -> dict[str, Any]:
+    count = len(task.episodes)
+    return {
+        "task": task.task,
+        "policy": task.policy,
+        "success": {
+            "successes": task.successes,
+            "episodes": count,
+            "rate": task.successes / count if count else None,
+            "wilson_95": [task.interval.low, task.interval.high],
+        },
+        "steps_to_success": task.steps_to_success,
+        "planning_seconds": asdict(task.planning),
+        "solved_at_start": list(task.solved_at_start),
+        "episodes": [asdict(episode) for episode in task.episodes],
+    }
+
+
+def _task_from_json(values: Mapping[str, Any]) -> TaskResult:
+    return TaskResult(
+        task=values["task"],
+        policy=values["policy"],
+        episodes=tuple(EpisodeResult(**episode) for episode in values["episodes"]),
+        planning=PlanningTime(**values["planning_seconds"]),
+        solved_at_start=tuple(values["solved_at_start"]),
+    )
+
+
+def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
