@@ -67,6 +67,7 @@ def save(tokenizer: Tokenizer, folder: str | os.PathLike[str]) -> None:
         }
         save_file(state, partial / "model.safetensors")
         partial.chmod(0o755)
+        (partial / "model.safetensors").chmod(0o644)
         if target.exists():
             shutil.rmtree(target)
         partial.rename(target)

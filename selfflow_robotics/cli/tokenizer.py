@@ -1,0 +1,139 @@
+"""`selfflow tokenizer`: trains the autoencoder that turns frames into latents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from selfflow_robotics.data.episode import EpisodeSource
+
+HELP = """Train the autoencoder that turns frames into latents and back.
+
+Reads frames of an RT-1-format data set (data), of video files (videos) and of generated physics
+scenes (physics_episodes), whichever are given; writes a folder with config.json and
+model.safetensors under output, and says how well held-out frames come back (PSNR in dB, over all
+pixels and over those that move).
+"""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Keys of `selfflow tokenizer`."""
+
+    output: Path = field(metadata={"help": "folder to write; an older tokenizer is replaced"})
+    data: Path | None = field(default=None, metadata={"help": "RLDS data set"})
+    mapping: str = field(default="rt1", metadata={"help": "where it keeps its images"})
+    split: str = field(default="train", metadata={"help": "split of the data set"})
+    videos: Path | None = field(default=None, metadata={"help": "folder or glob of video files"})
+    physics_episodes: int = field(default=0, metadata={"help": "generated episodes of 24 frames"})
+    image_size: tuple[int, int] = field(default=(64, 80), metadata={"help": "height, width"})
+    max_frames: int = field(
+        default=40000, metadata={"help": "frames kept in memory of each source, spread evenly"}
+    )
+    start: Path | None = field(default=None, metadata={"help": "tokenizer to continue from"})
+    channels: int = field(default=16, metadata={"help": "channels of a latent"})
+    widths: tuple[int, ...] = field(
+        default=(32, 64, 96), metadata={"help": "of each level; each level halves the resolution"}
+    )
+    noise: float = field(default=0.2, metadata={"help": "greatest noise on latents in training"})
+    moving: float = field(default=10.0, metadata={"help": "extra weight of pixels that move"})
+    gradient: float = field(default=0.5, metadata={"help": "weight of neighbours' differences"})
+    steps: int = field(default=6000, metadata={"help": "optimizer steps"})
+    batch_size: int = field(default=32, metadata={"help": "frames a step"})
+    lr: float = field(default=2e-3, metadata={"help": "greatest learning rate"})
+    seed: int = field(default=0, metadata={"help": "of weights, batches, noise and scenes"})
+    device: str = field(default="cpu", metadata={"help": "cpu, cuda, cuda:1, ..."})
+
+
+def run(config: Config) -> int:
+    """Trains, measures on held-out episodes and writes.
+
+    Raises:
+        ValueError: No source of frames is given, or one is faulty.
+        FileNotFoundError: A source is not there.
+    """
+    import numpy as np
+
+    from selfflow_robotics.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
+    from selfflow_robotics.tokenizers.train import Loss, measure, train_autoencoder
+
+    sources = _sources(config)
+    if not sources:
+        raise ValueError(
+            "there are no frames to train on: add data=FOLDER, videos=FOLDER or "
+            "physics_episodes=1000"
+        )
+    # Faults that need no data are told before minutes go into reading it.
+    start = Autoencoder.from_pretrained(config.start) if config.start else None
+    sizes = AutoencoderConfig(config.channels, config.widths)
+    (start or Autoencoder(sizes)).latent_size(config.image_size)
+    gathered = [_frames(source, config) for source in sources]
+    train = np.concatenate([part for part, _ in gathered])
+    autoencoder = train_autoencoder(
+        train,
+        steps=config.steps,
+        batch_size=config.batch_size,
+        lr=config.lr,
+        seed=config.seed,
+        device=config.device,
+        config=sizes,
+        loss=Loss(moving=config.moving, gradient=config.gradient, noise=config.noise),
+        start=start,
+    )
+    for source, (part, held_out) in zip(sources, gathered, strict=True):
+        frames, which = (held_out, "held-out") if len(held_out) else (part[:1000], "training")
+        print(f"{source.name}, {which}: {measure(autoencoder, frames)}")
+    autoencoder.save_pretrained(config.output)
+    print(f"wrote {config.output}")
+    return 0
+
+
+def _sources(config: Config) -> list[EpisodeSource]:
+    sources: list[EpisodeSource] = []
+    if config.data is not None:
+        from selfflow_robotics.data.rlds import open_dataset
+
+        sources.append(open_dataset(config.data, config.mapping, config.split))
+    if config.videos is not None:
+        from selfflow_robotics.data.video import VideoFolder
+
+        sources.append(VideoFolder(config.videos, config.image_size))
+    if config.physics_episodes:
+        from selfflow_robotics.data.physics_video import PhysicsVideo
+
+        sources.append(
+            PhysicsVideo(config.physics_episodes, 24, config.image_size, seed=config.seed)
+        )
+    return sources
+
+
+def _frames(source: EpisodeSource, config: Config) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Frames to train on, and at most 2000 held-out ones; both (S, h, w, 3)."""
+    import numpy as np
+    from tqdm import tqdm
+
+    from selfflow_robotics.data.held_out import split_of
+    from selfflow_robotics.data.resize import resize
+
+    rng = np.random.default_rng(config.seed)
+    train: list[NDArray[Any]] = []
+    held_out: list[NDArray[Any]] = []
+    # An even share of each episode, so that memory is bounded before lengths are known.
+    share = max(1, config.max_frames // len(source))
+    order = rng.permutation(len(source))[: config.max_frames]
+    for index in tqdm(order, desc=f"frames of {source.name}", unit="episode"):
+        episode = source[int(index)]
+        side, most = (
+            (train, share) if split_of(episode.id) == "train" else (held_out, max(share, 20))
+        )
+        if side is held_out and sum(map(len, held_out)) >= 2000:
+            continue
+        chosen = np.sort(rng.permutation(len(episode.images))[:most])
+        side.append(resize(episode.images[chosen], config.image_size))
+    none = np.zeros((0, *config.image_size, 3), np.uint8)
+    return np.concatenate([none, *train]), np.concatenate([none, *held_out])
