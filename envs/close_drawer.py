@@ -1,0 +1,36 @@
+"""Close a drawer that stands open."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from selfflow_robotics.envs.base import Episode, TabletopEnv
+from selfflow_robotics.envs.open_drawer import ROBOT_X, ROBOT_Y
+from selfflow_robotics.envs.scene import DRAWERS, build
+
+CLOSED, START = 0.05, 0.2
+
+
+class CloseDrawer(TabletopEnv):
+    """ "close {top, middle, bottom} drawer". That drawer starts open by 0.2 m. Success: it is open
+    by no more than 0.05 m.
+    """
+
+    def _choose(self, rng: np.random.Generator) -> Hashable:
+        return "cabinet"
+
+    def _build(self, key: Hashable) -> mujoco.MjModel:
+        return build(self.robot, (), 0.0, drawers=True)
+
+    def _arrange(self, rng: np.random.Generator) -> tuple[str, Any]:
+        self._place_robot(float(rng.uniform(*ROBOT_X)), float(rng.uniform(*ROBOT_Y)))
+        drawer = DRAWERS[int(rng.integers(len(DRAWERS)))]
+        self.world.data.joint(f"{drawer}_drawer").qpos[0] = START
+        return f"close {drawer} drawer", drawer
+
+    def _judge(self, episode: Episode) -> tuple[Episode, bool]:
+        return episode, self.drawer_opening(episode.goal) <= CLOSED

@@ -1,0 +1,34 @@
+"""Open one of three drawers."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from selfflow_robotics.envs.base import Episode, TabletopEnv
+from selfflow_robotics.envs.scene import DRAWERS, build
+
+ROBOT_X, ROBOT_Y = (0.65, 0.78), (-0.12, 0.12)
+"""Where the robot may stand (m): the nearer part of SIMPLER's 0.65..0.85 and -0.2..0.2."""
+OPEN = 0.15
+
+
+class OpenDrawer(TabletopEnv):
+    """ "open {top, middle, bottom} drawer". Success: that drawer is open by at least 0.15 m."""
+
+    def _choose(self, rng: np.random.Generator) -> Hashable:
+        return "cabinet"
+
+    def _build(self, key: Hashable) -> mujoco.MjModel:
+        return build(self.robot, (), 0.0, drawers=True)
+
+    def _arrange(self, rng: np.random.Generator) -> tuple[str, Any]:
+        self._place_robot(float(rng.uniform(*ROBOT_X)), float(rng.uniform(*ROBOT_Y)))
+        drawer = DRAWERS[int(rng.integers(len(DRAWERS)))]
+        return f"open {drawer} drawer", drawer
+
+    def _judge(self, episode: Episode) -> tuple[Episode, bool]:
+        return episode, self.drawer_opening(episode.goal) >= OPEN

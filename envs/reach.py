@@ -1,0 +1,74 @@
+"""Inverse kinematics of the arm: joint angles that bring the tool to a pose."""
+
+from __future__ import annotations
+
+import mink
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from selfflow_robotics.envs.robot import ARM, TOOL, robot_spec
+
+_ITERATIONS = 4
+_TOLERANCE = 2e-4  # metres and radians
+
+
+class Reach:
+    """Solves for the seven arm joints with mink; holds no state between calls.
+
+    Of the many joint angles that reach a pose, those near the start angles are preferred, so that
+    the arm looks the same whenever the tool is at the same place.
+    """
+
+    def __init__(self) -> None:
+        self._model = robot_spec("primitive").compile()
+        self._configuration = mink.Configuration(self._model)
+        self._base = self._model.body("base_link").pos.copy()
+        self._arm = np.array([self._model.joint(joint.name).qposadr[0] for joint in ARM])
+        start = self._model.qpos0.copy()
+        start[self._arm] = [joint.start for joint in ARM]
+        self._start = start
+        self._tool = mink.FrameTask(
+            TOOL, "site", position_cost=1.0, orientation_cost=0.3, lm_damping=1e-4
+        )
+        self._posture = mink.PostureTask(self._model, cost=5e-3)
+        self._posture.set_target(start)
+        self._limits = [mink.ConfigurationLimit(self._model)]
+
+    def solve(
+        self,
+        arm: NDArray[np.float64],
+        position: NDArray[np.float64],
+        rotation: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """Joint angles for a tool pose, as near to it as the joint ranges allow.
+
+        Args:
+            arm: (7,) present joint angles, rad.
+            position: (3,) tool point in the frame of base_link, m.
+            rotation: (3, 3) tool orientation in that frame.
+
+        Returns:
+            (7,) joint angles, rad.
+        """
+        start = self._start.copy()
+        start[self._arm] = arm
+        configuration = self._configuration
+        configuration.update(start)
+        quaternion = np.zeros(4)
+        mujoco.mju_mat2Quat(quaternion, np.ascontiguousarray(rotation).ravel())
+        target = mink.SE3(np.concatenate([quaternion, position + self._base]))
+        self._tool.set_target(target)
+        for _ in range(_ITERATIONS):
+            velocity = mink.solve_ik(
+                configuration,
+                [self._tool, self._posture],
+                dt=1.0,
+                solver="daqp",
+                damping=1e-5,
+                limits=self._limits,
+            )
+            configuration.integrate_inplace(velocity, 1.0)
+            if np.abs(velocity).max() < _TOLERANCE:
+                break
+        return np.asarray(configuration.q[self._arm])
