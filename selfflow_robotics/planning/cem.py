@@ -30,7 +30,7 @@ class CEM:
 
     The plan is the elites' mean: a single best candidate is too often one whose cost the model
     misjudges (with an error of the cost's own size, the mean's true cost was a third lower). Only
-    where the model finds the mean worse than the median candidate of the last iteration, as
+    where the model finds the mean no better than the median candidate of the last iteration, as
     between two ways around an obstacle, or where no time is left to ask it, the plan is the best
     candidate.
 
@@ -160,7 +160,7 @@ class CEM:
         if self._time_left(started, slowest * _MEAN_CHECK):
             mean_cost_BK, used = self._judge(context, mean_BHA[:, None], seeds)
             passes += used
-            sound_BK = mean_cost_BK <= cost_BK.median(dim=1, keepdim=True).values
+            sound_BK = mean_cost_BK < cost_BK.median(dim=1, keepdim=True).values
             chosen_BHA = torch.where(sound_BK[:, :, None], mean_BHA, chosen_BHA)
             chosen_cost_BK = torch.where(sound_BK, mean_cost_BK, chosen_cost_BK)
         return Plan(

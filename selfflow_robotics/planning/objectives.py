@@ -59,10 +59,10 @@ class Progress:
 class GoalImage:
     """The predicted number of steps to a goal image and, near it, likeness to its features.
 
-    The likeness (cosine, averaged over the M feature vectors) is flat until objects overlap their
-    goals, so it only counts where at most ``near`` steps are left: there it is taken off the steps,
-    in proportion to how near the frame is. The cost falls with the steps and with the likeness
-    everywhere, without a jump.
+    The likeness ((1 + cosine) / 2, averaged over the M feature vectors) is flat until objects
+    overlap their goals, so it only counts where at most ``near`` steps are left: there it is taken
+    off the steps, in proportion to how near the frame is. Without a jump, fewer steps always cost
+    less, and near the goal so does more likeness.
 
     Args:
         world_model: predicts steps and features.
@@ -112,9 +112,10 @@ class GoalImage:
             )
         goal_BMD = self.goal_BMD.expand(context.batch, -1, -1)
         steps_BKH = self.world_model.steps_to_goal(rollout, goal_BMD)
-        likeness_BKH = F.cosine_similarity(
+        cosine_BKHM = F.cosine_similarity(
             rollout.features_BKHMD.float(), goal_BMD[:, None, None].float(), dim=-1
-        ).mean(dim=-1)
+        )
+        likeness_BKH = (1 + cosine_BKHM.mean(dim=-1)) / 2
         nearness_BKH = (1 - steps_BKH / self.near).clamp(0, 1)
         cost_BKH = steps_BKH - self.likeness_weight * nearness_BKH * likeness_BKH
         return _weighed(cost_BKH, self.discount, "steps_to_goal")
