@@ -56,7 +56,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 ConfigT = TypeVar("ConfigT")
-_PRESETS = "selfflow_robotics.configs"
+PRESETS = "selfflow_robotics.configs"
 
 
 class ConfigError(ValueError):
@@ -78,6 +78,7 @@ def compose(
     schema: type[ConfigT],
     arguments: Sequence[str] = (),
     config_dir: Path | None = None,
+    presets: str = PRESETS,
 ) -> ConfigT:
     """The configuration of one run.
 
@@ -86,6 +87,7 @@ def compose(
         schema: the command's dataclass.
         arguments: `key=value` and `group=choice` words.
         config_dir: a folder with presets of the user's own, beside the shipped ones.
+        presets: the package that holds the shipped ones.
 
     Returns:
         An instance of `schema`.
@@ -102,12 +104,12 @@ def compose(
             raise ConfigError(f'"{argument}" is not of the form key=value')
         annotation = _annotation(schema, name, command)
         if dataclasses.is_dataclass(annotation):
-            choices[name] = _choice(name, text, config_dir)
+            choices[name] = _choice(name, text, config_dir, presets)
         else:
             values[name] = _parse(name, text, annotation)
     try:
         tree = OmegaConf.create(_defaults(schema))
-        tree.merge_with(_presets(command, choices, config_dir))
+        tree.merge_with(_presets(command, choices, config_dir, presets))
         for name, value in values.items():
             OmegaConf.update(tree, name, value, force_add=True)
         content = OmegaConf.to_container(tree, resolve=True)
@@ -118,17 +120,19 @@ def compose(
     return config
 
 
-def describe(command: str, schema: type[Any], config_dir: Path | None = None) -> str:
+def describe(
+    command: str, schema: type[Any], config_dir: Path | None = None, presets: str = PRESETS
+) -> str:
     """The resolved default configuration, one key a line with its type, then the groups."""
     tree = OmegaConf.create(_defaults(schema))
-    tree.merge_with(_presets(command, {}, config_dir))
+    tree.merge_with(_presets(command, {}, config_dir, presets))
     rows = [(f"{key.name}={key.default}", key.type, key.help) for key in _keys(schema, tree)]
     left = max((len(row[0]) for row in rows if len(row[0]) <= 40), default=0)
     middle = max((len(row[1]) for row in rows if len(row[1]) <= 30), default=0)
     lines = [f"  {key:{left}}  {kind:{middle}}  {text}".rstrip() for key, kind, text in rows]
     groups = []
     for field in dataclasses.fields(schema):
-        found = choices_of(field.name, config_dir)
+        found = choices_of(field.name, config_dir, presets)
         if found and dataclasses.is_dataclass(typing.get_type_hints(schema)[field.name]):
             groups.append(f"  {field.name}={'|'.join(found)}")
     text = "Configuration (key=value, with its default):\n" + "\n".join(lines or ["  (no keys)"])
@@ -137,9 +141,11 @@ def describe(command: str, schema: type[Any], config_dir: Path | None = None) ->
     return text
 
 
-def choices_of(group: str, config_dir: Path | None = None) -> tuple[str, ...]:
+def choices_of(
+    group: str, config_dir: Path | None = None, presets: str = PRESETS
+) -> tuple[str, ...]:
     """Names of the presets for the section `group`, sorted; empty when it is not a group."""
-    roots: list[Any] = [importlib.resources.files(_PRESETS)]
+    roots: list[Any] = [importlib.resources.files(presets)]
     if config_dir is not None:
         roots.append(config_dir)
     return tuple(
@@ -161,8 +167,10 @@ def nearest(word: str, words: Iterable[str]) -> str:
     return f'; did you mean "{found[0]}"?' if found else ""
 
 
-def _presets(command: str, choices: Mapping[str, str], config_dir: Path | None) -> DictConfig:
-    source = importlib.resources.files(_PRESETS) / f"{command}.yaml"
+def _presets(
+    command: str, choices: Mapping[str, str], config_dir: Path | None, package: str
+) -> DictConfig:
+    source = importlib.resources.files(package) / f"{command}.yaml"
     if not source.is_file() and not choices:
         return OmegaConf.create({})
 
@@ -183,14 +191,14 @@ def _presets(command: str, choices: Mapping[str, str], config_dir: Path | None) 
     if config_dir is not None:
         overrides.append(f"hydra.searchpath=['file://{config_dir.resolve()}']")
     try:
-        with initialize_config_module(_PRESETS, version_base="1.3"):
+        with initialize_config_module(package, version_base="1.3"):
             return hydra_compose(command if source.is_file() else None, overrides=overrides)
     except HydraException as error:
         raise ConfigError(_first_line(error)) from error
 
 
-def _choice(group: str, text: str, config_dir: Path | None) -> str:
-    known = choices_of(group, config_dir)
+def _choice(group: str, text: str, config_dir: Path | None, presets: str) -> str:
+    known = choices_of(group, config_dir, presets)
     if not known:
         raise ConfigError(f'"{group}" is a section: set a key in it, as in {group}.KEY={text}')
     if text not in known:

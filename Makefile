@@ -1,0 +1,60 @@
+# "make demo" and "make test" work on a fresh machine; everything else builds on the same set-up.
+VENV ?= .venv
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+export OMP_NUM_THREADS ?= 1
+
+bin := $(VENV)/bin
+installed := $(VENV)/installed
+pytest := $(bin)/python -m pytest -n auto --dist loadfile
+
+.PHONY: demo test test-all check format lint typecheck fast-tests install doctor lock clean
+
+demo: $(installed)  ## the shipped model plans in the tasks and writes a report
+	$(bin)/selfflow demo $(ARGS)
+
+test: $(installed)  ## all tests but those marked slow or gpu
+	$(pytest) -m "not gpu and not slow" $(ARGS)
+
+test-all: $(installed)  ## all tests; those that need a GPU skip without one
+	$(pytest) $(ARGS)
+
+check: format lint typecheck fast-tests  ## what to run before each commit
+
+install: $(installed)  ## the set-up alone
+
+$(installed): pyproject.toml constraints.txt install.sh
+	bash install.sh $(VENV)
+
+doctor: $(installed)  ## what works on this machine
+	$(bin)/selfflow doctor
+
+format: $(installed)
+	$(bin)/ruff format --check .
+
+lint: $(installed)
+	$(bin)/ruff check .
+
+# mypy cannot follow the map from envs/, policies/ and configs/ into the package, so it is shown the
+# package as an install would lay it out.
+typecheck: $(installed)
+	rm -rf build/types && mkdir -p build/types/selfflow_robotics
+	ln -s $(CURDIR)/selfflow_robotics/* $(CURDIR)/envs $(CURDIR)/policies $(CURDIR)/configs \
+	    build/types/selfflow_robotics/
+	cd build/types && $(abspath $(bin))/mypy --config-file $(CURDIR)/pyproject.toml \
+	    --cache-dir $(CURDIR)/.mypy_cache -p selfflow_robotics
+
+fast-tests: $(installed)
+	$(pytest) -m "not gpu and not slow and not medium" $(ARGS)
+
+lock: $(installed)  ## choose the pinned versions anew
+	$(bin)/pip install --quiet uv
+	{ sed '/^[^#]/,$$d' constraints.txt; \
+	  $(bin)/uv pip compile pyproject.toml --extra dev --extra menagerie --extra rlds --universal \
+	    --python-version 3.10.12 --no-header --no-annotate --upgrade --quiet \
+	    --constraint <(echo torch==2.13.0) \
+	  | grep -v -E '^(nvidia|cuda|triton)-?|emscripten.*==|^httpx2-jsfetch'; } > build/constraints.txt
+	mv build/constraints.txt constraints.txt
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

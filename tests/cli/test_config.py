@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from selfflow_robotics.cli.config import ConfigError, choices_of, compose, describe
+
+
+class Precision(enum.Enum):
+    FULL = "fp32"
+    HALF = "bf16"
+
+
+@dataclass(frozen=True)
+class Model:
+    depth: int = 2
+    width: int = 32
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class Trainer:
+    steps: int = field(default=100, metadata={"help": "optimizer steps"})
+    schedule: Model = field(default_factory=Model)
+
+
+@dataclass(frozen=True)
+class Train:
+    output: Path
+    model: Model = field(default_factory=lambda: Model(depth=3))
+    trainer: Trainer = field(default_factory=Trainer)
+    objective: Literal["self-flow", "flow"] = "self-flow"
+    precision: Precision = Precision.FULL
+    size: tuple[int, int] = (64, 80)
+    tasks: tuple[str, ...] = ()
+    instruction: str = "pick coke can"
+    seed: int | None = None
+    weights: dict[str, float] = field(default_factory=dict)
+    resume: bool = False
+
+
+@pytest.fixture
+def presets(tmp_path: Path) -> Path:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "small.yaml").write_text("depth: 4\nwidth: 64\n")
+    (tmp_path / "model" / "large.yaml").write_text("depth: 24\nwidth: ${model.depth}\n")
+    (tmp_path / "model" / "broken.yaml").write_text("dept: 24\n")
+    return tmp_path
+
+
+def train(*arguments: str, presets: Path | None = None) -> Train:
+    return compose("train", Train, ["output=runs/a", *arguments], presets)
+
+
+def test_defaults_come_from_the_dataclass() -> None:
+    assert train() == Train(output=Path("runs/a"))
+
+
+@pytest.mark.parametrize(
+    ("argument", "name", "value"),
+    [
+        ("trainer.steps=5", "trainer.steps", 5),
+        ("trainer.steps=1e5", "trainer.steps", 100_000),
+        ("trainer.schedule.depth=7", "trainer.schedule.depth", 7),
+        ("model.dropout=1", "model.dropout", 1.0),
+        ("objective=flow", "objective", "flow"),
+        ("precision=HALF", "precision", Precision.HALF),
+        ("size=[8,16]", "size", (8, 16)),
+        ("size=8,16", "size", (8, 16)),
+        ("tasks=selfflow/MoveNear-v0", "tasks", ("selfflow/MoveNear-v0",)),
+        ("tasks=a,b", "tasks", ("a", "b")),
+        ("seed=3", "seed", 3),
+        ("seed=null", "seed", None),
+        ("weights.drawer=2", "weights", {"drawer": 2.0}),
+        ("resume=true", "resume", True),
+        ("instruction=move can, then = stop: 'now'", "instruction", "move can, then = stop: 'now'"),
+        ("instruction=12", "instruction", "12"),
+        ("output=/tmp/with space/a,b=c", "output", Path("/tmp/with space/a,b=c")),
+    ],
+)
+def test_values_take_the_declared_type(argument: str, name: str, value: object) -> None:
+    found: Any = train(argument)
+    for part in name.split("."):
+        found = getattr(found, part)
+    assert found == value
+    assert type(found) is type(value) or isinstance(value, Path)
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("trainer.stepz=5", 'no configuration key "trainer.stepz"; did you mean "trainer.steps"?'),
+        ("steps=5", 'no configuration key "steps"; did you mean "trainer.steps"?'),
+        ("instrction=x", 'did you mean "instruction"?'),
+        ("zzz=5", '"selfflow train --help" lists them'),
+        ("seed.x=5", 'no configuration key "seed.x"'),
+        ("trainer.steps=many", "trainer.steps takes an integer, got 'many'"),
+        ("trainer.steps=2.5", "trainer.steps takes an integer, got 2.5"),
+        ("trainer.steps=true", "trainer.steps takes an integer, got True"),
+        ("trainer.steps=null", "trainer.steps takes an integer, got None"),
+        ("trainer.steps=1,2", "trainer.steps takes one value, got several: 1,2"),
+        ("trainer.steps=", "trainer.steps takes an integer, got ''"),
+        ("model.dropout=x y", "model.dropout takes a number, got 'x y'"),
+        ("resume=maybe", "resume takes true|false, got 'maybe'"),
+        ("objective=flows", "objective takes self-flow|flow, got 'flows'"),
+        ("precision=low", "precision takes FULL|HALF, got 'low'"),
+        ("size=[1,2,3]", "size takes [integer,integer], got [1, 2, 3]"),
+        ("size=[1,x]", r"size[1] takes an integer, got 'x'"),
+        ("trainer=fast", '"trainer" is a section: set a key in it, as in trainer.KEY=fast'),
+        ("resume", '"resume" is not of the form key=value'),
+    ],
+)
+def test_a_mistake_is_one_sentence_naming_key_and_remedy(argument: str, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        train(argument)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_key_without_default_is_asked_for() -> None:
+    with pytest.raises(ConfigError, match=r'"selfflow train" needs a value for output'):
+        compose("train", Train)
+
+
+def test_preset_sets_a_section_and_single_keys_win(presets: Path) -> None:
+    config = train("model.width=48", "model=small", presets=presets)
+    assert config.model == Model(depth=4, width=48)
+
+
+def test_preset_may_refer_to_other_keys(presets: Path) -> None:
+    assert train("model=large", "model.depth=5", presets=presets).model.width == 5
+
+
+def test_wrong_preset_names_the_nearest(presets: Path) -> None:
+    assert {"broken", "large", "small"} <= set(choices_of("model", presets))
+    with pytest.raises(ConfigError, match=r'model has no preset "smal"; did you mean "small"?'):
+        train("model=smal", presets=presets)
+    with pytest.raises(ConfigError, match=r"there are: .*large.*small"):
+        train("model=qqq", presets=presets)
+
+
+def test_preset_with_an_unknown_key_is_an_error(presets: Path) -> None:
+    with pytest.raises(ConfigError, match=r'unknown key "model.dept"; did you mean "depth"?'):
+        train("model=broken", presets=presets)
+
+
+def test_a_file_of_the_command_picks_its_default_presets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "presets_of_a_test"
+    (package / "model").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "train.yaml").write_text("defaults: [{model: wide}, _self_]\nseed: 5\n")
+    (package / "model" / "wide.yaml").write_text("width: 512\n")
+    (package / "model" / "deep.yaml").write_text("depth: 48\n")
+    (package / "bad.yaml").write_text("sead: 5\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    default = compose("train", Train, ["output=a"], presets=package.name)
+    assert (default.model, default.seed) == (Model(depth=3, width=512), 5)
+    other = compose("train", Train, ["output=a", "model=deep", "seed=6"], presets=package.name)
+    assert (other.model, other.seed) == (Model(depth=48, width=32), 6)
+    assert "model.width=512" in describe("train", Train, presets=package.name)
+    with pytest.raises(ConfigError, match=r'unknown key "sead"; did you mean "seed"?'):
+        compose("bad", Train, ["output=a"], presets=package.name)
+
+
+def test_help_shows_every_key_with_default_and_type(presets: Path) -> None:
+    text = describe("train", Train, presets)
+    assert "output=(required)" in text
+    assert "model.depth=3" in text
+    line = next(line for line in text.splitlines() if "trainer.steps=100" in line)
+    assert line.split(maxsplit=2) == ["trainer.steps=100", "integer", "optimizer steps"]
+    assert "size=[64,80]" in text and "[integer,integer]" in text
+    assert "objective=self-flow" in text and "self-flow|flow" in text
+    assert "seed=null" in text and "integer or null" in text
+    assert "broken|large|small" in text

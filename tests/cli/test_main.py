@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from selfflow_robotics import __version__
+from selfflow_robotics.cli.main import commands, main, normalize
+
+
+def selfflow(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "selfflow_robotics.cli.main", *words],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_help_lists_each_command_with_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for name, summary in commands().items():
+        assert len(summary) > 10, f"selfflow_robotics/cli/{name}.py: HELP is no plain literal"
+        assert summary in text
+
+
+def test_help_imports_no_heavy_package() -> None:
+    code = (
+        "import sys; from selfflow_robotics.cli.main import main; main(['--help']);"
+        "print([m for m in ('torch', 'mujoco', 'hydra', 'omegaconf', 'numpy') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("command", commands())
+def test_help_of_each_command_shows_its_keys(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "Configuration" in text
+    assert commands()[command] in text
+
+
+@pytest.mark.parametrize(
+    ("words", "normal"),
+    [
+        (["--json", "a.json", "seed=1"], ["json=a.json", "seed=1"]),
+        (["--json=a.json"], ["json=a.json"]),
+        (["--num-envs", "4"], ["num_envs=4"]),
+        (["--resume", "--seed", "-1"], ["resume=true", "seed=-1"]),
+        (["--resume", "trainer.steps=3"], ["resume=true", "trainer.steps=3"]),
+        (["--text", "a = b"], ["text=a = b"]),
+    ],
+)
+def test_dashes_mean_the_same_as_keys(words: list[str], normal: list[str]) -> None:
+    assert normalize(words) == normal
+
+
+def test_mistyped_command_is_one_sentence_and_status_2() -> None:
+    done = selfflow("doctr")
+    assert done.returncode == 2
+    assert done.stderr == 'error: there is no command "doctr"; did you mean "doctor"?\n'
+
+
+def test_unknown_key_is_one_sentence_and_status_2() -> None:
+    done = selfflow("doctor", "jsom=x")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == 'error: "doctor" has no configuration key "jsom"; did you mean "json"?\n'
+
+
+def test_failure_is_one_sentence_and_status_1_unless_debugging() -> None:
+    words = ("doctor", "--config-dir", "/no/such/folder")
+    done = selfflow(*words, SELFFLOW_DEBUG="")
+    assert done.returncode == 1
+    assert done.stderr == "error: --config-dir: there is no folder /no/such/folder\n"
+    assert "Traceback" in selfflow(*words, SELFFLOW_DEBUG="1").stderr
+
+
+def test_nothing_to_do_shows_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "usage: selfflow COMMAND" in capsys.readouterr().out
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"selfflow {__version__}\n"
