@@ -156,7 +156,9 @@ class EnvMapping:
 def observe_env(observation: Any, mapping: EnvMapping, *, vectorized: bool = True) -> Observations:
     """What a Gymnasium environment returned, as policies read it.
 
-    Images keep their size: a policy fits them to what its model sees.
+    Images keep their size: a policy fits them to what its model sees. With its default shared
+    memory, Gymnasium's AsyncVectorEnv never updates texts: make it with ``shared_memory=False``
+    where the environment gives the instruction.
 
     Args:
         observation: of a vector environment, or of a single one.

@@ -65,10 +65,11 @@ class History:
             )
         images = resize(observations.image, self.image_size)
         for i, row in enumerate(rows):
-            self._rows[row].frames.append(images[i])
+            # Copies: a vector environment may write its next observation into the same memory.
+            self._rows[row].frames.append(images[i].copy())
             self._rows[row].instruction = observations.instruction[i]
             if observations.proprioception is not None:
-                self._rows[row].states.append(observations.proprioception[i])
+                self._rows[row].states.append(observations.proprioception[i].copy())
 
     def act(self, actions: NDArray[np.float32], rows: Sequence[int]) -> None:
         """Add what these rows do now, (len(rows), A)."""
