@@ -55,7 +55,7 @@ def encode(frames: Frames, fps: float = 3.0, quality: int = 22) -> EncodedVideo:
         frames, ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)), mode="edge"
     )
     target = io.BytesIO()
-    with av.open(target, "w", format="mp4", options={"movflags": "faststart"}) as container:
+    with av.open(target, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
         stream.width, stream.height = even.shape[2], even.shape[1]
         stream.pix_fmt = "yuv420p"  # what browsers play

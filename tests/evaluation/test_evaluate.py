@@ -69,7 +69,7 @@ def test_success_comes_from_info_alone() -> None:
 
     class Tempting(Counting):
         def step(self, action: Any) -> Any:
-            seen, _, _, _, info = super().step(action)
+            seen, _, _, _, _ = super().step(action)
             return seen, 1.0, self.at > 12, False, {"success": self.seed == 1 and self.at == 8.0}
 
     gymnasium.register("selfflow-tests/Tempting-v0", entry_point=Tempting, max_episode_steps=99)

@@ -1,0 +1,404 @@
+"""An evaluation as one web page that needs nothing else: tables, plots, videos."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from selfflow_robotics.evaluation.results import Results, TaskResult, write_atomically
+from selfflow_robotics.evaluation.video import EncodedVideo, encode, side_by_side
+from selfflow_robotics.evaluation.video_metrics import Imagination, Imagines, imagine_episode
+
+_SPEED = 2.0  # videos play at twice the 3 Hz of control
+_CONTROL_HZ = 3.0
+
+_STYLE = """
+:root{color-scheme:light dark;--paper:#fff;--ink:#1c2024;--soft:#60646c;--line:#dfe2e6;
+--card:#f6f7f9;--c0:#2f6fde;--c1:#12876a;--c2:#8e4ec6;--c3:#d9730d;--c4:#7d828a;--c5:#c2298a;--c6:#0b7fa5}
+@media(prefers-color-scheme:dark){:root{--paper:#15171a;--ink:#e8eaed;--soft:#9aa0a8;--line:#33373d;
+--card:#1d2024;--c0:#6ea1ff;--c1:#3cc9a0;--c2:#bf8cf0;--c3:#f5a356;--c4:#9ba1a9;--c5:#ee77c0;--c6:#4fc3e8}}
+*{box-sizing:border-box}
+body{margin:0;background:var(--paper);color:var(--ink);
+font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+main{max-width:1080px;margin:0 auto;padding:32px 20px 64px}
+h1{font-size:26px;margin:0 0 4px}h2{font-size:19px;margin:40px 0 8px}
+h3{font-size:15px;margin:24px 0 8px}
+p{margin:6px 0;max-width:75ch}.soft{color:var(--soft)}small{color:var(--soft);font-size:12.5px}
+.scroll{overflow-x:auto}
+table{border-collapse:collapse;min-width:560px;width:100%;font-variant-numeric:tabular-nums}
+th,td{text-align:left;padding:8px 10px;border-bottom:1px solid var(--line);vertical-align:top}
+th{font-weight:600;white-space:nowrap}thead th{color:var(--soft);font-size:13px}
+td b{font-size:16px}td small{display:block;white-space:nowrap}
+.number td,.number thead th+th{text-align:right}
+.swatch{display:inline-block;width:10px;height:10px;border-radius:3px;margin-right:6px}
+svg{display:block;width:100%;height:auto;max-width:1000px}
+svg text{fill:var(--ink);font:12px system-ui,sans-serif}svg .soft{fill:var(--soft)}
+svg .task{font-weight:600;font-size:13px}
+.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(440px,1fr));gap:16px}
+@media(max-width:520px){.grid{grid-template-columns:1fr}}
+figure{margin:0;background:var(--card);border:1px solid var(--line);border-radius:8px;
+overflow:hidden}
+figure video,figure img{display:block;width:100%;height:auto;background:#181a1e}
+figcaption{padding:8px 12px;font-size:13.5px}
+.good{color:var(--c1);font-weight:600}.bad{color:var(--c3);font-weight:600}
+details{margin-top:8px}code{font-size:12.5px;overflow-wrap:anywhere}
+"""
+
+
+@dataclass(frozen=True)
+class EpisodeVideo:
+    """What happened in one recorded episode, beside what was imagined."""
+
+    task: str
+    policy: str
+    seed: int
+    success: bool
+    steps: int
+    imagined: bool
+    video: EncodedVideo
+
+
+def episode_videos(
+    tasks: Iterable[TaskResult], world_model: Imagines | None, horizon: int = 4
+) -> tuple[EpisodeVideo, ...]:
+    """Videos of all recorded episodes.
+
+    Args:
+        tasks: with recordings.
+        world_model: imagines H frames from every H-th seen one, with the actions taken and, where
+            the policy plans, with those it planned; None shows what happened alone.
+        horizon: H.
+    """
+    videos = []
+    for task in tasks:
+        for recording in task.recorded:
+            episode = recording.episode
+            columns = [("happened", episode.images[1:])]
+            if world_model is not None and episode.actions is not None:
+                columns.append(
+                    ("imagined: actions taken", imagine_episode(world_model, episode, horizon))
+                )
+                planned = recording.planned_actions(horizon)
+                if planned is not None:
+                    imagined = imagine_episode(world_model, episode, horizon, planned)
+                    columns.append(("imagined: as planned", imagined))
+            videos.append(
+                EpisodeVideo(
+                    task=task.task,
+                    policy=task.policy,
+                    seed=recording.seed,
+                    success=bool(episode.success),
+                    steps=len(episode) - 1,
+                    imagined=len(columns) > 1,
+                    video=encode(side_by_side(columns), fps=_SPEED * _CONTROL_HZ),
+                )
+            )
+    return tuple(videos)
+
+
+def write_report(path: Path, results: Results, videos: Sequence[EpisodeVideo] = ()) -> Path:
+    """Write the page atomically.
+
+    Args:
+        path: of the HTML file.
+        results: what was measured.
+        videos: from :func:`episode_videos`.
+
+    Returns:
+        `path`.
+    """
+    write_atomically(path, render(results, videos))
+    return path
+
+
+def render(results: Results, videos: Sequence[EpisodeVideo] = ()) -> str:
+    """The page as HTML that loads nothing from elsewhere."""
+    model = results.settings.world_model
+    title = f"Evaluation of {model}" if model else "Evaluation"
+    parts = [
+        f"<h1>{escape(title)}</h1>",
+        f"<p class=soft>{escape(_provenance(results))}</p>",
+        "<h2>Success</h2>",
+        _success_table(results.tasks),
+        _success_plot(results.tasks),
+    ]
+    if results.imagination is not None:
+        parts += ["<h2>Imagination</h2>", _imagination(results.imagination)]
+    if videos:
+        parts += ["<h2>Imagined beside what happened</h2>", _videos(videos)]
+    parts += ["<h2>Planning time</h2>", _time_plot(results.tasks), _settings(results)]
+    body = "\n".join(part for part in parts if part)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n"
+        f"<body><main>\n{body}\n</main></body></html>\n"
+    )
+
+
+def short_name(task: str) -> str:
+    """`selfflow/PickCokeCan-v0` as `PickCokeCan`."""
+    return task.rpartition("/")[2].rpartition("-v")[0] or task
+
+
+def _provenance(results: Results) -> str:
+    settings = results.settings
+    count = len(settings.seeds)
+    said = [
+        f"{count} episode{'s' if count != 1 else ''} per task and policy",
+        f"seeds {_ranges(settings.seeds)}",
+        f"images {settings.image_size[0]}x{settings.image_size[1]}",
+    ]
+    if results.revision:
+        said.append(f"code {results.revision[:10]}{'-dirty' * results.revision.endswith('dirty')}")
+    return " · ".join(said)
+
+
+def _ranges(seeds: Sequence[int]) -> str:
+    first, last = seeds[0], seeds[-1]
+    if list(seeds) == list(range(first, last + 1)) and len(seeds) > 1:
+        return f"{first} to {last}"
+    return ", ".join(map(str, seeds[:12])) + (", …" if len(seeds) > 12 else "")
+
+
+def _names(tasks: Sequence[TaskResult]) -> tuple[list[str], list[str]]:
+    """Tasks and policies, in the order of their first appearance."""
+    return list(dict.fromkeys(t.task for t in tasks)), list(dict.fromkeys(t.policy for t in tasks))
+
+
+def _swatch(policies: Sequence[str], policy: str) -> str:
+    return f'<span class=swatch style="background:{_colour(policies, policy)}"></span>'
+
+
+def _colour(policies: Sequence[str], policy: str) -> str:
+    return f"var(--c{policies.index(policy) % 7})"
+
+
+def _success_table(tasks: Sequence[TaskResult]) -> str:
+    names, policies = _names(tasks)
+    found = {(task.task, task.policy): task for task in tasks}
+    head = "".join(f"<th>{_swatch(policies, p)}{escape(p)}</th>" for p in policies)
+    rows = []
+    for name in names:
+        cells = [f'<th title="{escape(name)}">{escape(short_name(name))}</th>']
+        for policy in policies:
+            task = found.get((name, policy))
+            cells.append(f"<td>{'-' if task is None else _success_cell(task)}</td>")
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    left_out = sum(len(task.solved_at_start) for task in tasks)
+    note = (
+        "Successful episodes of all, with Wilson's 95% interval; below, the mean steps to success "
+        "and the sub-task that failures mostly got to."
+    )
+    if left_out:
+        note += f" {left_out} episodes that started solved are left out."
+    return (
+        f"<div class=scroll><table><thead><tr><th>task</th>{head}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table></div><p class=soft>{note}</p>"
+    )
+
+
+def _success_cell(task: TaskResult) -> str:
+    interval, steps = task.interval, task.steps_to_success
+    lines = [f"{interval.low:.0%} to {interval.high:.0%}"]
+    if steps is not None:
+        lines.append(f"{steps:.0f} steps")
+    failed = [episode.subtask for episode in task.episodes if not episode.success]
+    if failed and any(failed):
+        usual = max(set(failed), key=failed.count)
+        lines.append(f"failures: sub-task {usual}")
+    small = "".join(f"<small>{line}</small>" for line in lines)
+    return f"<b>{task.successes}/{len(task.episodes)}</b>{small}"
+
+
+@dataclass(frozen=True)
+class _Bar:
+    label: str
+    colour: str
+    value: float  # of the axis
+    low: float
+    high: float
+    text: str
+
+
+def _success_plot(tasks: Sequence[TaskResult]) -> str:
+    _, policies = _names(tasks)
+    groups: dict[str, list[_Bar]] = {}
+    for task in tasks:
+        count, interval = len(task.episodes), task.interval
+        groups.setdefault(short_name(task.task), []).append(
+            _Bar(
+                task.policy,
+                _colour(policies, task.policy),
+                task.successes / count if count else 0.0,
+                interval.low,
+                interval.high,
+                f"{task.successes}/{count}",
+            )
+        )
+    ticks = [(value / 4, f"{value * 25}%") for value in range(5)]
+    return _bars(groups, 1.0, ticks, "Success rate with 95% interval, by task and policy")
+
+
+def _time_plot(tasks: Sequence[TaskResult]) -> str:
+    _, policies = _names(tasks)
+    groups: dict[str, list[_Bar]] = {}
+    for task in tasks:
+        time = task.planning
+        groups.setdefault(short_name(task.task), []).append(
+            _Bar(
+                task.policy,
+                _colour(policies, task.policy),
+                time.mean,
+                time.mean,
+                max(time.mean, time.p95),
+                f"{_seconds(time.mean)} · p95 {_seconds(time.p95)}",
+            )
+        )
+    longest = max((task.planning.p95 for task in tasks), default=0.0)
+    top = max(longest, max((task.planning.mean for task in tasks), default=0.0), 1e-6)
+    ticks = [(top * i / 4, _seconds(top * i / 4)) for i in range(5)]
+    rows = max(
+        (round(t.planning.decisions / max(t.planning.calls, 1), 1) for t in tasks), default=1
+    )
+    note = (
+        "Wall time of one call of the policy: mean, and the 95th percentile as a line. A call "
+        f"decides for all active environments at once, here for up to {rows:g} on average."
+    )
+    return f"<p class=soft>{note}</p>" + _bars(
+        groups, top, ticks, "Seconds a decision, by task and policy"
+    )
+
+
+def _bars(
+    groups: dict[str, list[_Bar]], top: float, ticks: Sequence[tuple[float, str]], title: str
+) -> str:
+    """Horizontal bars in groups, each with a line from low to high."""
+    left, right, width, row, gap = 96.0, 170.0, 860.0, 20.0, 30.0
+    inner = width - left - right
+    marks: list[str] = []
+    y = 8.0
+    for group, bars in groups.items():
+        y += gap
+        marks.append(f'<text class=task x="0" y="{y - 9:.0f}">{escape(group)}</text>')
+        for bar in bars:
+            x, low, high = (left + inner * v / top for v in (bar.value, bar.low, bar.high))
+            middle = y + row / 2
+            marks.append(
+                f'<text class=soft x="{left - 8:.0f}" y="{middle + 4:.0f}" text-anchor="end">'
+                f"{escape(bar.label)}</text>"
+                f'<rect x="{left}" y="{y + 3:.1f}" width="{max(x - left, 1.5):.1f}" '
+                f'height="{row - 6:.1f}" rx="2" fill="{bar.colour}" fill-opacity=".55"/>'
+                f'<path d="M{low:.1f} {middle:.1f}H{high:.1f}M{low:.1f} {middle - 4:.1f}v8'
+                f'M{high:.1f} {middle - 4:.1f}v8" stroke="{bar.colour}" stroke-width="1.6"/>'
+                f'<text x="{left + inner + 10:.0f}" y="{middle + 4:.0f}">{escape(bar.text)}</text>'
+            )
+            y += row
+    y += 6
+    grid = "".join(
+        f'<path d="M{left + inner * value / top:.1f} 18V{y:.0f}" stroke="var(--line)"/>'
+        f'<text class=soft x="{left + inner * value / top:.1f}" y="{y + 14:.0f}" '
+        f'text-anchor="middle">{escape(label)}</text>'
+        for value, label in ticks
+    )
+    return (
+        f'<svg viewBox="0 0 {width:.0f} {y + 22:.0f}" role="img" aria-label="{escape(title)}">'
+        f"<title>{escape(title)}</title>{grid}{''.join(marks)}</svg>"
+    )
+
+
+def _imagination(found: Imagination) -> str:
+    ahead = range(1, found.horizon + 1)
+    head = "".join(f"<th>{h} step{'s' if h > 1 else ''} ahead</th>" for h in ahead)
+    rows = [
+        ("imagined, true actions", found.psnr_H, "dB"),
+        ("last frame copied", found.copy_psnr_H, "dB"),
+        ("imagined, shuffled actions", found.shuffled_psnr_H, "dB"),
+        ("gain over copying", found.gain, "gain"),
+        ("squared error, shuffled / true", found.shuffled_error_ratio_H, "ratio"),
+    ]
+    body = "".join(
+        f"<tr><th>{name}</th>{''.join(f'<td>{_number(v, kind)}</td>' for v in values)}</tr>"
+        for name, values, kind in rows
+    )
+    note = (
+        f"PSNR of uint8 frames at {found.height}x{found.width}, mean over {found.clips} clips of "
+        f"{found.episodes} episodes. A ratio of 1 would mean that actions are ignored. "
+        "PSNR depends on resolution and scene: compare it within this table only."
+    )
+    return (
+        f"<div class=scroll><table class=number><thead><tr><th></th>{head}</tr></thead>"
+        f"<tbody>{body}</tbody></table></div><p class=soft>{note}</p>"
+    )
+
+
+def _number(value: float, kind: str) -> str:
+    if kind == "ratio":
+        return f"{value:.2f}"
+    if kind == "dB":
+        return f"{value:.2f} dB"
+    return f"<span class={'good' if value > 0 else 'bad'}>{value:+.2f} dB</span>"
+
+
+def _videos(videos: Sequence[EpisodeVideo]) -> str:
+    parts = []
+    if any(video.imagined for video in videos):
+        parts.append(
+            "<p class=soft>Every few steps the world model sees the true frame again and imagines "
+            f"on from there. Played at {_SPEED:g} times real speed; click to pause.</p>"
+        )
+    for task in dict.fromkeys(video.task for video in videos):
+        figures = "".join(_figure(video) for video in videos if video.task == task)
+        parts.append(f"<h3>{escape(short_name(task))}</h3><div class=grid>{figures}</div>")
+    return "".join(parts)
+
+
+def _figure(video: EpisodeVideo) -> str:
+    source = f"data:{video.video.mime};base64,{base64.b64encode(video.video.data).decode()}"
+    verdict = "success" if video.success else "failure"
+    label = f"{video.policy} in {short_name(video.task)}, seed {video.seed}"
+    if video.video.mime.startswith("image/"):
+        shown = f'<img src="{source}" alt="{escape(label)}">'
+    else:
+        shown = (
+            f'<video src="{source}" aria-label="{escape(label)}" autoplay loop muted playsinline '
+            'onclick="this.paused?this.play():this.pause()"></video>'
+        )
+    mark = f"<span class={'good' if video.success else 'bad'}>{verdict}</span>"
+    return (
+        f"<figure>{shown}<figcaption><b>{escape(video.policy)}</b> · seed {video.seed} · {mark} "
+        f"after {video.steps} steps</figcaption></figure>"
+    )
+
+
+def _settings(results: Results) -> str:
+    settings = results.settings
+    rows = {
+        "world model": settings.world_model or "none",
+        "tasks": ", ".join(settings.tasks),
+        "policies": ", ".join(settings.policies),
+        "seeds": _ranges(settings.seeds),
+        "environments at a time": str(settings.num_envs),
+        **settings.options,
+        "code": results.revision or "not a git checkout",
+        **{f"{package} version": version for package, version in results.versions.items()},
+    }
+    body = "".join(
+        f"<tr><th>{escape(key)}</th><td><code>{escape(str(value))}</code></td></tr>"
+        for key, value in rows.items()
+    )
+    return (
+        "<h2>Settings</h2><p class=soft>The numbers of this page, episode by episode, are in "
+        "results.json beside it.</p>"
+        f"<details><summary>All settings and versions</summary><div class=scroll><table><tbody>"
+        f"{body}</tbody></table></div></details>"
+    )
+
+
+def _seconds(value: float) -> str:
+    if value <= 0:
+        return "0"
+    return f"{value:.2f} s" if value >= 1 else f"{value * 1000:.3g} ms"
