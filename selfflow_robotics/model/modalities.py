@@ -70,7 +70,8 @@ class TokensIn(nn.Module):
         state_BTP: Tensor | None,
     ) -> Tensor:
         """Tokens (B, T, M, D), M = N + one for each of action and proprioception that is given."""
-        video = self.video(video_BTNC) + self.positions.to(video_BTNC.dtype)
+        video = self.video(video_BTNC)
+        video = video + self.positions.to(video.dtype)
         if anchor_BTNC is not None:
             if self.anchor is None:
                 raise ValueError("this model was built without anchors (anchor=False)")

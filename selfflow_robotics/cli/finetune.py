@@ -1,0 +1,106 @@
+"""`selfflow finetune`: trains an action-conditioned world model on a robot's episodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..training.config import ModelConfig, ObjectiveConfig, TrainerConfig
+
+HELP = """Train an action-conditioned world model on a robot's episodes.
+
+Reads an RLDS data set (data.path) and the model to start from (start), or a tokenizer; writes the
+world model (config.json, model.safetensors) and, in training/, checkpoint and curves under output.
+Run again with the same output, it resumes.
+"""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which episodes."""
+
+    path: Path | None = field(default=None, metadata={"help": "folder of an RLDS data set"})
+    mapping: str = field(default="rt1", metadata={"help": "where it keeps images, actions, ..."})
+    split: str = "train"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Keys of `selfflow finetune`."""
+
+    output: Path = field(metadata={"help": "folder to write"})
+    data: DataConfig = field(default_factory=DataConfig)
+    start: Path | None = field(
+        default=None, metadata={"help": "a pretrained model's folder, or the image checkpoint"}
+    )
+    tokenizer: Path | None = field(default=None, metadata={"help": "default: that of start"})
+    cache: Path | None = field(default=None, metadata={"help": "folder that keeps latents"})
+    device: str = "cpu"
+    model: ModelConfig = field(default_factory=ModelConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+
+
+def run(config: Config) -> int:
+    """Train on episodes and write the world model."""
+    import numpy as np
+
+    from ..data.rlds import open_dataset
+    from ..data.vocabulary import Vocabulary
+    from ..training.diagnostics import diagnose
+    from ..training.recipe import (
+        OneSide,
+        build_objective,
+        build_world_model,
+        latents_of,
+        load_tokenizer,
+        start_from,
+    )
+    from ..training.trainer import Trainer
+    from ..world_model import WorldModel
+
+    if config.data.path is None:
+        raise ValueError('there are no episodes: add data.path=FOLDER ("selfflow collect" makes one)')
+    source = open_dataset(config.data.path, config.data.mapping, config.data.split)
+    if source.action_spec is None or source.image_size is None:
+        raise ValueError(f"{source.name} has no actions or no fixed image size; a world model needs both")
+    tokenizer = load_tokenizer(config.start, config.tokenizer)
+    train, held_out = (
+        latents_of(
+            OneSide(source, side), tokenizer, config.cache, source.action_spec, source.state_spec
+        )
+        for side in ("train", "held-out")
+    )
+    vocabulary = Vocabulary.of(np.unique(np.append(train.instructions, held_out.instructions)))
+    train, held_out = train.with_words(vocabulary), held_out.with_words(vocabulary)
+    world_model = build_world_model(
+        config.model,
+        tokenizer,
+        source.image_size,
+        source.action_spec,
+        source.state_spec,
+        vocabulary,
+    ).to(config.device)
+    if config.start is not None:
+        print(f"took over {start_from(world_model, config.start):,} weights of {config.start}")
+    def evaluate(model: WorldModel, step: int) -> dict[str, float]:
+        found = diagnose(model, held_out)
+        if found.warning:
+            print(f"warning at step {step}: {found.warning}")
+        return {
+            "next_frame": found.true_actions,
+            "shuffled_ratio": found.shuffled_ratio,
+            "copy_ratio": found.copy_ratio,
+        }
+
+    trainer = Trainer(
+        world_model,
+        build_objective(config.objective, config.model.patch, min_prefix=1),
+        train,
+        config.trainer,
+        config.output / "training",
+        evaluate,
+    )
+    trainer.fit().save_pretrained(str(config.output))
+    print(f"wrote {config.output}")
+    return 0

@@ -1,0 +1,77 @@
+"""`selfflow pretrain`: teaches the network general video, without actions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..training.config import ModelConfig, ObjectiveConfig, TrainerConfig
+
+HELP = """Pretrain the network on general video.
+
+Reads video files (videos) or generated physics scenes (physics_episodes) and a tokenizer's folder;
+writes the model (config.json, model.safetensors) and, in training/, checkpoint and curves under
+output. Run again with the same output, it resumes.
+"""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Keys of `selfflow pretrain`."""
+
+    output: Path = field(metadata={"help": "folder to write"})
+    tokenizer: Path = field(metadata={"help": "folder of a tokenizer"})
+    videos: Path | None = field(default=None, metadata={"help": "folder or glob of video files"})
+    physics_episodes: int = field(default=0, metadata={"help": "generated episodes of 24 frames"})
+    image_size: tuple[int, int] = field(default=(64, 80), metadata={"help": "height, width"})
+    start: Path | None = field(
+        default=None, metadata={"help": "a model's folder, or the published image checkpoint (.pt)"}
+    )
+    cache: Path | None = field(default=None, metadata={"help": "folder that keeps latents"})
+    device: str = "cpu"
+    model: ModelConfig = field(default_factory=ModelConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+
+
+def run(config: Config) -> int:
+    """Train on video and write the model."""
+    from ..data.action_spec import RT1_ACTIONS, RT1_STATE
+    from ..data.physics_video import PhysicsVideo
+    from ..data.video import VideoFolder
+    from ..data.vocabulary import Vocabulary
+    from ..training.recipe import (
+        build_objective,
+        build_world_model,
+        latents_of,
+        load_tokenizer,
+        start_from,
+    )
+    from ..training.trainer import Trainer
+
+    tokenizer = load_tokenizer(None, config.tokenizer)
+    if config.videos is not None:
+        source: VideoFolder | PhysicsVideo = VideoFolder(config.videos, config.image_size)
+    elif config.physics_episodes:
+        source = PhysicsVideo(
+            config.physics_episodes, 24, config.image_size, seed=config.trainer.seed
+        )
+    else:
+        raise ValueError("there is no video: add videos=FOLDER or physics_episodes=1000")
+    # Actions and proprioception are learned later; pretraining leaves those parts as they begin.
+    world_model = build_world_model(
+        config.model, tokenizer, config.image_size, RT1_ACTIONS, RT1_STATE, Vocabulary(())
+    ).to(config.device)
+    if config.start is not None:
+        print(f"took over {start_from(world_model, config.start):,} weights of {config.start}")
+    latents = latents_of(source, tokenizer, config.cache)
+    trainer = Trainer(
+        world_model,
+        build_objective(config.objective, config.model.patch, min_prefix=0),
+        latents,
+        config.trainer,
+        config.output / "training",
+    )
+    trainer.fit().save_pretrained(str(config.output))
+    print(f"wrote {config.output}")
+    return 0

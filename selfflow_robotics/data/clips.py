@@ -1,0 +1,158 @@
+"""Episodes as latents in memory, and the clips that training draws from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from ..tokenizers.tokenizer import Tokenizer
+from .action_spec import ActionSpec, StateSpec
+from .episode import Episode
+from .vocabulary import Vocabulary
+
+NEVER = 1e6
+
+
+@dataclass(frozen=True)
+class Clips:
+    """A batch of B clips of T frames.
+
+    Actions and states are normalised; `action_BTA[:, f]` led to frame f and `action_known_BT[:, f]`
+    is 0 where that is not known (a clip's first frame). `steps_BT` counts the steps left until the
+    instruction of the frame is carried out, NEVER where it is not; `imitate_B` says whether the
+    clip shows how it is done. `goal_*` is a later frame of the same episode, `goal_steps_BT` steps
+    after each frame (negative: before it).
+    """
+
+    latents_BTCHW: Tensor
+    action_BTA: Tensor | None = None
+    action_known_BT: Tensor | None = None
+    state_BTP: Tensor | None = None
+    words_BTL: Tensor | None = None
+    steps_BT: Tensor | None = None
+    imitate_B: Tensor | None = None
+    goal_BCHW: Tensor | None = None
+    goal_state_BP: Tensor | None = None
+    goal_steps_BT: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> Clips:
+        """The same clips on another device."""
+        moved = {k: v if v is None else v.to(device) for k, v in vars(self).items()}
+        return Clips(**moved)
+
+
+@dataclass(frozen=True)
+class LatentEpisodes:
+    """All frames of a data set as latents, S in total, one episode after another."""
+
+    latents: NDArray[np.float16]  # (S, C, h, w)
+    actions: NDArray[np.float32] | None  # (S, A) normalised; row i led to frame i
+    states: NDArray[np.float32] | None  # (S, P) normalised
+    instructions: NDArray[np.str_]  # (S,) or (0,)
+    steps_to_success: NDArray[np.float32]  # (S,)
+    offsets: NDArray[np.int64]  # (episodes + 1,)
+    ids: NDArray[np.str_]  # (episodes,)
+    words: NDArray[np.int64] | None = None  # (S, L), see `with_words`
+
+    def with_words(self, vocabulary: Vocabulary) -> LatentEpisodes:
+        """The same with instructions as word indices."""
+        texts, which = np.unique(self.instructions, return_inverse=True)
+        return replace(self, words=vocabulary.encode([str(t) for t in texts])[which])
+
+    def starts(self, frames: int) -> NDArray[np.int64]:
+        """The first frame of every clip of that many frames inside one episode."""
+        spans = [
+            np.arange(first, last - frames + 1)
+            for first, last in zip(self.offsets[:-1], self.offsets[1:], strict=True)
+        ]
+        return np.concatenate(spans) if spans else np.zeros(0, np.int64)
+
+    def clips(
+        self, starts: NDArray[np.int64], frames: int, random: np.random.Generator | None = None
+    ) -> Clips:
+        """The clips that begin at these frames; with `random`, also a goal frame for each."""
+        index = starts[:, None] + np.arange(frames)
+        latents = torch.from_numpy(self.latents[index].astype(np.float32))
+        if self.actions is None:
+            return Clips(latents)
+        # A clip may begin anywhere, and no reader of history has the action before its first frame.
+        known = torch.ones(index.shape)
+        known[:, 0] = 0.0
+        steps = torch.from_numpy(self.steps_to_success[index])
+        goal: dict[str, Tensor] = {}
+        if random is not None:
+            ends = self.offsets[np.searchsorted(self.offsets, starts, side="right")]
+            # Near goals and far ones alike: the distance is geometric with a mean of 12 steps.
+            later = np.minimum(starts + random.geometric(1 / 12, len(starts)), ends - 1)
+            goal["goal_BCHW"] = torch.from_numpy(self.latents[later].astype(np.float32))
+            goal["goal_steps_BT"] = torch.from_numpy(later[:, None] - index)
+            if self.states is not None:
+                goal["goal_state_BP"] = torch.from_numpy(self.states[later])
+        return Clips(
+            latents,
+            **goal,
+            action_BTA=torch.from_numpy(self.actions[index]),
+            action_known_BT=known,
+            state_BTP=None if self.states is None else torch.from_numpy(self.states[index]),
+            words_BTL=None if self.words is None else torch.from_numpy(self.words[index]),
+            steps_BT=steps,
+            imitate_B=(steps < NEVER).all(dim=1).float(),
+        )
+
+
+def _steps_to_success(episode: Episode) -> NDArray[np.float32]:
+    """Steps left until the instruction of each frame is carried out: it changes, or success ends it."""
+    length = len(episode.images)
+    if episode.success is False:
+        return np.full(length, NEVER, np.float32)
+    ends = [i for i in range(1, length) if episode.instructions[i] != episode.instructions[i - 1]]
+    ends.append(length - 1)
+    frame = np.arange(length)
+    return (np.asarray(ends)[np.searchsorted(ends, frame)] - frame).astype(np.float32)
+
+
+def encode_episodes(
+    episodes: Sequence[Episode],
+    tokenizer: Tokenizer,
+    *,
+    actions: ActionSpec | None = None,
+    states: StateSpec | None = None,
+    title: str = "encoding",
+) -> LatentEpisodes:
+    """Encode every frame once; bad episodes are errors that name them."""
+    latents, action_rows, state_rows, instructions, steps, ids = [], [], [], [], [], []
+    offsets = [0]
+    for i in tqdm(range(len(episodes)), desc=title, unit="episode"):
+        episode = episodes[i]
+        length = len(episode.images)
+        with torch.no_grad():
+            latents.append(tokenizer.encode(torch.from_numpy(episode.images)).half().cpu().numpy())
+        offsets.append(offsets[-1] + length)
+        ids.append(episode.id)
+        steps.append(_steps_to_success(episode))
+        if actions is not None:
+            if episode.actions is None:
+                raise ValueError(f"episode {episode.id} has no actions; use it for pretraining only")
+            led_to = np.zeros_like(episode.actions)
+            led_to[1:] = actions.normalize(episode.actions[:-1])
+            action_rows.append(led_to.astype(np.float32))
+        if states is not None:
+            if episode.states is None:
+                raise ValueError(f"episode {episode.id} has no proprioception; set it aside")
+            state_rows.append(states.normalize(episode.states).astype(np.float32))
+        instructions.extend(episode.instructions)
+    return LatentEpisodes(
+        np.concatenate(latents),
+        np.concatenate(action_rows) if action_rows else None,
+        np.concatenate(state_rows) if state_rows else None,
+        np.asarray(instructions, dtype=np.str_),
+        np.concatenate(steps),
+        np.asarray(offsets),
+        np.asarray(ids, dtype=np.str_),
+    )

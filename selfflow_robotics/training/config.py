@@ -1,0 +1,51 @@
+"""What can be chosen about training. Imports nothing heavy, so that help is quick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which network."""
+
+    preset: str = field(default="small", metadata={"help": "tiny, small, S, B, L or XL (675M)"})
+    patch: int = field(default=2, metadata={"help": "latent cells along each side of a token"})
+    history_len: int = field(default=2, metadata={"help": "frames of history when acting"})
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """What the network learns from."""
+
+    name: Literal["self_flow", "flow_matching"] = "self_flow"
+    mask_ratio: float = field(
+        default=0.1, metadata={"help": "share of tokens at the second timestep (video: 0.1)"}
+    )
+    representation: float = field(default=0.8, metadata={"help": "weight of 1 - cosine"})
+    distribution: Literal["uniform", "logit-normal"] = "uniform"
+    shift: float = field(default=5.0, metadata={"help": "of timesteps towards noise; 1 is none"})
+    world_model: float = field(default=0.5, metadata={"help": "share of clips with clean actions"})
+    policy: float = field(default=0.4, metadata={"help": "share with actions to be predicted"})
+    inverse: float = field(default=0.1, metadata={"help": "share with clean frames, noised actions"})
+    action_weight: float = field(default=1.0, metadata={"help": "of the actions' velocity loss"})
+    state_weight: float = field(default=0.2, metadata={"help": "of proprioception's velocity loss"})
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """How long, how large, how fast."""
+
+    steps: int = field(default=2000, metadata={"help": "optimizer steps"})
+    batch_size: int = field(default=64, metadata={"help": "clips a step"})
+    frames: int = field(default=6, metadata={"help": "frames a clip"})
+    learning_rate: float = field(default=1e-3, metadata={"help": "greatest learning rate"})
+    warmup: int = field(default=100, metadata={"help": "steps to reach it"})
+    weight_decay: float = 0.01
+    clip_norm: float = field(default=1.0, metadata={"help": "greatest norm of the gradient"})
+    ema: float = field(default=0.999, metadata={"help": "decay of the teacher's average"})
+    bf16: bool = field(default=True, metadata={"help": "compute in bfloat16; weights stay fp32"})
+    seed: int = 0
+    save_every: int = field(default=500, metadata={"help": "steps between checkpoints"})
+    log_every: int = field(default=20, metadata={"help": "steps between points of the curves"})

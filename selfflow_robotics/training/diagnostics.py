@@ -1,0 +1,83 @@
+"""Whether a world model learns the right thing: does it follow actions, does it beat a still frame?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data.clips import LatentEpisodes
+from ..world_model import WorldModel
+
+IGNORES_ACTIONS = 1.05
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Mean squared errors of the next frame's latents, imagined in one step from pure noise."""
+
+    true_actions: float
+    shuffled_actions: float
+    copy: float
+
+    @property
+    def shuffled_ratio(self) -> float:
+        """Error with another clip's actions over error with the true ones; 1 ignores actions."""
+        return self.shuffled_actions / self.true_actions
+
+    @property
+    def copy_ratio(self) -> float:
+        """Error of keeping the last frame over the model's; above 1 is better than a still frame."""
+        return self.copy / self.true_actions
+
+    @property
+    def warning(self) -> str | None:
+        """What is wrong, in a sentence; None if nothing is."""
+        if self.shuffled_ratio < IGNORES_ACTIONS:
+            return (
+                f"the model ignores actions: with another clip's actions its error is "
+                f"{self.shuffled_ratio:.2f} times that with the true ones"
+            )
+        if self.copy_ratio < 1:
+            return (
+                f"the model is worse than keeping the last frame: {self.copy_ratio:.2f} times"
+            )
+        return None
+
+
+def diagnose(
+    world_model: WorldModel, episodes: LatentEpisodes, clips: int = 256, seed: int = 0
+) -> Diagnosis:
+    """Imagine one frame after `history_len` frames of clips drawn from held-out episodes.
+
+    Raises:
+        ValueError: the episodes have no actions, or none is long enough.
+    """
+    if episodes.actions is None:
+        raise ValueError("a diagnosis needs episodes with actions")
+    history = world_model.history_len
+    starts = episodes.starts(history + 1)
+    if len(starts) < 2:
+        raise ValueError(
+            f"held-out episodes hold {len(starts)} clips of {history + 1} frames; give more"
+        )
+    random = np.random.default_rng(seed)
+    batch = episodes.clips(random.choice(starts, min(clips, len(starts)), False), history + 1)
+    batch = batch.to(world_model.device)
+    assert batch.action_BTA is not None
+    state = None if batch.state_BTP is None else batch.state_BTP[:, :history]
+    context = world_model.observe_latents(
+        batch.latents_BTCHW[:, :history], batch.action_BTA[:, :history], state
+    )
+    truth, last = batch.latents_BTCHW[:, history], batch.latents_BTCHW[:, history - 1]
+    actions = world_model.action_spec.denormalize(batch.action_BTA[:, history])
+
+    def error(chosen: Tensor) -> float:
+        future = world_model.rollout(context, chosen[:, None, None])
+        return float(torch.mean((future.latents_BKHCHW[:, 0, 0] - truth) ** 2))
+
+    return Diagnosis(
+        error(actions), error(actions.roll(1, dims=0)), float(torch.mean((last - truth) ** 2))
+    )

@@ -1,0 +1,176 @@
+"""From a command's configuration to a world model, its objective and its latents."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+
+from ..data.action_spec import ActionSpec, StateSpec
+from ..data.clips import LatentEpisodes, encode_episodes
+from ..data.episode import Episode
+from ..data.held_out import split_of
+from ..data.rlds import RldsSource
+from ..data.vocabulary import Vocabulary
+from ..flow.noising import Noising
+from ..flow.objectives import FlowMatching, SelfFlow
+from ..flow.timesteps import TimestepDistribution
+from ..model import released
+from ..model.dit import DiT, DiTConfig
+from ..model.presets import preset
+from ..pretrained import load_world_model
+from ..tokenizers import stored
+from ..tokenizers.tokenizer import Tokenizer
+from ..world_model import WorldModel, WorldModelConfig
+from .config import ModelConfig, ObjectiveConfig
+
+
+def build_objective(config: ObjectiveConfig, patch: int, min_prefix: int) -> FlowMatching:
+    """The objective; `min_prefix` is 0 where a clip may have no clean frame."""
+    noising = Noising(
+        TimestepDistribution(config.distribution, config.shift),
+        config.mask_ratio if config.name == "self_flow" else 0.0,
+        (config.world_model, config.policy, config.inverse),
+        min_prefix,
+    )
+    weights = {"action": config.action_weight, "proprioception": config.state_weight}
+    if config.name == "flow_matching":
+        return FlowMatching(noising, patch, weights)
+    return SelfFlow(noising, patch, weights, config.representation)
+
+
+class NamedEpisodes(Protocol):
+    """Episodes in order, with a name."""
+
+    @property
+    def name(self) -> str: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int, /) -> Episode: ...
+
+
+class OneSide:
+    """The episodes of a data set on one side of the split by episode."""
+
+    def __init__(self, source: RldsSource, side: Literal["train", "held-out"]) -> None:
+        self.source = source
+        self.name = f"{source.name} {side}"
+        self.index = [
+            i for i in range(len(source)) if split_of(f"{source.split}/{i}") == side
+        ]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, i: int) -> Episode:
+        return self.source[self.index[i]]
+
+
+def build_world_model(
+    model: ModelConfig,
+    tokenizer: Tokenizer,
+    image_size: tuple[int, int],
+    actions: ActionSpec,
+    states: StateSpec | None,
+    vocabulary: Vocabulary,
+) -> WorldModel:
+    """A world model with random weights that begins by keeping the last frame."""
+    sizes = preset(model.preset)
+    rows, columns = tokenizer.latent_size(image_size)
+    if rows % model.patch or columns % model.patch:
+        raise ValueError(
+            f"latents of {rows}x{columns} do not divide into patches of {model.patch}; change "
+            "model.patch or the image size"
+        )
+    network = DiTConfig(
+        token_dim=tokenizer.channels * model.patch**2,
+        grid=(rows // model.patch, columns // model.patch),
+        width=sizes.width,
+        depth=sizes.depth,
+        heads=sizes.heads,
+        action_dim=actions.size,
+        state_dim=states.size if states else 0,
+        vocabulary=vocabulary.size if vocabulary.words else 0,
+    )
+    config = WorldModelConfig(
+        network, model.patch, image_size, model.history_len, actions, states, vocabulary
+    )
+    world_model = WorldModel(config, tokenizer.requires_grad_(False))
+    world_model.network.start_from_anchor()
+    return world_model
+
+
+def start_from(world_model: WorldModel, start: Path) -> int:
+    """Take over the weights of a world model's folder, or of the published image checkpoint.
+
+    Parts that the start lacks, or has in another size, stay as they are.
+
+    Returns:
+        The number of weights taken over.
+
+    Raises:
+        ValueError: nothing fits.
+    """
+    if start.suffix in (".pt", ".safetensors"):
+        network: DiT = released.inflate(released.load(start), grid=world_model.config.network.grid)
+    else:
+        network = load_world_model(start).network
+    own = world_model.network.state_dict()
+    fits = {k: v for k, v in network.state_dict().items() if k in own and own[k].shape == v.shape}
+    taken = sum(v.numel() for k, v in fits.items() if k.startswith("blocks."))
+    if not taken:
+        raise ValueError(
+            f"no block of {start} fits this network of width {world_model.config.network.width}; "
+            "choose the preset it was trained with"
+        )
+    world_model.network.load_state_dict(fits, strict=False)
+    return sum(v.numel() for v in fits.values())
+
+
+def latents_of(
+    episodes: NamedEpisodes,
+    tokenizer: Tokenizer,
+    cache: Path | None,
+    actions: ActionSpec | None = None,
+    states: StateSpec | None = None,
+) -> LatentEpisodes:
+    """Encode episodes, or read what was encoded before from `cache`.
+
+    The file's name holds a digest of tokenizer, specifications, data set and number of episodes:
+    anything else is another file.
+    """
+    path = None
+    if cache is not None:
+        digest = hashlib.blake2b(digest_size=8)
+        for value in tokenizer.state_dict().values():
+            digest.update(np.ascontiguousarray(value.cpu().numpy()).tobytes())
+        digest.update(repr((actions, states, episodes.name, len(episodes))).encode())
+        path = cache / f"latents-{digest.hexdigest()}.npz"
+        if path.exists():
+            with np.load(path) as found:
+                return LatentEpisodes(**{"actions": None, "states": None, **found})
+    made = encode_episodes(
+        episodes, tokenizer, actions=actions, states=states, title=f"encoding {episodes.name}"
+    )
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial.npz")
+        np.savez(partial, **{k: v for k, v in vars(made).items() if v is not None})
+        os.replace(partial, path)
+    return made
+
+
+def load_tokenizer(start: Path | None, tokenizer: Path | None) -> Tokenizer:
+    """The tokenizer of a folder, or else that of the world model training starts from."""
+    if tokenizer is not None:
+        return stored.load(tokenizer).requires_grad_(False)
+    if start is not None and start.is_dir():
+        return load_world_model(start).tokenizer.requires_grad_(False)
+    raise ValueError(
+        'there is no tokenizer: give tokenizer=FOLDER ("selfflow tokenizer" makes one), or '
+        "start=FOLDER of a world model that has one"
+    )

@@ -1,0 +1,237 @@
+"""The training loop: clips -> objective -> optimizer, EMA -> checkpoint."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grain
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from ..data.clips import Clips, LatentEpisodes
+from ..flow.objectives import FlowMatching, Losses
+from ..model.heads import ProjectionHead
+from ..world_model import WorldModel
+from .config import TrainerConfig
+from .ema import Ema
+from .judge_losses import progress_loss, steps_loss, told
+
+
+@dataclass
+class _State:
+    """Everything that a checkpoint holds besides the step."""
+
+    student: WorldModel
+    projector: ProjectionHead
+    ema: Ema
+    optimizer: torch.optim.Optimizer
+
+    def state_dict(self, step: int) -> dict[str, Any]:
+        return {
+            "step": step,
+            "student": self.student.state_dict(),
+            "projector": self.projector.state_dict(),
+            "ema": self.ema.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load(self, saved: dict[str, Any]) -> int:
+        self.student.load_state_dict(saved["student"])
+        self.projector.load_state_dict(saved["projector"])
+        self.ema.module.load_state_dict(saved["ema"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        return int(saved["step"])
+
+
+Evaluate = Callable[[WorldModel, int], dict[str, float]]
+
+
+class Trainer:
+    """Trains a world model, or its network alone on video without actions.
+
+    Args:
+        world_model: the student; trained in place.
+        objective: what the network learns from.
+        episodes: training latents.
+        folder: `checkpoint.pt` and TensorBoard's curves go here; a checkpoint found is resumed.
+        evaluate: called with the EMA model every `save_every` steps; what it returns is logged.
+    """
+
+    def __init__(
+        self,
+        world_model: WorldModel,
+        objective: FlowMatching,
+        episodes: LatentEpisodes,
+        config: TrainerConfig,
+        folder: Path,
+        evaluate: Evaluate | None = None,
+    ) -> None:
+        self.config, self.objective, self.episodes = config, objective, episodes
+        self.folder, self.evaluate = folder, evaluate
+        self.starts = episodes.starts(config.frames)
+        if not len(self.starts):
+            raise ValueError(
+                f"no episode has {config.frames} frames; use shorter clips (trainer.frames) or "
+                "longer episodes"
+            )
+        torch.manual_seed(config.seed)
+        projector = ProjectionHead(world_model.config.network.width).to(world_model.device)
+        trained = [p for p in world_model.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(
+            [*trained, *projector.parameters()],
+            lr=config.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=config.weight_decay,
+        )
+        self.state = _State(world_model, projector, Ema(world_model, config.ema), optimizer)
+        self.step = 0
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the state is kept."""
+        return self.folder / "checkpoint.pt"
+
+    def resume(self) -> None:
+        """Continue from `checkpoint.pt` if it is there.
+
+        Raises:
+            ValueError: it is damaged or of another model.
+        """
+        if not self.checkpoint.exists():
+            return
+        try:
+            saved = torch.load(self.checkpoint, weights_only=True)
+            self.step = self.state.load(saved)
+        except Exception as error:
+            raise ValueError(
+                f"{self.checkpoint} cannot be resumed ({str(error).splitlines()[0]}); remove it to "
+                "begin anew, or give the configuration it was made with"
+            ) from None
+
+    def save(self) -> None:
+        """Write the checkpoint, in full or not at all."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = self.checkpoint.with_suffix(".partial")
+        torch.save(self.state.state_dict(self.step), partial)
+        os.replace(partial, self.checkpoint)
+
+    def fit(self) -> WorldModel:
+        """Train to the last step and return the EMA model."""
+        self.resume()
+        order = _order(len(self.starts), self.config)
+        writer = SummaryWriter(str(self.folder))
+        waited, began = 0.0, time.monotonic()
+        bar = tqdm(total=self.config.steps, initial=self.step, desc="training", unit="step")
+        while self.step < self.config.steps:
+            asked = time.monotonic()
+            clips = self._clips(order[self.step])
+            waited += time.monotonic() - asked
+            parts = self._train_step(clips)
+            self.step += 1
+            bar.update()
+            if self.step % self.config.log_every == 0:
+                elapsed = time.monotonic() - began
+                parts["data_wait"] = waited / elapsed
+                bar.set_postfix({k: f"{v:.3f}" for k, v in parts.items() if k in _SHOWN})
+                for key, value in parts.items():
+                    writer.add_scalar(f"train/{key}", value, self.step)
+            if self.step % self.config.save_every == 0 or self.step == self.config.steps:
+                self.save()
+                if self.evaluate is not None:
+                    found = self.evaluate(self.state.ema.module, self.step)
+                    tqdm.write(f"step {self.step}: " + _sentence(found))
+                    for key, value in found.items():
+                        writer.add_scalar(f"held-out/{key}", value, self.step)
+        bar.close()
+        writer.close()
+        return self.state.ema.module
+
+    def _clips(self, which: NDArray[np.int64]) -> Clips:
+        random = np.random.default_rng((self.config.seed, self.step))
+        wants_goal = random if self.episodes.actions is not None else None
+        clips = self.episodes.clips(self.starts[which], self.config.frames, wants_goal)
+        return clips.to(self.state.student.device)
+
+    def _train_step(self, clips: Clips) -> dict[str, float]:
+        student, device = self.state.student, self.state.student.device
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
+        for group in self.state.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * _schedule(self.step, self.config)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.config.bf16):
+            losses = self.objective(
+                student.network,
+                self.state.ema.module.network,
+                self.state.projector,
+                clips,
+                generator,
+            )
+            total = losses.total + self._judge(clips, losses)
+        if not torch.isfinite(total):
+            raise FloatingPointError(
+                f"the loss is {float(total)} at step {self.step}; lower trainer.learning_rate, or "
+                f"look at its parts: {losses.parts}"
+            )
+        self.state.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        trained = [p for g in self.state.optimizer.param_groups for p in g["params"]]
+        norm = nn.utils.clip_grad_norm_(trained, self.config.clip_norm)
+        self.state.optimizer.step()
+        self.state.ema.update(student, self.step)
+        return {"loss": float(total.detach()), "gradient": float(norm), **losses.parts}
+
+    def _judge(self, clips: Clips, losses: Losses) -> Tensor:
+        """Losses of the heads, on the features that the objective computed anyway."""
+        student = self.state.student
+        if clips.words_BTL is None or clips.steps_BT is None:
+            return losses.total.new_zeros(())
+        network = student.network
+        assert network.instruction is not None
+        seen = losses.features_BTMD
+        progress = progress_loss(
+            student.progress_head, seen, losses.clean_BT, clips.steps_BT,
+            told(network.instruction, clips),
+        )
+        losses.parts["progress"] = float(progress.detach())
+        total = 0.5 * progress
+        if clips.goal_BCHW is not None and clips.goal_steps_BT is not None:
+            goals = student.goal_features(clips.goal_BCHW, clips.goal_state_BP)
+            apart = steps_loss(
+                student.steps_head, seen, losses.clean_BT, goals, clips.goal_steps_BT
+            )
+            losses.parts["steps"] = float(apart.detach())
+            total = total + 0.25 * apart
+        return total
+
+
+_SHOWN = ("loss", "video", "action", "cosine", "data_wait")
+
+
+def _sentence(values: dict[str, float]) -> str:
+    return ", ".join(f"{key} {value:.4g}" for key, value in values.items())
+
+
+def _order(count: int, config: TrainerConfig) -> Any:
+    """Random access to the clip numbers of step i, a global shuffle of each epoch from the seed."""
+    epochs = math.ceil((config.steps + 1) * config.batch_size / count)
+    source = grain.MapDataset.source(range(count)).seed(config.seed).shuffle().repeat(epochs)
+    return source.batch(config.batch_size)
+
+
+def _schedule(step: int, config: TrainerConfig) -> float:
+    """Share of the learning rate: linear warm-up, then a cosine down to a twentieth."""
+    if step < config.warmup:
+        return (step + 1) / config.warmup
+    done = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+

@@ -1,0 +1,458 @@
+"""A world model: observe -> rollout -> decode, and the actions its policy use proposes.
+
+History is encoded once, as clean frames whose keys and values every candidate future shares. The
+same network imagines (actions clean, frames noised), proposes actions (both noised) and judges
+(heads on the features of clean frames).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from einops import rearrange, repeat
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from .data.action_spec import ActionSpec, StateSpec
+from .data.vocabulary import Vocabulary
+from .flow.noising import ROW_ACTION, ROW_T, ROW_UNKNOWN
+from .model.attention import Cache
+from .model.dit import Conditions, DiT, DiTConfig, Frames
+from .model.heads import ProgressHead, StepsHead
+from .model.modalities import patchify, unpatchify
+from .tokenizers.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class WorldModelConfig:
+    """Everything but the weights."""
+
+    network: DiTConfig
+    patch: int
+    image_size: tuple[int, int]
+    history_len: int
+    action_spec: ActionSpec
+    state_spec: StateSpec | None
+    vocabulary: Vocabulary
+
+
+@dataclass(frozen=True)
+class Context:
+    """Encoded history of a batch of B environments. Opaque to planners but for `batch`."""
+
+    batch: int
+    cache: Cache
+    anchor_BNC: Tensor
+    instruction: tuple[str, ...] | None
+    instruction_BD: Tensor | None
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """K imagined futures of H frames for each of B environments; `passes` counts frames computed."""
+
+    latents_BKHCHW: Tensor
+    features_BKHMD: Tensor
+    states_BKHP: Tensor | None
+    passes: int
+
+
+@dataclass(frozen=True)
+class _Noised:
+    video: Tensor
+    state: Tensor | None
+    action: Tensor | None = None
+
+
+class WorldModel(nn.Module):
+    """A tokenizer, a network and its heads, with the meaning of its actions.
+
+    Example:
+        >>> world_model = WorldModel.from_pretrained("tabletop-small")
+        >>> context = world_model.observe(frames, past_actions, instruction="pick coke can")
+        >>> future = world_model.rollout(context, actions_BKHA)
+        >>> video = world_model.decode(future)
+    """
+
+    def __init__(self, config: WorldModelConfig, tokenizer: Tokenizer) -> None:
+        super().__init__()
+        self.config = config
+        self.tokenizer = tokenizer
+        self.network = DiT(config.network)
+        self.progress_head = ProgressHead(config.network.width)
+        self.steps_head = StepsHead(config.network.width)
+        self.feature_layer = config.network.layer(0.7)
+
+    @property
+    def action_spec(self) -> ActionSpec:
+        """What its actions mean."""
+        return self.config.action_spec
+
+    @property
+    def state_spec(self) -> StateSpec | None:
+        """What its proprioception means; None where it has none."""
+        return self.config.state_spec
+
+    @property
+    def history_len(self) -> int:
+        """Frames of history it was trained with."""
+        return self.config.history_len
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the images it reads and draws."""
+        return self.config.image_size
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return self.network.tokens_in.positions.device
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str, device: torch.device | str = "cpu") -> WorldModel:
+        """Load a shipped model by name, a folder, or an `org/name` repository of the Hub."""
+        from .pretrained import load_world_model
+
+        return load_world_model(name_or_path).to(device).eval()
+
+    def save_pretrained(self, folder: str) -> None:
+        """Write `config.json` and `model.safetensors` (bfloat16) into a folder, atomically."""
+        from .pretrained import save_world_model
+
+        save_world_model(self, folder)
+
+    # -- observe ---------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def observe(
+        self,
+        frames: NDArray[np.uint8] | Tensor,
+        past_actions: NDArray[np.float32] | Tensor,
+        instruction: str | Sequence[str] | None = None,
+        states: NDArray[np.float32] | Tensor | None = None,
+    ) -> Context:
+        """Encode history once.
+
+        Args:
+            frames: (B, S, height, width, 3) uint8, oldest first, S from 1 to `history_len`.
+            past_actions: (B, S - 1, A) in the environment's units; row i led from frame i to i + 1.
+            instruction: one for all, one a row, or None.
+            states: (B, S, P) proprioception, or None where it is not known.
+
+        Raises:
+            ValueError: a shape that does not fit, or a word the model does not know.
+        """
+        images = torch.as_tensor(frames)
+        self._check_frames(images)
+        batch, count = images.shape[:2]
+        actions = torch.as_tensor(past_actions, dtype=torch.float32, device=self.device)
+        if actions.shape != (batch, count - 1, self.action_spec.size):
+            raise ValueError(
+                f"past_actions has shape {tuple(actions.shape)}; {count} frames need "
+                f"{(batch, count - 1, self.action_spec.size)}"
+            )
+        led_to = self.action_spec.normalize(actions)
+        led_to = torch.cat((led_to.new_zeros(batch, 1, led_to.shape[-1]), led_to), dim=1)
+        state = None if states is None else self._state_tokens(states, batch, count)
+        return self.observe_latents(self._encode(images), led_to, state, instruction)
+
+    @torch.no_grad()
+    def observe_latents(
+        self,
+        latents_BSCHW: Tensor,
+        led_to_BSA: Tensor,
+        states_BSP: Tensor | None = None,
+        instruction: str | Sequence[str] | None = None,
+    ) -> Context:
+        """`observe` for history that is encoded and normalised already.
+
+        `led_to_BSA[:, f]` is the action that led to frame f; that of the first frame is not used.
+        """
+        video = patchify(latents_BSCHW, self.config.patch)
+        batch, count = video.shape[:2]
+        anchor = torch.cat((torch.zeros_like(video[:, :1]), video[:, :-1]), dim=1)
+        known = torch.ones(batch, count, dtype=torch.bool, device=self.device)
+        known[:, 0] = False
+        action = led_to_BSA * known[..., None]
+        state = states_BSP if states_BSP is not None else self._state_tokens(None, batch, count)
+        out = self.network(
+            Frames(video, anchor, action, state),
+            self._conditions(action, known, time=0.0, state_known=states_BSP is not None),
+            feature_layers=(self.feature_layer,),
+        )
+        return Context(batch, out.cache, video[:, -1], *self._instruct(instruction, batch))
+
+    def _check_frames(self, images: Tensor) -> None:
+        expected = (*self.image_size, 3)
+        if images.dim() != 5 or tuple(images.shape[2:]) != expected or images.dtype != torch.uint8:
+            raise ValueError(
+                f"frames have shape {tuple(images.shape)} and type {images.dtype}; give "
+                f"(B, S, {expected[0]}, {expected[1]}, 3) uint8"
+            )
+        if not 1 <= images.shape[1] <= self.history_len:
+            raise ValueError(
+                f"{images.shape[1]} frames of history; give 1 to {self.history_len}, newest last"
+            )
+
+    def _encode(self, images: Tensor) -> Tensor:
+        return self.tokenizer.encode(images.to(self.device)).to(self.dtype)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the network's weights."""
+        return self.network.final_modulation.weight.dtype
+
+    def _state_tokens(
+        self, states: NDArray[np.float32] | Tensor | None, batch: int, count: int
+    ) -> Tensor | None:
+        if self.state_spec is None:
+            return None
+        if states is None:
+            return torch.zeros(batch, count, self.state_spec.size, device=self.device)
+        values = torch.as_tensor(states, dtype=torch.float32, device=self.device)
+        if values.shape != (batch, count, self.state_spec.size):
+            raise ValueError(
+                f"states have shape {tuple(values.shape)}; give "
+                f"{(batch, count, self.state_spec.size)}: {self.state_spec.names}"
+            )
+        return self.state_spec.normalize(values)
+
+    def _instruct(
+        self, instruction: str | Sequence[str] | None, batch: int
+    ) -> tuple[tuple[str, ...] | None, Tensor | None]:
+        if instruction is None:
+            return None, None
+        texts = (instruction,) * batch if isinstance(instruction, str) else tuple(instruction)
+        if len(texts) != batch:
+            raise ValueError(f"{len(texts)} instructions for {batch} rows; give one a row")
+        words = torch.from_numpy(self.config.vocabulary.encode(texts)).to(self.device)
+        return texts, self.network.encode_instruction(words)
+
+    def _conditions(
+        self,
+        action_BTA: Tensor,
+        known_BT: Tensor,
+        time: float,
+        *,
+        action_time: float = 0.0,
+        state_known: bool = True,
+        instruction_BD: Tensor | None = None,
+    ) -> Conditions:
+        """Conditions of frames that share one timestep. Actions modulate where they are known."""
+        batch, count = known_BT.shape
+        tokens = self.config.network.grid[0] * self.config.network.grid[1]
+        times = torch.tensor([time, time, action_time, 1.0], device=self.device)
+        rows = [torch.full((batch, count, tokens), ROW_T, device=self.device)]
+        as_action = known_BT if action_time == 0 else torch.ones_like(known_BT)
+        rows.append(torch.where(as_action, ROW_ACTION, ROW_UNKNOWN)[..., None])
+        if self.state_spec is not None:
+            row = ROW_T if state_known else ROW_UNKNOWN
+            rows.append(torch.full((batch, count, 1), row, device=self.device))
+        told = None
+        if instruction_BD is not None:
+            told = repeat(instruction_BD, "b d -> b t d", t=count)
+        return Conditions(
+            times.expand(batch, count, 4),
+            torch.cat(rows, dim=-1),
+            action_BTA=action_BTA,
+            action_known_BT=known_BT.to(action_BTA.dtype),
+            instruction_BTD=told,
+        )
+
+    # -- imagine ---------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def rollout(
+        self,
+        context: Context,
+        actions_BKHA: Tensor,
+        steps: int = 1,
+        generator: torch.Generator | None = None,
+    ) -> Rollout:
+        """Imagine the frames that candidate actions lead to, one frame after another.
+
+        All candidates and rows start from the same noise, so they differ by their actions alone and
+        a row does not depend on the others.
+
+        Args:
+            actions_BKHA: in the environment's units.
+            steps: Euler steps from noise to a frame; 1 gives its conditional mean.
+            generator: source of the noise; None is a fixed one.
+        """
+        batch, candidates, horizon, size = actions_BKHA.shape
+        if batch != context.batch or size != self.action_spec.size:
+            raise ValueError(
+                f"actions have shape {tuple(actions_BKHA.shape)}; the context needs "
+                f"({context.batch}, K, H, {self.action_spec.size})"
+            )
+        generator = generator or torch.Generator().manual_seed(0)
+        actions = self.action_spec.normalize(actions_BKHA.to(self.device, torch.float32))
+        actions = rearrange(actions, "b k h a -> (b k) h a")
+        cache = context.cache.expand(candidates)
+        anchor = repeat(context.anchor_BNC, "b n c -> (b k) 1 n c", k=candidates)
+        frames, features, states = [], [], []
+        for f in range(horizon):
+            action = actions[:, f : f + 1]
+            noised = self._noise(anchor.shape, 1, generator)
+            made = self._denoise(noised, anchor, cache, steps, action=action)
+            frames.append(made.video)
+            last = f == horizon - 1
+            out = self.network(
+                Frames(made.video, anchor, action, made.state),
+                self._conditions(action, torch.ones_like(action[..., 0]) > 0, time=0.0),
+                cache=cache,
+                feature_layers=(self.feature_layer,),
+                stop_after=self.feature_layer if last else None,
+            )
+            features.append(out.features[self.feature_layer])
+            states.append(made.state)
+            anchor = made.video
+            if not last:
+                cache = cache.append(out.cache)
+        return self._rollout(frames, features, states, batch, horizon * (steps + 1) * len(actions))
+
+    @torch.no_grad()
+    def propose(
+        self,
+        context: Context,
+        candidates: int,
+        horizon: int,
+        steps: int = 4,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Actions (B, K, H, A) in the environment's units, denoised together with their frames."""
+        if context.instruction_BD is None:
+            raise ValueError("proposing actions needs an instruction; give one to observe()")
+        generator = generator or torch.Generator().manual_seed(0)
+        cache = context.cache.expand(candidates)
+        anchor = repeat(context.anchor_BNC, "b n c -> (b k) h n c", k=candidates, h=horizon)
+        noised = self._noise(anchor.shape, candidates, generator, act=True)
+        instruction = repeat(context.instruction_BD, "b d -> (b k) d", k=candidates)
+        made = self._denoise(noised, anchor, cache, steps, instruction_BD=instruction)
+        assert made.action is not None
+        spec = self.action_spec
+        actions = spec.denormalize(made.action.float().clamp(-1, 1))
+        low, high = (actions.new_tensor(bound) for bound in (spec.low, spec.high))
+        return rearrange(actions.clamp(low, high), "(b k) h a -> b k h a", k=candidates)
+
+    def _noise(
+        self, shape: torch.Size, distinct: int, generator: torch.Generator, act: bool = False
+    ) -> _Noised:
+        """Noise for frames (B * K, T, N, C): `distinct` draws, repeated over the rest."""
+
+        def draw(*size: int) -> Tensor:
+            noise = torch.randn(distinct, *size, generator=generator, device=generator.device)
+            return repeat(noise.to(self.device), "k ... -> (b k) ...", b=shape[0] // distinct)
+
+        state = draw(shape[1], self.state_spec.size) if self.state_spec else None
+        action = draw(shape[1], self.action_spec.size) if act else None
+        return _Noised(draw(*shape[1:]), state, action)
+
+    def _denoise(
+        self,
+        x: _Noised,
+        anchor: Tensor,
+        cache: Cache,
+        steps: int,
+        *,
+        action: Tensor | None = None,
+        instruction_BD: Tensor | None = None,
+    ) -> _Noised:
+        """Euler steps from t=1 to 0. With `action` that is known; else it is denoised too."""
+        times = torch.linspace(1.0, 0.0, steps + 1).tolist()
+        for now, then in zip(times[:-1], times[1:], strict=True):
+            token = action if action is not None else x.action
+            assert token is not None
+            known = torch.full(token.shape[:2], action is not None, device=self.device)
+            out = self.network(
+                Frames(x.video, anchor, token, x.state),
+                self._conditions(
+                    token,
+                    known,
+                    now,
+                    action_time=0.0 if action is not None else now,
+                    instruction_BD=instruction_BD,
+                ),
+                cache=cache,
+            )
+            step = then - now
+            x = replace(x, video=x.video + step * out.video_BTNC)
+            if x.state is not None:
+                x = replace(x, state=x.state + step * out.state_BTP)
+            if x.action is not None:
+                x = replace(x, action=x.action + step * out.action_BTA)
+        return x
+
+    def _rollout(
+        self,
+        frames: list[Tensor],
+        features: list[Tensor],
+        states: list[Tensor | None],
+        batch: int,
+        passes: int,
+    ) -> Rollout:
+        video = unpatchify(torch.cat(frames, dim=1), self.config.patch, self.config.network.grid)
+        seen = torch.cat(features, dim=1)
+        known = [state for state in states if state is not None]
+        return Rollout(
+            rearrange(video, "(b k) t c h w -> b k t c h w", b=batch),
+            rearrange(seen, "(b k) t m d -> b k t m d", b=batch),
+            rearrange(torch.cat(known, dim=1), "(b k) t p -> b k t p", b=batch) if known else None,
+            passes,
+        )
+
+    @torch.no_grad()
+    def decode(self, rollout: Rollout | Tensor) -> NDArray[np.uint8]:
+        """Imagined frames, or latents (..., C, h, w), as images (..., height, width, 3) uint8."""
+        latents = rollout if isinstance(rollout, Tensor) else rollout.latents_BKHCHW
+        return np.asarray(self.tokenizer.decode(latents).cpu().numpy())
+
+    # -- judge -----------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def progress(self, context: Context, rollout: Rollout) -> Tensor:
+        """gamma ** (steps left to success) of every imagined frame, (B, K, H) in [0, 1]."""
+        if context.instruction_BD is None:
+            raise ValueError("progress needs an instruction; give one to observe()")
+        instruction = context.instruction_BD[:, None, None]
+        return self.progress_head(rollout.features_BKHMD, instruction).sigmoid()  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def encode_goal(
+        self,
+        images: NDArray[np.uint8] | Tensor,
+        states: NDArray[np.float32] | Tensor | None = None,
+    ) -> Tensor:
+        """Features (B, M, D) of goal images (B, height, width, 3) uint8."""
+        goal = torch.as_tensor(images)[:, None]
+        self._check_frames(goal)
+        given = None if states is None else torch.as_tensor(states)[:, None]
+        tokens = self._state_tokens(given, len(goal), 1)
+        known = None if states is None or tokens is None else tokens[:, 0]
+        return self.goal_features(self._encode(goal)[:, 0], known)
+
+    def goal_features(self, latents_BCHW: Tensor, state_BP: Tensor | None) -> Tensor:
+        """Features (B, M, D) of single frames as latents; `state_BP` is normalised, None unknown."""
+        video = patchify(latents_BCHW, self.config.patch)[:, None]
+        batch = len(video)
+        action = torch.zeros(batch, 1, self.action_spec.size, device=self.device)
+        known = torch.zeros(batch, 1, dtype=torch.bool, device=self.device)
+        state = None if state_BP is None else state_BP[:, None]
+        if state is None:
+            state = self._state_tokens(None, batch, 1)
+        out = self.network(
+            Frames(video, torch.zeros_like(video), action, state),
+            self._conditions(action, known, time=0.0, state_known=state_BP is not None),
+            feature_layers=(self.feature_layer,),
+            stop_after=self.feature_layer,
+        )
+        return out.features[self.feature_layer][:, 0]
+
+    @torch.no_grad()
+    def steps_to_goal(self, rollout: Rollout, goal_features: Tensor) -> Tensor:
+        """Predicted environment steps from every imagined frame to the goal, (B, K, H), from 0 up."""
+        goal = goal_features[:, None, None]
+        return self.steps_head(rollout.features_BKHMD, goal).expm1()  # type: ignore[no-any-return]
