@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from numpy.typing import NDArray
 from PIL import Image
+from tensorflow_datasets.proto import tf_example_pb2
 
 from selfflow_robotics.data.instruction_embedding import EMBEDDING_SIZE, embed_instruction
 
@@ -182,7 +183,9 @@ def serialize(episode: Rt1Episode, image_size: tuple[int, int]) -> bytes:
         "attributes": attributes,
         "steps": [_step(episode, i) for i in range(len(episode.images))],
     }
-    return bytes(rt1_features(image_size).serialize_example(example))
+    record = rt1_features(image_size).serialize_example(example)
+    # TFDS leaves the order of the features to chance; the same episode shall be the same bytes.
+    return bytes(tf_example_pb2.Example.FromString(record).SerializeToString(deterministic=True))
 
 
 def _step(episode: Rt1Episode, i: int) -> dict[str, Any]:
