@@ -44,23 +44,28 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import enum
 import importlib.resources
-import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from selfflow_robotics.cli.typed_values import (
+    ConfigError,
+    build,
+    nearest,
+    parse,
+    show,
+    type_name,
+)
+
+__all__ = ["PRESETS", "ConfigError", "Key", "choices_of", "compose", "describe", "nearest"]
+
 ConfigT = TypeVar("ConfigT")
 PRESETS = "selfflow_robotics.configs"
-
-
-class ConfigError(ValueError):
-    """What the user wrote does not fit the command's configuration; the message says how to."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +111,7 @@ def compose(
         if dataclasses.is_dataclass(annotation):
             choices[name] = _choice(name, text, config_dir, presets)
         else:
-            values[name] = _parse(name, text, annotation)
+            values[name] = parse(name, text, annotation)
     try:
         tree = OmegaConf.create(_defaults(schema))
         tree.merge_with(_presets(command, choices, config_dir, presets))
@@ -115,7 +120,7 @@ def compose(
         content = OmegaConf.to_container(tree, resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(_first_line(error)) from error
-    config = _build(content, schema, "", command)
+    config = build(content, schema, "", command)
     assert isinstance(config, schema)
     return config
 
@@ -159,12 +164,6 @@ def choices_of(
             }
         )
     )
-
-
-def nearest(word: str, words: Iterable[str]) -> str:
-    """`; did you mean "X"?` for the word most like this one, or an empty string."""
-    found = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
-    return f'; did you mean "{found[0]}"?' if found else ""
 
 
 def _presets(
@@ -240,37 +239,6 @@ def _unknown_key(schema: type[Any], name: str, command: str) -> ConfigError:
     )
 
 
-def _parse(name: str, text: str, annotation: Any) -> Any:
-    """The value that `text` stands for; text stays text where the key holds text."""
-    members = set(_members(annotation))
-    if types.NoneType in members and text.lower() in ("null", "none", ""):
-        return None
-    if members <= {str, Path, types.NoneType}:
-        quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
-        return text[1:-1] if quoted else text
-    if any(typing.get_origin(member) in (tuple, list) for member in members) and not (
-        text.startswith("[")
-    ):
-        text = f"[{text}]"
-
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    try:
-        override = OverridesParser.create().parse_override(f"key={text}")
-        if override.is_sweep_override():
-            raise ConfigError(f"{name} takes one value, got several: {text}")
-        return override.value()
-    except HydraException:
-        return text
-
-
-def _members(annotation: Any) -> tuple[Any, ...]:
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return typing.get_args(annotation)
-    return (annotation,)
-
-
 def _defaults(schema: Any) -> dict[str, Any]:
     """Default values as a tree that OmegaConf takes; `???` where the user must give one."""
     tree: dict[str, Any] = {}
@@ -298,117 +266,8 @@ def _keys(schema: type[Any], tree: DictConfig, prefix: str = "") -> Iterator[Key
             yield from _keys(typing.cast("type[Any]", annotation), tree[field.name], f"{name}.")
             continue
         missing = OmegaConf.is_missing(tree, field.name)
-        shown = "(required)" if missing else _show(tree[field.name])
-        yield Key(name, _name(annotation), shown, field.metadata.get("help", ""))
-
-
-def _show(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, enum.Enum):
-        return value.name
-    if OmegaConf.is_list(value):
-        return f"[{','.join(_show(item) for item in value)}]"
-    return str(value)
-
-
-def _name(annotation: Any) -> str:
-    """A type as the user reads it."""
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is typing.Literal:
-        return "|".join(str(argument) for argument in arguments)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(_name(argument) for argument in arguments)
-    if origin in (tuple, list):
-        if Ellipsis in arguments or origin is list:
-            return f"list of {_name(arguments[0])}"
-        return f"[{','.join(_name(argument) for argument in arguments)}]"
-    if origin is dict:
-        return f"section of {_name(arguments[1])}"
-    if annotation is types.NoneType:
-        return "null"
-    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
-        return "|".join(annotation.__members__)
-    plain = {str: "text", Path: "path", int: "integer", float: "number", bool: "true|false"}
-    return plain.get(annotation, getattr(annotation, "__name__", str(annotation)))
-
-
-def _build(value: Any, annotation: Any, name: str, command: str) -> Any:
-    """`value` as the declared type, or a ConfigError which says what was expected."""
-    if value == MISSING and isinstance(value, str):
-        raise ConfigError(f'"selfflow {command}" needs a value for {name}: add {name}=VALUE')
-    if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{name} is a section of keys, got {value!r}")
-        hints = typing.get_type_hints(annotation)
-        for key in value:
-            if key not in hints:
-                where = f"{name}.{key}" if name else str(key)
-                raise ConfigError(
-                    f'a preset of "{command}" has an unknown key "{where}"{nearest(key, hints)}'
-                )
-        parts = {
-            key: _build(item, hints[key], f"{name}.{key}" if name else key, command)
-            for key, item in value.items()
-        }
-        return annotation(**parts)
-    for member in _members(annotation):
-        converted = _convert(value, member, name, command)
-        if converted is not _UNFIT:
-            return converted
-    raise ConfigError(f"{name} takes {_article(_name(annotation))}, got {value!r}")
-
-
-_UNFIT = object()
-
-
-def _convert(value: Any, kind: Any, name: str, command: str) -> Any:
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if kind is types.NoneType:
-        return None if value is None else _UNFIT
-    if kind is Any:
-        return value
-    if origin is typing.Literal:
-        return value if value in arguments else _UNFIT
-    if origin in (tuple, list):
-        if not isinstance(value, (list, tuple)):
-            return _UNFIT
-        if origin is tuple and Ellipsis not in arguments and len(arguments) != len(value):
-            return _UNFIT
-        kinds = arguments if Ellipsis not in arguments and origin is tuple else None
-        items = [
-            _build(item, kinds[index] if kinds else arguments[0], f"{name}[{index}]", command)
-            for index, item in enumerate(value)
-        ]
-        return origin(items)
-    if origin is dict:
-        if not isinstance(value, Mapping):
-            return _UNFIT
-        return {k: _build(v, arguments[1], f"{name}.{k}", command) for k, v in value.items()}
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return value if isinstance(value, kind) else kind.__members__.get(str(value), _UNFIT)
-    if kind is bool:
-        return value if isinstance(value, bool) else _UNFIT
-    if isinstance(value, bool):
-        return _UNFIT
-    if kind is int:
-        whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-        return int(value) if whole else _UNFIT
-    if kind is float:
-        return float(value) if isinstance(value, (int, float)) else _UNFIT
-    if kind is Path:
-        return Path(value).expanduser() if isinstance(value, (str, Path)) else _UNFIT
-    if kind is str:
-        return str(value) if isinstance(value, (str, int, float, Path)) else _UNFIT
-    return value if isinstance(value, kind) else _UNFIT
-
-
-def _article(noun: str) -> str:
-    if noun.startswith(("list", "section", "path", "number")):
-        return f"a {noun}"
-    return f"an {noun}" if noun.startswith("integer") else noun
+        shown = "(required)" if missing else show(tree[field.name])
+        yield Key(name, type_name(annotation), shown, field.metadata.get("help", ""))
 
 
 def _first_line(error: Exception) -> str:

@@ -143,8 +143,8 @@ def _video() -> Finding:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels)))
         container.mux(stream.encode(None))
     file.seek(0)
-    with av.open(file) as container:
-        count = sum(1 for _ in container.decode(video=0))
+    with av.open(file, "r") as written:
+        count = sum(1 for _ in written.decode(video=0))
     text = f"PyAV {importlib.metadata.version('av')}, H.264 written and read"
     return Finding("video", count == 3, text, 'run "pip install --force-reinstall av"')
 

@@ -1,0 +1,164 @@
+"""Values of configuration keys: text to value, value to declared type, type to words."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import enum
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING, OmegaConf
+
+
+class ConfigError(ValueError):
+    """What the user wrote does not fit the command's configuration; the message says how to."""
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """`; did you mean "X"?` for the word most like this one, or an empty string."""
+    found = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
+    return f'; did you mean "{found[0]}"?' if found else ""
+
+
+def parse(name: str, text: str, annotation: Any) -> Any:
+    """The value that `text` stands for; text stays text where the key holds text."""
+    kinds = set(members(annotation))
+    if types.NoneType in kinds and text.lower() in ("null", "none", ""):
+        return None
+    if kinds <= {str, Path, types.NoneType}:
+        quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+        return text[1:-1] if quoted else text
+    if any(typing.get_origin(kind) in (tuple, list) for kind in kinds) and not (
+        text.startswith("[")
+    ):
+        text = f"[{text}]"
+
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        override = OverridesParser.create().parse_override(f"key={text}")
+        if override.is_sweep_override():
+            raise ConfigError(f"{name} takes one value, got several: {text}")
+        return override.value()
+    except HydraException:
+        return text
+
+
+def members(annotation: Any) -> tuple[Any, ...]:
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return typing.get_args(annotation)
+    return (annotation,)
+
+
+def show(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, enum.Enum):
+        return value.name
+    if OmegaConf.is_list(value):
+        return f"[{','.join(show(item) for item in value)}]"
+    return str(value)
+
+
+def type_name(annotation: Any) -> str:
+    """A type as the user reads it."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return "|".join(str(argument) for argument in arguments)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(type_name(argument) for argument in arguments)
+    if origin in (tuple, list):
+        if Ellipsis in arguments or origin is list:
+            return f"list of {type_name(arguments[0])}"
+        return f"[{','.join(type_name(argument) for argument in arguments)}]"
+    if origin is dict:
+        return f"section of {type_name(arguments[1])}"
+    if annotation is types.NoneType:
+        return "null"
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        return "|".join(annotation.__members__)
+    plain = {str: "text", Path: "path", int: "integer", float: "number", bool: "true|false"}
+    return plain.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def build(value: Any, annotation: Any, name: str, command: str) -> Any:
+    """`value` as the declared type, or a ConfigError which says what was expected."""
+    if value == MISSING and isinstance(value, str):
+        raise ConfigError(f'"selfflow {command}" needs a value for {name}: add {name}=VALUE')
+    if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{name} is a section of keys, got {value!r}")
+        hints = typing.get_type_hints(annotation)
+        for key in value:
+            if key not in hints:
+                where = f"{name}.{key}" if name else str(key)
+                raise ConfigError(
+                    f'a preset of "{command}" has an unknown key "{where}"{nearest(key, hints)}'
+                )
+        parts = {
+            key: build(item, hints[key], f"{name}.{key}" if name else key, command)
+            for key, item in value.items()
+        }
+        return annotation(**parts)
+    for member in members(annotation):
+        converted = _convert(value, member, name, command)
+        if converted is not _UNFIT:
+            return converted
+    raise ConfigError(f"{name} takes {_article(type_name(annotation))}, got {value!r}")
+
+
+_UNFIT = object()
+
+
+def _convert(value: Any, kind: Any, name: str, command: str) -> Any:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind is types.NoneType:
+        return None if value is None else _UNFIT
+    if kind is Any:
+        return value
+    if origin is typing.Literal:
+        return value if value in arguments else _UNFIT
+    if origin in (tuple, list):
+        if not isinstance(value, (list, tuple)):
+            return _UNFIT
+        if origin is tuple and Ellipsis not in arguments and len(arguments) != len(value):
+            return _UNFIT
+        kinds = arguments if Ellipsis not in arguments and origin is tuple else None
+        items = [
+            build(item, kinds[index] if kinds else arguments[0], f"{name}[{index}]", command)
+            for index, item in enumerate(value)
+        ]
+        return origin(items)
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            return _UNFIT
+        return {k: build(v, arguments[1], f"{name}.{k}", command) for k, v in value.items()}
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return value if isinstance(value, kind) else kind.__members__.get(str(value), _UNFIT)
+    if kind is bool:
+        return value if isinstance(value, bool) else _UNFIT
+    if isinstance(value, bool):
+        return _UNFIT
+    if kind is int:
+        whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+        return int(value) if whole else _UNFIT
+    if kind is float:
+        return float(value) if isinstance(value, (int, float)) else _UNFIT
+    if kind is Path:
+        return Path(value).expanduser() if isinstance(value, (str, Path)) else _UNFIT
+    if kind is str:
+        return str(value) if isinstance(value, (str, int, float, Path)) else _UNFIT
+    return value if isinstance(value, kind) else _UNFIT
+
+
+def _article(noun: str) -> str:
+    if noun.startswith(("list", "section", "path", "number")):
+        return f"a {noun}"
+    return f"an {noun}" if noun.startswith("integer") else noun
