@@ -1,0 +1,165 @@
+"""Several policies side by side in several tasks, with a progress bar and files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from selfflow_robotics.cli.policies import PlannerConfig, make_policy
+
+if TYPE_CHECKING:
+    from selfflow_robotics.evaluation.results import EpisodeResult, Results, TaskResult
+    from selfflow_robotics.evaluation.video_metrics import Imagination
+    from selfflow_robotics.policies.base import EnvMapping
+    from selfflow_robotics.world_model import WorldModel
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What to run."""
+
+    tasks: tuple[str, ...]
+    policies: tuple[str, ...]
+    seeds: tuple[int, ...]
+    num_envs: int
+    image_size: tuple[int, int]
+    planner: PlannerConfig
+    record: int  # episodes a task and policy that are kept as videos
+    robot: str = "primitive"
+
+
+def run_comparison(
+    comparison: Comparison,
+    world_model: WorldModel | None,
+    model_name: str,
+    out: Path,
+    mapping: EnvMapping | None = None,
+) -> Results:
+    """Run every policy in every task; out/results.json grows after each.
+
+    Args:
+        comparison: what to run.
+        world_model: for the policies that need one, and to imagine.
+        model_name: its name, for the files.
+        out: folder of results.json.
+        mapping: of tasks that are not this project's.
+    """
+    from selfflow_robotics.envs import TASKS
+    from selfflow_robotics.evaluation.evaluate import evaluate
+    from selfflow_robotics.evaluation.results import (
+        Results,
+        Settings,
+        git_revision,
+        versions,
+        write_results,
+    )
+
+    settings = Settings(
+        world_model=model_name if world_model is not None else "",
+        tasks=comparison.tasks,
+        policies=comparison.policies,
+        seeds=comparison.seeds,
+        num_envs=comparison.num_envs,
+        image_size=comparison.image_size,
+        options={f"planner.{k}": str(v) for k, v in asdict(comparison.planner).items()},
+    )
+    results = Results(settings, (), versions=versions(), revision=git_revision())
+    total = len(comparison.tasks) * len(comparison.policies) * len(comparison.seeds)
+    with tqdm(total=total, unit="episode", desc="evaluate", smoothing=0.05) as bar:
+        for task in comparison.tasks:
+            ours = task in TASKS
+            for policy in comparison.policies:
+                reporting = _Reporting(bar, f"{_short(task)} {policy}")
+                found = evaluate(
+                    task,
+                    lambda envs, name=policy: make_policy(
+                        name, world_model, envs, comparison.planner
+                    ),
+                    comparison.seeds,
+                    comparison.num_envs,
+                    comparison.image_size if ours else None,
+                    mapping=None if ours else mapping,
+                    env_options={"robot": comparison.robot} if ours else None,
+                    record=comparison.record,
+                    on_decision=reporting.step,
+                    on_episode=reporting.episode,
+                )
+                bar.update(len(found.solved_at_start))
+                results = replace(results, tasks=(*results.tasks, found))
+                write_results(out / "results.json", results)
+    return results
+
+
+def with_imagination(
+    results: Results, world_model: WorldModel, episodes: Sequence[Any], horizon: int
+) -> Results:
+    """The results with the quality of imagined frames over these episodes added."""
+    from selfflow_robotics.evaluation.video_metrics import imagination
+
+    return replace(results, imagination=imagination(world_model, episodes, horizon))
+
+
+def recorded_episodes(results: Results) -> list[Any]:
+    """Everything recorded that is long enough to imagine in."""
+    return [r.episode for task in results.tasks for r in task.recorded if len(r.episode) > 5]
+
+
+def table(tasks: Sequence[TaskResult]) -> str:
+    """Success per task and policy, as text: `12/50 (14-37%)`."""
+    policies = list(dict.fromkeys(task.policy for task in tasks))
+    names = list(dict.fromkeys(task.task for task in tasks))
+    cells = {
+        (t.task, t.policy): f"{t.successes}/{len(t.episodes)} "
+        f"({t.interval.low * 100:.0f}-{t.interval.high * 100:.0f}%)"
+        for t in tasks
+    }
+    rows = [["task", *policies]]
+    rows += [[_short(name), *(cells.get((name, p), "-") for p in policies)] for name in names]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def imagination_table(found: Imagination) -> str:
+    """PSNR per step ahead, as text."""
+    lines = [
+        f"imagined frames at {found.height}x{found.width}, "
+        f"{found.clips} clips of {found.episodes} episodes, PSNR in dB:",
+        "  steps ahead       " + "".join(f"{h:>8}" for h in range(1, found.horizon + 1)),
+    ]
+    for name, values in (
+        ("true actions", found.psnr_H),
+        ("copy of last frame", found.copy_psnr_H),
+        ("shuffled actions", found.shuffled_psnr_H),
+        ("error ratio", found.shuffled_error_ratio_H),
+    ):
+        lines.append(f"  {name:18}" + "".join(f"{value:8.2f}" for value in values))
+    return "\n".join(lines)
+
+
+def _short(task: str) -> str:
+    return task.rpartition("/")[2].rpartition("-v")[0] or task
+
+
+class _Reporting:
+    """Shows on the bar what runs now."""
+
+    def __init__(self, bar: Any, label: str) -> None:
+        self.bar, self.label = bar, label
+        self.steps = 0
+
+    def step(self, rows: int) -> None:
+        """After every step of the environments."""
+        self.steps += rows
+        self.bar.set_postfix_str(f"{self.label} {self.steps} steps", refresh=False)
+        self.bar.update(0)
+
+    def episode(self, _: EpisodeResult) -> None:
+        """After every episode."""
+        self.bar.update(1)

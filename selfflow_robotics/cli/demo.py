@@ -1,0 +1,109 @@
+"""`selfflow demo`: the shipped world model plans in all tasks."""
+
+from __future__ import annotations
+
+import json as json_text
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from selfflow_robotics.cli.policies import PlannerConfig
+
+if TYPE_CHECKING:
+    from selfflow_robotics.evaluation.results import TaskResult
+
+HELP = """Plan with the shipped world model in all five tasks, beside an expert and random play.
+
+Reads the shipped weights; nothing is downloaded. Prints success per task and policy and writes
+results.json and report.html (tables, plots, videos of imagination beside what happened) to the
+folder "out". "--json FILE" writes the success table as JSON too.
+"""
+
+POLICIES = ("random", "expert", "joint", "planner")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Keys of `selfflow demo`."""
+
+    world_model: str = field(
+        default="tabletop-small", metadata={"help": "shipped name, or the folder of a model"}
+    )
+    tasks: tuple[str, ...] = field(default=(), metadata={"help": "all five when empty"})
+    episodes: int = field(default=3, metadata={"help": "episodes a task and policy"})
+    seed: int = field(default=20_000, metadata={"help": "of the first episode"})
+    out: Path = field(default=Path("outputs/demo"), metadata={"help": "folder to write"})
+    json: Path | None = field(default=None, metadata={"help": "file for the success table"})
+    horizon: int = field(default=4, metadata={"help": "steps ahead for imagined frames"})
+    planner: PlannerConfig = field(default_factory=PlannerConfig)
+
+
+def run(config: Config) -> int:
+    """Run the demo; returns 0.
+
+    Raises:
+        FileNotFoundError: the shipped weights are not there.
+    """
+    from selfflow_robotics.cli.comparison import (
+        Comparison,
+        imagination_table,
+        recorded_episodes,
+        run_comparison,
+        table,
+        with_imagination,
+    )
+    from selfflow_robotics.cli.policies import task_ids
+    from selfflow_robotics.evaluation.report import episode_videos, write_report
+    from selfflow_robotics.evaluation.results import write_atomically, write_results
+    from selfflow_robotics.world_model import WorldModel
+
+    began = time.monotonic()
+    if config.episodes < 1:
+        raise ValueError(f"episodes={config.episodes} is too few; give a number from 1")
+    try:
+        world_model = WorldModel.from_pretrained(config.world_model)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"the weights of the demo are missing: {error}. Install from a full checkout or wheel, "
+            "or train a model and give its folder: world_model=FOLDER"
+        ) from error
+    tasks = task_ids(config.tasks)
+    results = run_comparison(
+        Comparison(
+            tasks=tasks,
+            policies=POLICIES,
+            seeds=tuple(range(config.seed, config.seed + config.episodes)),
+            num_envs=config.episodes,
+            image_size=world_model.image_size,
+            planner=config.planner,
+            record=1,
+        ),
+        world_model,
+        config.world_model,
+        config.out,
+    )
+    results = with_imagination(results, world_model, recorded_episodes(results), config.horizon)
+    write_results(config.out / "results.json", results)
+    videos = episode_videos(results.tasks, world_model, config.horizon)
+    report = write_report(config.out / "report.html", results, videos)
+    if config.json is not None:
+        write_atomically(
+            config.json, json_text.dumps(success_table(results.tasks), indent=1) + "\n"
+        )
+    print(f"\nsuccess of {config.episodes} episodes each, with 95% intervals:\n")
+    print(table(results.tasks))
+    if results.imagination is not None:
+        print("\n" + imagination_table(results.imagination))
+    print(f"\n{time.monotonic() - began:.0f} s in all\nreport: {report.resolve()}")
+    return 0
+
+
+def success_table(tasks: Sequence[TaskResult]) -> dict[str, dict[str, dict[str, dict[str, int]]]]:
+    """`{"tasks": {task: {policy: {"success": k, "episodes": n}}}}`."""
+    found: dict[str, dict[str, dict[str, int]]] = {}
+    for task in tasks:
+        row = found.setdefault(task.task, {})
+        row[task.policy] = {"success": task.successes, "episodes": len(task.episodes)}
+    return {"tasks": found}

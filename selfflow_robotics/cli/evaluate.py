@@ -1,0 +1,137 @@
+"""`selfflow evaluate`: success of policies in tasks."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from selfflow_robotics.cli.policies import NEED_WORLD_MODEL, PlannerConfig
+from selfflow_robotics.policies.base import EnvMapping
+
+HELP = """Measure policies side by side: success per task, steps to success, planning time.
+
+Reads a world model (a shipped name, a folder, or an org/name of the Hub) when a policy needs one.
+Every policy plays the same seeds in every task. Writes results.json, growing as it goes, and one
+self-contained report.html with tables, plots and videos to the folder "out".
+"""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Keys of `selfflow evaluate`."""
+
+    world_model: str = field(
+        default="tabletop-small", metadata={"help": "shipped name, folder, or org/name of the Hub"}
+    )
+    tasks: tuple[str, ...] = field(
+        default=(), metadata={"help": "as PickCokeCan, or any Gymnasium id; all five when empty"}
+    )
+    policies: tuple[str, ...] = field(
+        default=("planner", "joint", "expert", "random", "zero"),
+        metadata={"help": "which of planner, joint, expert, random, zero"},
+    )
+    episodes: int = field(default=50, metadata={"help": "episodes a task and policy"})
+    seed: int = field(default=10_000, metadata={"help": "of the first episode; then one more each"})
+    num_envs: int = field(default=10, metadata={"help": "environments at a time"})
+    out: Path = field(default=Path("outputs/evaluate"), metadata={"help": "folder to write"})
+    image_size: tuple[int, int] | None = field(
+        default=None, metadata={"help": "height and width drawn; the world model's when null"}
+    )
+    robot: Literal["primitive", "menagerie"] = field(
+        default="primitive", metadata={"help": "body of the robot"}
+    )
+    record: int = field(default=1, metadata={"help": "videos a task and policy in the report"})
+    data: Path | None = field(
+        default=None,
+        metadata={"help": "data set whose held-out episodes judge imagined frames; else recorded"},
+    )
+    horizon: int = field(default=4, metadata={"help": "steps ahead for imagined frames"})
+    device: str = field(default="cpu", metadata={"help": "of the world model: cpu, cuda"})
+    planner: PlannerConfig = field(default_factory=PlannerConfig)
+    imports: tuple[str, ...] = field(
+        default=(), metadata={"help": "modules to import, which register other people's tasks"}
+    )
+    mapping: EnvMapping = field(default_factory=EnvMapping)
+
+
+def run(config: Config) -> int:
+    """Evaluate; returns 0.
+
+    Raises:
+        ValueError: an unknown task or policy, or a number that makes no sense.
+    """
+    from selfflow_robotics.cli.comparison import (
+        Comparison,
+        imagination_table,
+        recorded_episodes,
+        run_comparison,
+        table,
+        with_imagination,
+    )
+    from selfflow_robotics.cli.policies import check_policies, task_ids
+    from selfflow_robotics.evaluation.report import episode_videos, write_report
+    from selfflow_robotics.evaluation.results import write_results
+    from selfflow_robotics.world_model import WorldModel
+
+    for name in ("episodes", "num_envs", "horizon"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name}={getattr(config, name)} is too few; give a number from 1")
+    for module in config.imports:
+        importlib.import_module(module)
+    check_policies(config.policies)
+    tasks = task_ids(config.tasks)
+    world_model = None
+    if NEED_WORLD_MODEL & set(config.policies):
+        world_model = WorldModel.from_pretrained(config.world_model, config.device)
+    image_size = config.image_size or (world_model.image_size if world_model else (64, 80))
+
+    results = run_comparison(
+        Comparison(
+            tasks=tasks,
+            policies=tuple(dict.fromkeys(config.policies)),
+            seeds=tuple(range(config.seed, config.seed + config.episodes)),
+            num_envs=config.num_envs,
+            image_size=image_size,
+            planner=config.planner,
+            record=config.record,
+            robot=config.robot,
+        ),
+        world_model,
+        config.world_model,
+        config.out,
+        config.mapping,
+    )
+    print(table(results.tasks))
+    if world_model is not None:
+        episodes = recorded_episodes(results) if config.data is None else held_out(config.data)
+        if len(episodes) > 1:
+            results = with_imagination(results, world_model, episodes, config.horizon)
+            assert results.imagination is not None
+            print(imagination_table(results.imagination))
+    write_results(config.out / "results.json", results)
+    videos = episode_videos(results.tasks, world_model, config.horizon)
+    report = write_report(config.out / "report.html", results, videos)
+    print(f"results: {config.out / 'results.json'}\nreport:  {report}")
+    return 0
+
+
+def held_out(
+    path: Path, mapping: str = "rt1", split: str = "train", most: int = 64
+) -> list[object]:
+    """The held-out episodes of a data set, at most so many.
+
+    Raises:
+        ValueError: it has none.
+    """
+    from selfflow_robotics.data.rlds import open_dataset, split_of
+
+    source = open_dataset(path, mapping, split)
+    chosen = [i for i in range(len(source)) if split_of(i) == "held-out"][:most]
+    if not chosen:
+        raise ValueError(
+            f"{source.name} has {len(source)} episodes, none of them held out; "
+            "collect more, 5% of all are held out"
+        )
+    return [source[i] for i in chosen]

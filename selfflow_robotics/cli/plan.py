@@ -1,0 +1,126 @@
+"""`selfflow plan`: one plan, looked at closely."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from selfflow_robotics.cli.policies import PlannerConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+HELP = """Make one plan in one task, and show it beside what it leads to.
+
+Reads a world model. Plays the task from its seed for "after" steps (by its expert), plans once,
+prints the plan, its cost and its time, carries it out, and writes a video of what was imagined
+beside what happened to "out".
+"""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Keys of `selfflow plan`."""
+
+    world_model: str = field(
+        default="tabletop-small", metadata={"help": "shipped name, folder, or org/name of the Hub"}
+    )
+    task: str = field(default="PickCokeCan", metadata={"help": "to plan in"})
+    seed: int = field(default=30_000, metadata={"help": "of the episode"})
+    after: int = field(default=0, metadata={"help": "steps that the expert plays before"})
+    robot: Literal["primitive", "menagerie"] = field(
+        default="primitive", metadata={"help": "body of the robot"}
+    )
+    out: Path = field(default=Path("outputs/plan.mp4"), metadata={"help": "video to write"})
+    device: str = field(default="cpu", metadata={"help": "of the world model: cpu, cuda"})
+    planner: PlannerConfig = field(default_factory=PlannerConfig)
+
+
+def run(config: Config) -> int:
+    """Plan, print and write; returns 0.
+
+    Raises:
+        FileNotFoundError: no such model.
+        ValueError: an unknown task, or one that ends before the plan starts.
+    """
+    import gymnasium
+    import numpy as np
+
+    from selfflow_robotics.cli.policies import make_solver, task_ids
+    from selfflow_robotics.evaluation.video import side_by_side, write_video
+    from selfflow_robotics.world_model import WorldModel
+
+    if config.after < 0:
+        raise ValueError(f"after={config.after} is no number of steps; give 0 or more")
+    (task,) = task_ids((config.task,))
+    world_model = WorldModel.from_pretrained(config.world_model, config.device)
+    env = gymnasium.make(task, image_size=world_model.image_size, robot=config.robot)
+    try:
+        seen, actions = _play(env, config)
+        seen, actions = seen[-world_model.history_len :], actions[-world_model.history_len + 1 :]
+        past = np.asarray(actions, np.float32).reshape(-1, world_model.action_spec.size)
+        past = past[-(len(seen) - 1) :] if len(seen) > 1 else past[:0]
+        reads_states = world_model.state_spec is not None
+        context = world_model.observe(
+            np.stack([observation["image"] for observation in seen])[None],
+            past[None],
+            seen[-1]["instruction"],
+            np.stack([o["proprioception"] for o in seen])[None] if reads_states else None,
+        )
+        plan = make_solver(world_model, config.planner).plan(context, seeds=[config.seed])
+        imagined = world_model.decode(world_model.rollout(context, plan.actions_BHA[:, None]))[0, 0]
+        happened, success = _carry_out(env, plan.actions_BHA[0].numpy())
+    finally:
+        env.close()
+
+    print(f"{task}, seed {config.seed}, step {config.after}: {seen[-1]['instruction']}")
+    names, units = world_model.action_spec.names, world_model.action_spec.units
+    print("step  " + "".join(f"{f'{n} {u}' if u != '1' else n:>10}" for n, u in zip(names, units)))
+    for step, action in enumerate(plan.actions_BHA[0].tolist(), start=1):
+        print(f"{step:4}  " + "".join(f"{value:10.4f}" for value in action))
+    print(
+        f"cost {float(plan.cost_B[0]):.4f}, {float(plan.initial_cost_B[0]):.4f} before the search; "
+        f"{plan.iterations} iterations, {plan.passes} frames computed, {plan.seconds:.2f} s"
+    )
+    print("carried out, it " + ("succeeds" if success else "does not succeed yet"))
+    video = side_by_side([("happened", happened), ("imagined", imagined)])
+    path = write_video(config.out, video, fps=world_model.action_spec.rate_hz)
+    print(f"video: {path}")
+    return 0
+
+
+def _play(env: Any, config: Config) -> tuple[list[dict[str, Any]], list[NDArray[np.float32]]]:
+    """Observations and actions of the expert's first steps."""
+    from selfflow_robotics.policies.experts import make_expert
+
+    observation, _ = env.reset(seed=config.seed)
+    seen, actions = [observation], []
+    expert = make_expert(env) if config.after else None
+    for step in range(config.after):
+        assert expert is not None
+        action = expert.act()
+        observation, _, terminated, truncated, _ = env.step(action)
+        seen.append(observation)
+        actions.append(action)
+        if terminated or truncated:
+            raise ValueError(
+                f"the episode of seed {config.seed} ends after {step + 1} steps, before the plan; "
+                f"give after below {step + 1}"
+            )
+    return seen, actions
+
+
+def _carry_out(env: Any, actions_HA: NDArray[np.float32]) -> tuple[NDArray[np.uint8], bool]:
+    """Frames after each action, until success."""
+    import numpy as np
+
+    frames, success = [], False
+    for action in actions_HA:
+        observation, _, _, truncated, info = env.step(action)
+        frames.append(observation["image"])
+        success = success or bool(info["success"])
+        if success or truncated:
+            break
+    return np.stack(frames), success

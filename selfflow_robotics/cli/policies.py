@@ -1,0 +1,156 @@
+"""Policies and tasks by the names that users type."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from selfflow_robotics.cli.config import nearest
+
+if TYPE_CHECKING:
+    from gymnasium.vector import VectorEnv
+
+    from selfflow_robotics.planning.cem import CEM
+    from selfflow_robotics.policies.base import Policy
+    from selfflow_robotics.world_model import WorldModel
+
+POLICIES = ("planner", "joint", "expert", "random", "zero")
+"""What :func:`make_policy` can make."""
+
+NEED_WORLD_MODEL = frozenset({"planner", "joint"})
+
+
+@dataclass(frozen=True)
+class PlannerConfig:
+    """How the planner searches, and how far ahead the joint policy acts."""
+
+    candidates: int = field(default=64, metadata={"help": "action sequences in an iteration"})
+    iterations: int = field(default=3, metadata={"help": "at most so many"})
+    horizon: int = field(default=4, metadata={"help": "steps imagined"})
+    topk: int = field(default=8, metadata={"help": "elites of an iteration"})
+    receding_horizon: int = field(default=2, metadata={"help": "steps carried out of each plan"})
+    warm_start: bool = field(default=True, metadata={"help": "start from the plan before"})
+    proposals: int | None = field(
+        default=None, metadata={"help": "first candidates from the joint use; half when null"}
+    )
+    max_seconds: float | None = field(default=None, metadata={"help": "limit of a search"})
+    initial_std: float = field(default=0.7, metadata={"help": "of the first samples, normalised"})
+    min_std: float = field(default=0.05, metadata={"help": "floor of the elites' deviation"})
+    discount: float = field(
+        default=1.0, metadata={"help": "weight of an imagined frame to the one before it"}
+    )
+    gripper_threshold: float | None = field(
+        default=None, metadata={"help": "weaker gripper commands keep it, others open or close"}
+    )
+    joint_horizon: int = field(default=4, metadata={"help": "steps the joint policy draws"})
+    joint_receding_horizon: int = field(default=2, metadata={"help": "of these, carried out"})
+
+
+def make_solver(world_model: WorldModel, config: PlannerConfig) -> CEM:
+    """CEM in the world model towards progress of the instruction."""
+    from selfflow_robotics.planning.cem import CEM
+    from selfflow_robotics.planning.objectives import Progress
+
+    return CEM(
+        world_model,
+        Progress(world_model, config.discount),
+        candidates=config.candidates,
+        iterations=config.iterations,
+        horizon=config.horizon,
+        topk=config.topk,
+        max_seconds=config.max_seconds,
+        initial_std=config.initial_std,
+        min_std=config.min_std,
+        propose=None if config.proposals == 0 else world_model.propose,
+        proposals=config.proposals,
+    )
+
+
+def make_policy(
+    name: str,
+    world_model: WorldModel | None,
+    vector_env: VectorEnv[Any, Any, Any],
+    config: PlannerConfig | None = None,
+) -> Policy:
+    """A policy by its name.
+
+    Args:
+        name: one of :data:`POLICIES`.
+        world_model: for the planner and the joint policy.
+        vector_env: what it will act in; the expert looks into it.
+        config: of the planner and the joint policy.
+
+    Raises:
+        ValueError: no such policy, or a policy that needs a world model did not get one.
+    """
+    from selfflow_robotics import policies
+    from selfflow_robotics.data.action_spec import RT1_ACTIONS
+
+    config = config or PlannerConfig()
+    check_policies((name,))
+    if name == "expert":
+        from selfflow_robotics.policies.experts import ExpertPolicy
+
+        return ExpertPolicy(vector_env)
+    spec = RT1_ACTIONS if world_model is None else world_model.action_spec
+    if name == "random":
+        return policies.RandomPolicy(spec)
+    if name == "zero":
+        return policies.ZeroPolicy(spec)
+    if world_model is None:
+        raise ValueError(f"policy {name} needs a world model; add world_model=NAME_OR_FOLDER")
+    if name == "joint":
+        return policies.JointPolicy(
+            world_model,
+            config.joint_horizon,
+            config.joint_receding_horizon,
+            config.gripper_threshold,
+        )
+    return policies.PlannerPolicy(
+        world_model,
+        make_solver(world_model, config),
+        config.receding_horizon,
+        config.warm_start,
+        config.gripper_threshold,
+    )
+
+
+def check_policies(names: tuple[str, ...]) -> None:
+    """Refuse a name that is no policy.
+
+    Raises:
+        ValueError: names it and those that there are.
+    """
+    for name in names:
+        if name not in POLICIES:
+            hint = nearest(name, POLICIES)
+            raise ValueError(
+                f'there is no policy "{name}"{hint or ";"} choose from {", ".join(POLICIES)}'
+            )
+
+
+def task_ids(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Gymnasium ids of tasks: `PickCokeCan` stands for `selfflow/PickCokeCan-v0`.
+
+    Args:
+        names: short names or any registered id; all tasks of this project when empty.
+
+    Raises:
+        ValueError: a task that is not registered.
+    """
+    import gymnasium
+
+    from selfflow_robotics.envs import TASKS
+
+    short = {task.rpartition("/")[2].rpartition("-v")[0]: task for task in TASKS}
+    found = []
+    for name in names or TASKS:
+        task = short.get(name, name)
+        if task not in gymnasium.registry:
+            hint = nearest(name, [*short, *gymnasium.registry])
+            raise ValueError(
+                f'there is no task "{name}"{hint or ";"} choose from {", ".join(short)}, or import '
+                "the package that registers it: imports=PACKAGE"
+            )
+        found.append(task)
+    return tuple(dict.fromkeys(found))
