@@ -16,6 +16,7 @@ from pathlib import Path
 COMMANDS = (
     "demo",
     "collect",
+    "tokenizer",
     "pretrain",
     "finetune",
     "rollout",

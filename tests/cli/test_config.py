@@ -31,7 +31,7 @@ class Trainer:
 @dataclass(frozen=True)
 class Train:
     output: Path
-    model: Model = field(default_factory=lambda: Model(depth=3))
+    network: Model = field(default_factory=lambda: Model(depth=3))
     trainer: Trainer = field(default_factory=Trainer)
     objective: Literal["self-flow", "flow"] = "self-flow"
     precision: Precision = Precision.FULL
@@ -45,10 +45,10 @@ class Train:
 
 @pytest.fixture
 def presets(tmp_path: Path) -> Path:
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "small.yaml").write_text("depth: 4\nwidth: 64\n")
-    (tmp_path / "model" / "large.yaml").write_text("depth: 24\nwidth: ${model.depth}\n")
-    (tmp_path / "model" / "broken.yaml").write_text("dept: 24\n")
+    (tmp_path / "network").mkdir()
+    (tmp_path / "network" / "small.yaml").write_text("depth: 4\nwidth: 64\n")
+    (tmp_path / "network" / "large.yaml").write_text("depth: 24\nwidth: ${network.depth}\n")
+    (tmp_path / "network" / "broken.yaml").write_text("dept: 24\n")
     return tmp_path
 
 
@@ -66,7 +66,7 @@ def test_defaults_come_from_the_dataclass() -> None:
         ("trainer.steps=5", "trainer.steps", 5),
         ("trainer.steps=1e5", "trainer.steps", 100_000),
         ("trainer.schedule.depth=7", "trainer.schedule.depth", 7),
-        ("model.dropout=1", "model.dropout", 1.0),
+        ("network.dropout=1", "network.dropout", 1.0),
         ("objective=flow", "objective", "flow"),
         ("precision=HALF", "precision", Precision.HALF),
         ("size=[8,16]", "size", (8, 16)),
@@ -104,7 +104,7 @@ def test_values_take_the_declared_type(argument: str, name: str, value: object) 
         ("trainer.steps=null", "trainer.steps takes an integer, got None"),
         ("trainer.steps=1,2", "trainer.steps takes one value, got several: 1,2"),
         ("trainer.steps=", "trainer.steps takes an integer, got ''"),
-        ("model.dropout=x y", "model.dropout takes a number, got 'x y'"),
+        ("network.dropout=x y", "network.dropout takes a number, got 'x y'"),
         ("resume=maybe", "resume takes true|false, got 'maybe'"),
         ("objective=flows", "objective takes self-flow|flow, got 'flows'"),
         ("precision=low", "precision takes FULL|HALF, got 'low'"),
@@ -127,44 +127,44 @@ def test_a_key_without_default_is_asked_for() -> None:
 
 
 def test_preset_sets_a_section_and_single_keys_win(presets: Path) -> None:
-    config = train("model.width=48", "model=small", presets=presets)
-    assert config.model == Model(depth=4, width=48)
+    config = train("network.width=48", "network=small", presets=presets)
+    assert config.network == Model(depth=4, width=48)
 
 
 def test_preset_may_refer_to_other_keys(presets: Path) -> None:
-    assert train("model=large", "model.depth=5", presets=presets).model.width == 5
+    assert train("network=large", "network.depth=5", presets=presets).network.width == 5
 
 
 def test_wrong_preset_names_the_nearest(presets: Path) -> None:
-    assert {"broken", "large", "small"} <= set(choices_of("model", presets))
-    with pytest.raises(ConfigError, match=r'model has no preset "smal"; did you mean "small"?'):
-        train("model=smal", presets=presets)
+    assert {"broken", "large", "small"} <= set(choices_of("network", presets))
+    with pytest.raises(ConfigError, match=r'network has no preset "smal"; did you mean "small"?'):
+        train("network=smal", presets=presets)
     with pytest.raises(ConfigError, match=r"there are: .*large.*small"):
-        train("model=qqq", presets=presets)
+        train("network=qqq", presets=presets)
 
 
 def test_preset_with_an_unknown_key_is_an_error(presets: Path) -> None:
-    with pytest.raises(ConfigError, match=r'unknown key "model.dept"; did you mean "depth"?'):
-        train("model=broken", presets=presets)
+    with pytest.raises(ConfigError, match=r'unknown key "network.dept"; did you mean "depth"?'):
+        train("network=broken", presets=presets)
 
 
 def test_a_file_of_the_command_picks_its_default_presets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = tmp_path / "presets_of_a_test"
-    (package / "model").mkdir(parents=True)
+    (package / "network").mkdir(parents=True)
     (package / "__init__.py").touch()
-    (package / "train.yaml").write_text("defaults: [{model: wide}, _self_]\nseed: 5\n")
-    (package / "model" / "wide.yaml").write_text("width: 512\n")
-    (package / "model" / "deep.yaml").write_text("depth: 48\n")
+    (package / "train.yaml").write_text("defaults: [{network: wide}, _self_]\nseed: 5\n")
+    (package / "network" / "wide.yaml").write_text("width: 512\n")
+    (package / "network" / "deep.yaml").write_text("depth: 48\n")
     (package / "bad.yaml").write_text("sead: 5\n")
     monkeypatch.syspath_prepend(tmp_path)
 
     default = compose("train", Train, ["output=a"], presets=package.name)
-    assert (default.model, default.seed) == (Model(depth=3, width=512), 5)
-    other = compose("train", Train, ["output=a", "model=deep", "seed=6"], presets=package.name)
-    assert (other.model, other.seed) == (Model(depth=48, width=32), 6)
-    assert "model.width=512" in describe("train", Train, presets=package.name)
+    assert (default.network, default.seed) == (Model(depth=3, width=512), 5)
+    other = compose("train", Train, ["output=a", "network=deep", "seed=6"], presets=package.name)
+    assert (other.network, other.seed) == (Model(depth=48, width=32), 6)
+    assert "network.width=512" in describe("train", Train, presets=package.name)
     with pytest.raises(ConfigError, match=r'unknown key "sead"; did you mean "seed"?'):
         compose("bad", Train, ["output=a"], presets=package.name)
 
@@ -172,7 +172,7 @@ def test_a_file_of_the_command_picks_its_default_presets(
 def test_help_shows_every_key_with_default_and_type(presets: Path) -> None:
     text = describe("train", Train, presets)
     assert "output=(required)" in text
-    assert "model.depth=3" in text
+    assert "network.depth=3" in text
     line = next(line for line in text.splitlines() if "trainer.steps=100" in line)
     assert line.split(maxsplit=2) == ["trainer.steps=100", "integer", "optimizer steps"]
     assert "size=[64,80]" in text and "[integer,integer]" in text
