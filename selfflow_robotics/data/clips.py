@@ -109,7 +109,7 @@ class LatentEpisodes:
 def _steps_to_success(episode: Episode) -> NDArray[np.float32]:
     """Steps left until the instruction of each frame is carried out: it changes, or success ends it."""
     length = len(episode.images)
-    if episode.success is False:
+    if episode.success is False or not episode.instructions:
         return np.full(length, NEVER, np.float32)
     ends = [i for i in range(1, length) if episode.instructions[i] != episode.instructions[i - 1]]
     ends.append(length - 1)

@@ -36,12 +36,12 @@ class InstructionEncoder(nn.Module):
         super().__init__()
         self.word = nn.Embedding(vocabulary, width)
         self.position = nn.Embedding(max_words, width)
-        self.mlp = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, words_BL: Tensor) -> Tensor:
+        """The sum over words of what each says where it stands, scaled to keep its size."""
         position = self.position.weight[: words_BL.shape[1]]
-        # The product keeps "can near apple" and "apple near can" apart before the sum over words.
-        words_BLD = self.mlp(self.word(words_BL) * (1 + position) + position)
+        # The product keeps "can near apple" and "apple near can" apart in the sum.
+        words_BLD = nn.functional.silu(self.word(words_BL) * (1 + position) + position)
         known = (words_BL > 0).unsqueeze(-1)
         return (words_BLD * known).sum(dim=1) / known.sum(dim=1).clamp(min=1).sqrt()
 

@@ -193,6 +193,7 @@ class DiT(nn.Module):
         self.conditioning.start_as_zero()
         if self.instruction is not None:
             nn.init.normal_(self.instruction.word.weight)
+            nn.init.normal_(self.instruction.position.weight)
 
     def start_from_anchor(self) -> None:
         """Begin by predicting "the frame stays as the anchor" at t=1: velocity = x_t - anchor.

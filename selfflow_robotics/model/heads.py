@@ -47,7 +47,7 @@ class ProgressHead(nn.Module):
 
     gamma = 0.95
 
-    def __init__(self, width: int, inner: int = 128) -> None:
+    def __init__(self, width: int, inner: int = 96) -> None:
         super().__init__()
         self.ask = nn.Linear(width, inner)
         self.pool = Pool(width, inner)
@@ -62,7 +62,7 @@ class ProgressHead(nn.Module):
 class StepsHead(nn.Module):
     """Features (..., M, D) of a frame and of a goal frame to log(1 + steps between them), (...)."""
 
-    def __init__(self, width: int, inner: int = 128) -> None:
+    def __init__(self, width: int, inner: int = 96) -> None:
         super().__init__()
         self.pool = Pool(width, inner)
         self.mlp = nn.Sequential(nn.Linear(3 * inner, inner), nn.SiLU(), nn.Linear(inner, 1))
