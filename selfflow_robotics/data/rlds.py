@@ -130,6 +130,12 @@ class RldsSource:
                 f"{where} does not hold what features.json promises ({reason}); "
                 "write the data set again, or leave the episode out"
             ) from error
+        lacking = [key for key, value in found.items() if value is None]
+        if lacking:
+            raise ValueError(
+                f"{where} lacks {', '.join(lacking)}, which features.json promises; "
+                "write the data set again, or leave the episode out"
+            )
         return found
 
     def _images(self, encoded: NDArray[Any], where: str) -> NDArray[np.uint8]:
