@@ -122,7 +122,7 @@ def test_frames_one_by_one_with_cache_equal_all_at_once(model: DiT) -> None:
         cache = out.cache if cache is None else cache.append(out.cache)
         collected.append(parts(out))
     for all_at_once, one_by_one in zip(parts(whole), zip(*collected, strict=True), strict=True):
-        torch.testing.assert_close(torch.cat(one_by_one, 1), all_at_once, atol=1e-5, rtol=0)
+        torch.testing.assert_close(torch.cat(one_by_one, 1), all_at_once, atol=5e-5, rtol=0)
     assert cache is not None
     assert cache.frames == T
 
