@@ -1,4 +1,7 @@
-"""A model on disk: a folder with `config.json` and `model.safetensors`, local, shipped or on the Hub."""
+"""A model on disk: a folder with `config.json` and `model.safetensors`.
+
+It is a local one, one shipped with the package, or one of the Hub.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,9 @@ def write_model(
     """
     target = Path(folder)
     if target.exists():
-        foreign = {p.name for p in target.iterdir()} - _MAY_STAND_BESIDE if target.is_dir() else {"."}
+        foreign = (
+            {p.name for p in target.iterdir()} - _MAY_STAND_BESIDE if target.is_dir() else {"."}
+        )
         if foreign:
             raise FileExistsError(
                 f"{target} exists and is not a model's folder (it holds {sorted(foreign)[0]}); "

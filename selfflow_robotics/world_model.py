@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -52,7 +53,7 @@ class Context:
 
 @dataclass(frozen=True)
 class Rollout:
-    """K imagined futures of H frames for each of B environments; `passes` counts frames computed."""
+    """K imagined futures of H frames for each of B environments; `passes` counts their frames."""
 
     latents_BKHCHW: Tensor
     features_BKHMD: Tensor
@@ -363,7 +364,7 @@ class WorldModel(nn.Module):
     ) -> _Noised:
         """Euler steps from t=1 to 0. With `action` that is known; else it is denoised too."""
         times = torch.linspace(1.0, 0.0, steps + 1).tolist()
-        for now, then in zip(times[:-1], times[1:], strict=True):
+        for now, then in pairwise(times):
             token = action if action is not None else x.action
             assert token is not None
             known = torch.full(token.shape[:2], action is not None, device=self.device)
@@ -435,7 +436,7 @@ class WorldModel(nn.Module):
         return self.goal_features(self._encode(goal)[:, 0], known)
 
     def goal_features(self, latents_BCHW: Tensor, state_BP: Tensor | None) -> Tensor:
-        """Features (B, M, D) of single frames as latents; `state_BP` is normalised, None unknown."""
+        """Features (B, M, D) of frames as latents; `state_BP` is normalised, None where unknown."""
         video = patchify(latents_BCHW, self.config.patch)[:, None]
         batch = len(video)
         action = torch.zeros(batch, 1, self.action_spec.size, device=self.device)
@@ -453,6 +454,6 @@ class WorldModel(nn.Module):
 
     @torch.no_grad()
     def steps_to_goal(self, rollout: Rollout, goal_features: Tensor) -> Tensor:
-        """Predicted environment steps from every imagined frame to the goal, (B, K, H), from 0 up."""
+        """Predicted environment steps from every imagined frame to the goal, (B, K, H) >= 0."""
         goal = goal_features[:, None, None]
         return self.steps_head(rollout.features_BKHMD, goal).expm1()  # type: ignore[no-any-return]

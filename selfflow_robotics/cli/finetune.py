@@ -60,10 +60,14 @@ def run(config: Config) -> int:
     from ..world_model import WorldModel
 
     if config.data.path is None:
-        raise ValueError('there are no episodes: add data.path=FOLDER ("selfflow collect" makes one)')
+        raise ValueError(
+            'there are no episodes: add data.path=FOLDER ("selfflow collect" makes one)'
+        )
     source = open_dataset(config.data.path, config.data.mapping, config.data.split)
     if source.action_spec is None or source.image_size is None:
-        raise ValueError(f"{source.name} has no actions or no fixed image size; a world model needs both")
+        raise ValueError(
+            f"{source.name} has no actions or no fixed image size; a world model needs both"
+        )
     tokenizer = load_tokenizer(config.start, config.tokenizer)
     train, held_out = (
         latents_of(
@@ -83,6 +87,7 @@ def run(config: Config) -> int:
     ).to(config.device)
     if config.start is not None:
         print(f"took over {start_from(world_model, config.start):,} weights of {config.start}")
+
     def evaluate(model: WorldModel, step: int) -> dict[str, float]:
         found = diagnose(model, held_out)
         if found.warning:

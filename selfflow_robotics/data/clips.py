@@ -43,8 +43,8 @@ class Clips:
 
     def to(self, device: torch.device | str) -> Clips:
         """The same clips on another device."""
-        moved = {k: v if v is None else v.to(device) for k, v in vars(self).items()}
-        return Clips(**moved)
+        parts = vars(self).items()
+        return replace(self, **{k: v.to(device) for k, v in parts if v is not None})
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class LatentEpisodes:
 
 
 def _steps_to_success(episode: Episode) -> NDArray[np.float32]:
-    """Steps left until the instruction of each frame is carried out: it changes, or success ends it."""
+    """Steps left until a frame's instruction is carried out: it changes, or success ends it."""
     length = len(episode.images)
     if episode.success is False or not episode.instructions:
         return np.full(length, NEVER, np.float32)
@@ -138,7 +138,9 @@ def encode_episodes(
         steps.append(_steps_to_success(episode))
         if actions is not None:
             if episode.actions is None:
-                raise ValueError(f"episode {episode.id} has no actions; use it for pretraining only")
+                raise ValueError(
+                    f"episode {episode.id} has no actions; use it for pretraining only"
+                )
             led_to = np.zeros_like(episode.actions)
             led_to[1:] = actions.normalize(episode.actions[:-1])
             action_rows.append(led_to.astype(np.float32))

@@ -39,11 +39,15 @@ class Vocabulary:
         for row, text in enumerate(instructions):
             words = text.lower().split()
             if len(words) > MAX_WORDS:
-                raise ValueError(f'instruction "{text}" has more than {MAX_WORDS} words; shorten it')
+                raise ValueError(
+                    f'instruction "{text}" has more than {MAX_WORDS} words; shorten it'
+                )
             for column, word in enumerate(words):
                 if word not in index:
                     near = difflib.get_close_matches(word, self.words, n=1)
-                    hint = f'did you mean "{near[0]}"?' if near else f"it knows {sorted(self.words)}"
+                    hint = (
+                        f'did you mean "{near[0]}"?' if near else f"it knows {sorted(self.words)}"
+                    )
                     raise ValueError(
                         f'the model was not trained on the word "{word}" of "{text}"; {hint}'
                     )

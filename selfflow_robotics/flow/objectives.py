@@ -38,9 +38,7 @@ def velocity_losses(out: Output, noised: NoisedClips) -> dict[str, Tensor]:
     """Mean squared errors of the velocity of video, proprioception and actions, in fp32."""
     assert out.video_BTNC is not None
     losses = {
-        "video": _masked_mean(
-            (out.video_BTNC.float() - noised.velocity_BTNC) ** 2, noised.video_BT
-        )
+        "video": _masked_mean((out.video_BTNC.float() - noised.velocity_BTNC) ** 2, noised.video_BT)
     }
     if out.state_BTP is not None and noised.velocity_state_BTP is not None:
         error = (out.state_BTP.float() - noised.velocity_state_BTP) ** 2
@@ -56,7 +54,9 @@ class FlowMatching:
 
     name = "flow_matching"
 
-    def __init__(self, noising: Noising, patch: int, weights: dict[str, float] | None = None) -> None:
+    def __init__(
+        self, noising: Noising, patch: int, weights: dict[str, float] | None = None
+    ) -> None:
         self.noising = noising
         self.patch = patch
         self.weights = weights or {}
@@ -81,7 +81,9 @@ class FlowMatching:
         return self._sum(velocity_losses(out, noised), out.features[layer], noised)
 
     def _sum(self, losses: dict[str, Tensor], features: Tensor, noised: NoisedClips) -> Losses:
-        total = sum((self.weights.get(k, 1.0) * v for k, v in losses.items()), start=torch.zeros(()))
+        total = sum(
+            (self.weights.get(k, 1.0) * v for k, v in losses.items()), start=torch.zeros(())
+        )
         parts = {k: float(v.detach()) for k, v in losses.items()}
         return Losses(total, parts, features, noised.clean_BT)
 
@@ -114,7 +116,9 @@ class SelfFlow(FlowMatching):
     ) -> Losses:
         """Losses of a batch; only the student and the projector receive gradients."""
         noised = self.noise(student, clips, generator)
-        low, high = (student.config.layer(share) for share in (self.student_depth, self.teacher_depth))
+        low, high = (
+            student.config.layer(share) for share in (self.student_depth, self.teacher_depth)
+        )
         with torch.no_grad():
             seen = noised.teacher
             cleaner = teacher(

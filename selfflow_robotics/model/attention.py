@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Cache:
-    """Keys and values of clean frames, one pair a layer, each (B, heads, frames * M, head width)."""
+    """Keys and values of clean frames, a pair a layer, each (B, heads, frames * M, head width)."""
 
     layers: tuple[tuple[Tensor, Tensor], ...]
     frames: int
@@ -45,7 +45,7 @@ class Cache:
 def rotary_time(
     frames: int, tokens: int, head_width: int, first: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Cosine and sine (frames * tokens, head_width / 2) of the rotation of frames first, first + 1, ..."""
+    """Cosine and sine (frames * tokens, head_width / 2) of frames first, first + 1, ..."""
     half = head_width // 2
     frequency = 10000.0 ** (-torch.arange(half, device=device, dtype=torch.float32) / half)
     time = torch.arange(first, first + frames, device=device, dtype=torch.float32)
@@ -91,7 +91,9 @@ class FrameCausalAttention(nn.Module):
         past: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Attend to `past` and to the frames given. Also returns the new keys and values."""
-        q, k, v = rearrange(self.qkv(x_BLD), "b l (three h d) -> three b h l d", three=3, h=self.heads)
+        q, k, v = rearrange(
+            self.qkv(x_BLD), "b l (three h d) -> three b h l d", three=3, h=self.heads
+        )
         q, k = rotate(q, rotation), rotate(k, rotation)
         new = (k, v)
         if past is not None:

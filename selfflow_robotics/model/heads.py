@@ -42,7 +42,8 @@ class Pool(nn.Module):
 class ProgressHead(nn.Module):
     """Features (..., M, D) of a frame and an instruction (..., D) to progress logits (...).
 
-    Progress is gamma ** (steps left to success): near 0 when far or when it never comes, 1 at success.
+    Progress is gamma ** (steps left to success): 1 at success, near 0 when far or when it never
+    comes.
     """
 
     gamma = 0.95

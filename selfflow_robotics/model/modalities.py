@@ -13,10 +13,8 @@ from torch import Tensor, nn
 
 
 def patchify(latents: Tensor, patch: int) -> Tensor:
-    """Latents (..., C, h, w) to tokens (..., N, C * patch * patch), channel first inside a token."""
-    return rearrange(
-        latents, "... c (h p) (w q) -> ... (h w) (c p q)", p=patch, q=patch
-    )
+    """Latents (..., C, h, w) to tokens (..., N, C * patch * patch), channel first in a token."""
+    return rearrange(latents, "... c (h p) (w q) -> ... (h w) (c p q)", p=patch, q=patch)
 
 
 def unpatchify(tokens: Tensor, patch: int, grid: tuple[int, int]) -> Tensor:

@@ -28,7 +28,9 @@ class ObjectiveConfig:
     shift: float = field(default=5.0, metadata={"help": "of timesteps towards noise; 1 is none"})
     world_model: float = field(default=0.5, metadata={"help": "share of clips with clean actions"})
     policy: float = field(default=0.4, metadata={"help": "share with actions to be predicted"})
-    inverse: float = field(default=0.1, metadata={"help": "share with clean frames, noised actions"})
+    inverse: float = field(
+        default=0.1, metadata={"help": "share with clean frames, noised actions"}
+    )
     action_weight: float = field(default=1.0, metadata={"help": "of the actions' velocity loss"})
     state_weight: float = field(default=0.2, metadata={"help": "of proprioception's velocity loss"})
 

@@ -1,4 +1,4 @@
-"""Whether a world model learns the right thing: does it follow actions, does it beat a still frame?"""
+"""Whether a world model learns the right thing: it follows actions, and it beats a still frame."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Diagnosis:
 
     @property
     def copy_ratio(self) -> float:
-        """Error of keeping the last frame over the model's; above 1 is better than a still frame."""
+        """Error of keeping the last frame over the model's; above 1 beats a still frame."""
         return self.copy / self.true_actions
 
     @property
@@ -41,9 +41,7 @@ class Diagnosis:
                 f"{self.shuffled_ratio:.2f} times that with the true ones"
             )
         if self.copy_ratio < 1:
-            return (
-                f"the model is worse than keeping the last frame: {self.copy_ratio:.2f} times"
-            )
+            return f"the model is worse than keeping the last frame: {self.copy_ratio:.2f} times"
         return None
 
 

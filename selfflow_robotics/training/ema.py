@@ -27,7 +27,9 @@ class Ema:
         decay = min(self.decay, (1 + step) / (10 + step))
         own, other = self.module.state_dict(), student.state_dict()
         floats = [k for k, v in own.items() if v.is_floating_point()]
-        torch._foreach_lerp_([own[k] for k in floats], [other[k].float() for k in floats], 1 - decay)
+        torch._foreach_lerp_(
+            [own[k] for k in floats], [other[k].float() for k in floats], 1 - decay
+        )
         for key, value in own.items():
             if not value.is_floating_point():
                 value.copy_(other[key])

@@ -59,9 +59,7 @@ class OneSide:
     def __init__(self, source: RldsSource, side: Literal["train", "held-out"]) -> None:
         self.source = source
         self.name = f"{source.name} {side}"
-        self.index = [
-            i for i in range(len(source)) if split_of(f"{source.split}/{i}") == side
-        ]
+        self.index = [i for i in range(len(source)) if split_of(f"{source.split}/{i}") == side]
 
     def __len__(self) -> int:
         return len(self.index)

@@ -198,7 +198,10 @@ class Trainer:
         assert network.instruction is not None
         seen = losses.features_BTMD
         progress = progress_loss(
-            student.progress_head, seen, losses.clean_BT, clips.steps_BT,
+            student.progress_head,
+            seen,
+            losses.clean_BT,
+            clips.steps_BT,
             told(network.instruction, clips),
         )
         losses.parts["progress"] = float(progress.detach())
@@ -233,5 +236,3 @@ def _schedule(step: int, config: TrainerConfig) -> float:
         return (step + 1) / config.warmup
     done = (step - config.warmup) / max(1, config.steps - config.warmup)
     return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
-
-
