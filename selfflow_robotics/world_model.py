@@ -271,17 +271,16 @@ class WorldModel(nn.Module):
         context: Context,
         actions_BKHA: Tensor,
         steps: int = 1,
-        generator: torch.Generator | None = None,
+        generator: Sequence[torch.Generator] | None = None,
     ) -> Rollout:
         """Imagine the frames that candidate actions lead to, one frame after another.
 
-        All candidates and rows start from the same noise, so they differ by their actions alone and
-        a row does not depend on the others.
+        All candidates of a row start from the same noise, so they differ by their actions alone.
 
         Args:
             actions_BKHA: in the environment's units.
             steps: Euler steps from noise to a frame; 1 gives its conditional mean.
-            generator: source of the noise; None is a fixed one.
+            generator: a random stream a row, so that no row depends on the others; None is a fixed one.
         """
         batch, candidates, horizon, size = actions_BKHA.shape
         if batch != context.batch or size != self.action_spec.size:
@@ -289,15 +288,15 @@ class WorldModel(nn.Module):
                 f"actions have shape {tuple(actions_BKHA.shape)}; the context needs "
                 f"({context.batch}, K, H, {self.action_spec.size})"
             )
-        generator = generator or torch.Generator().manual_seed(0)
         actions = self.action_spec.normalize(actions_BKHA.to(self.device, torch.float32))
         actions = rearrange(actions, "b k h a -> (b k) h a")
         cache = context.cache.expand(candidates)
         anchor = repeat(context.anchor_BNC, "b n c -> (b k) 1 n c", k=candidates)
+        streams = generator or [torch.Generator().manual_seed(0) for _ in range(batch)]
         frames, features, states = [], [], []
         for f in range(horizon):
             action = actions[:, f : f + 1]
-            noised = self._noise(anchor.shape, 1, generator)
+            noised = self._noise(anchor.shape, context, False, streams)
             made = self._denoise(noised, anchor, cache, steps, action=action)
             frames.append(made.video)
             last = f == horizon - 1
@@ -322,15 +321,14 @@ class WorldModel(nn.Module):
         candidates: int,
         horizon: int,
         steps: int = 4,
-        generator: torch.Generator | None = None,
+        generator: Sequence[torch.Generator] | None = None,
     ) -> Tensor:
         """Actions (B, K, H, A) in the environment's units, denoised together with their frames."""
         if context.instruction_BD is None:
             raise ValueError("proposing actions needs an instruction; give one to observe()")
-        generator = generator or torch.Generator().manual_seed(0)
         cache = context.cache.expand(candidates)
         anchor = repeat(context.anchor_BNC, "b n c -> (b k) h n c", k=candidates, h=horizon)
-        noised = self._noise(anchor.shape, candidates, generator, act=True)
+        noised = self._noise(anchor.shape, context, True, generator, act=True)
         instruction = repeat(context.instruction_BD, "b d -> (b k) d", k=candidates)
         made = self._denoise(noised, anchor, cache, steps, instruction_BD=instruction)
         assert made.action is not None
@@ -340,17 +338,31 @@ class WorldModel(nn.Module):
         return rearrange(actions.clamp(low, high), "(b k) h a -> b k h a", k=candidates)
 
     def _noise(
-        self, shape: torch.Size, distinct: int, generator: torch.Generator, act: bool = False
+        self,
+        shape: torch.Size,
+        context: Context,
+        distinct: bool,
+        generator: Sequence[torch.Generator] | None,
+        act: bool = False,
     ) -> _Noised:
-        """Noise for frames (B * K, T, N, C): `distinct` draws, repeated over the rest."""
+        """Noise for frames (B * K, T, N, C), a stream a row.
+
+        Candidates of a row have their own (`distinct`), or all the same.
+        """
+        streams = generator or [torch.Generator().manual_seed(0) for _ in range(context.batch)]
+        if len(streams) != context.batch:
+            raise ValueError(f"{len(streams)} random streams for {context.batch} rows; give one each")
+        candidates = shape[0] // context.batch
 
         def draw(*size: int) -> Tensor:
-            noise = torch.randn(distinct, *size, generator=generator, device=generator.device)
-            return repeat(noise.to(self.device), "k ... -> (b k) ...", b=shape[0] // distinct)
+            count = candidates if distinct else 1
+            rows = [torch.randn(count, *size, generator=stream) for stream in streams]
+            noise = torch.stack(rows).to(self.device, self.dtype)
+            return repeat(noise, "b k ... -> (b r k) ...", r=candidates // count)
 
+        video = draw(*shape[1:])
         state = draw(shape[1], self.state_spec.size) if self.state_spec else None
-        action = draw(shape[1], self.action_spec.size) if act else None
-        return _Noised(draw(*shape[1:]), state, action)
+        return _Noised(video, state, draw(shape[1], self.action_spec.size) if act else None)
 
     def _denoise(
         self,

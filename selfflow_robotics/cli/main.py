@@ -13,6 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..allocator import keep_memory
+
 COMMANDS = (
     "demo",
     "collect",
@@ -48,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: the command's own, 1 when it failed with an error that it explains, 2 when
         the command line is wrong, 130 when interrupted.
     """
+    keep_memory()
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return _dispatch(words)
