@@ -61,13 +61,6 @@ class Rollout:
     passes: int
 
 
-@dataclass(frozen=True)
-class _Noised:
-    video: Tensor
-    state: Tensor | None
-    action: Tensor | None = None
-
-
 class WorldModel(nn.Module):
     """A tokenizer, a network and its heads, with the meaning of its actions.
 
@@ -280,39 +273,48 @@ class WorldModel(nn.Module):
         Args:
             actions_BKHA: in the environment's units.
             steps: Euler steps from noise to a frame; 1 gives its conditional mean.
-            generator: a random stream a row, so that no row depends on the others; None is a fixed one.
+            generator: a random stream a row, so that no row depends on the others; None fixes them.
         """
-        batch, candidates, horizon, size = actions_BKHA.shape
-        if batch != context.batch or size != self.action_spec.size:
+        shape, size = actions_BKHA.shape, self.action_spec.size
+        if len(shape) != 4 or shape[0] != context.batch or shape[3] != size or 0 in shape:
             raise ValueError(
-                f"actions have shape {tuple(actions_BKHA.shape)}; the context needs "
-                f"({context.batch}, K, H, {self.action_spec.size})"
+                f"actions have shape {tuple(shape)}; give ({context.batch}, K, H, {size}) for this context"
             )
+        batch, candidates, horizon, _ = shape
         actions = self.action_spec.normalize(actions_BKHA.to(self.device, torch.float32))
         actions = rearrange(actions, "b k h a -> (b k) h a")
         cache = context.cache.expand(candidates)
         anchor = repeat(context.anchor_BNC, "b n c -> (b k) 1 n c", k=candidates)
-        streams = generator or [torch.Generator().manual_seed(0) for _ in range(batch)]
+        streams = _streams(generator, batch)
         frames, features, states = [], [], []
         for f in range(horizon):
             action = actions[:, f : f + 1]
-            noised = self._noise(anchor.shape, context, False, streams)
-            made = self._denoise(noised, anchor, cache, steps, action=action)
-            frames.append(made.video)
+            made = self._denoise(self._noise(anchor, streams, action), cache, steps)
+            frames.append(made.video_BTNC)
             last = f == horizon - 1
             out = self.network(
-                Frames(made.video, anchor, action, made.state),
+                made,
                 self._conditions(action, torch.ones_like(action[..., 0]) > 0, time=0.0),
                 cache=cache,
                 feature_layers=(self.feature_layer,),
                 stop_after=self.feature_layer if last else None,
             )
             features.append(out.features[self.feature_layer])
-            states.append(made.state)
-            anchor = made.video
+            if made.state_BTP is not None:
+                states.append(made.state_BTP)
+            anchor = made.video_BTNC
             if not last:
                 cache = cache.append(out.cache)
-        return self._rollout(frames, features, states, batch, horizon * (steps + 1) * len(actions))
+
+        def by_row(parts: list[Tensor]) -> Tensor:
+            return rearrange(torch.cat(parts, dim=1), "(b k) ... -> b k ...", b=batch)
+
+        return Rollout(
+            unpatchify(by_row(frames), self.config.patch, self.config.network.grid),
+            by_row(features),
+            by_row(states) if states else None,
+            passes=horizon * (steps + 1) * len(actions),
+        )
 
     @torch.no_grad()
     def propose(
@@ -328,94 +330,64 @@ class WorldModel(nn.Module):
             raise ValueError("proposing actions needs an instruction; give one to observe()")
         cache = context.cache.expand(candidates)
         anchor = repeat(context.anchor_BNC, "b n c -> (b k) h n c", k=candidates, h=horizon)
-        noised = self._noise(anchor.shape, context, True, generator, act=True)
+        noised = self._noise(anchor, _streams(generator, context.batch))
         instruction = repeat(context.instruction_BD, "b d -> (b k) d", k=candidates)
-        made = self._denoise(noised, anchor, cache, steps, instruction_BD=instruction)
-        assert made.action is not None
+        made = self._denoise(noised, cache, steps, act=True, instruction_BD=instruction)
+        assert made.action_BTA is not None
         spec = self.action_spec
-        actions = spec.denormalize(made.action.float().clamp(-1, 1))
+        actions = spec.denormalize(made.action_BTA.float().clamp(-1, 1))
         low, high = (actions.new_tensor(bound) for bound in (spec.low, spec.high))
         return rearrange(actions.clamp(low, high), "(b k) h a -> b k h a", k=candidates)
 
     def _noise(
-        self,
-        shape: torch.Size,
-        context: Context,
-        distinct: bool,
-        generator: Sequence[torch.Generator] | None,
-        act: bool = False,
-    ) -> _Noised:
+        self, anchor: Tensor, streams: Sequence[torch.Generator], action: Tensor | None = None
+    ) -> Frames:
         """Noise for frames (B * K, T, N, C), a stream a row.
 
-        Candidates of a row have their own (`distinct`), or all the same.
+        Given actions stay, and all candidates of a row share their noise; else each has its own.
         """
-        streams = generator or [torch.Generator().manual_seed(0) for _ in range(context.batch)]
-        if len(streams) != context.batch:
-            raise ValueError(f"{len(streams)} random streams for {context.batch} rows; give one each")
-        candidates = shape[0] // context.batch
+        frames, candidates = anchor.shape[1], len(anchor) // len(streams)
+        distinct = candidates if action is None else 1
 
         def draw(*size: int) -> Tensor:
-            count = candidates if distinct else 1
-            rows = [torch.randn(count, *size, generator=stream) for stream in streams]
+            rows = [torch.randn(distinct, frames, *size, generator=stream) for stream in streams]
             noise = torch.stack(rows).to(self.device, self.dtype)
-            return repeat(noise, "b k ... -> (b r k) ...", r=candidates // count)
+            return repeat(noise, "b k ... -> (b r k) ...", r=candidates // distinct)
 
-        video = draw(*shape[1:])
-        state = draw(shape[1], self.state_spec.size) if self.state_spec else None
-        return _Noised(video, state, draw(shape[1], self.action_spec.size) if act else None)
+        video = draw(*anchor.shape[2:])
+        state = draw(self.state_spec.size) if self.state_spec else None
+        return Frames(
+            video, anchor, draw(self.action_spec.size) if action is None else action, state
+        )
 
     def _denoise(
         self,
-        x: _Noised,
-        anchor: Tensor,
+        x: Frames,
         cache: Cache,
         steps: int,
         *,
-        action: Tensor | None = None,
+        act: bool = False,
         instruction_BD: Tensor | None = None,
-    ) -> _Noised:
-        """Euler steps from t=1 to 0. With `action` that is known; else it is denoised too."""
+    ) -> Frames:
+        """Euler steps from t=1 to 0; with `act` of the actions too, else they are known."""
         times = torch.linspace(1.0, 0.0, steps + 1).tolist()
         for now, then in pairwise(times):
-            token = action if action is not None else x.action
-            assert token is not None
-            known = torch.full(token.shape[:2], action is not None, device=self.device)
-            out = self.network(
-                Frames(x.video, anchor, token, x.state),
-                self._conditions(
-                    token,
-                    known,
-                    now,
-                    action_time=0.0 if action is not None else now,
-                    instruction_BD=instruction_BD,
-                ),
-                cache=cache,
+            assert x.action_BTA is not None
+            conditions = self._conditions(
+                x.action_BTA,
+                torch.full(x.action_BTA.shape[:2], not act, device=self.device),
+                now,
+                action_time=now if act else 0.0,
+                instruction_BD=instruction_BD,
             )
+            out = self.network(x, conditions, cache=cache)
             step = then - now
-            x = replace(x, video=x.video + step * out.video_BTNC)
-            if x.state is not None:
-                x = replace(x, state=x.state + step * out.state_BTP)
-            if x.action is not None:
-                x = replace(x, action=x.action + step * out.action_BTA)
+            x = replace(x, video_BTNC=x.video_BTNC + step * out.video_BTNC)
+            if x.state_BTP is not None:
+                x = replace(x, state_BTP=x.state_BTP + step * out.state_BTP)
+            if act:
+                x = replace(x, action_BTA=x.action_BTA + step * out.action_BTA)
         return x
-
-    def _rollout(
-        self,
-        frames: list[Tensor],
-        features: list[Tensor],
-        states: list[Tensor | None],
-        batch: int,
-        passes: int,
-    ) -> Rollout:
-        video = unpatchify(torch.cat(frames, dim=1), self.config.patch, self.config.network.grid)
-        seen = torch.cat(features, dim=1)
-        known = [state for state in states if state is not None]
-        return Rollout(
-            rearrange(video, "(b k) t c h w -> b k t c h w", b=batch),
-            rearrange(seen, "(b k) t m d -> b k t m d", b=batch),
-            rearrange(torch.cat(known, dim=1), "(b k) t p -> b k t p", b=batch) if known else None,
-            passes,
-        )
 
     @torch.no_grad()
     def decode(self, rollout: Rollout | Tensor) -> NDArray[np.uint8]:
@@ -469,3 +441,11 @@ class WorldModel(nn.Module):
         """Predicted environment steps from every imagined frame to the goal, (B, K, H) >= 0."""
         goal = goal_features[:, None, None]
         return self.steps_head(rollout.features_BKHMD, goal).expm1()  # type: ignore[no-any-return]
+
+
+def _streams(given: Sequence[torch.Generator] | None, batch: int) -> Sequence[torch.Generator]:
+    """A random stream a row, the same for all where none is given."""
+    streams = given or [torch.Generator().manual_seed(0) for _ in range(batch)]
+    if len(streams) != batch:
+        raise ValueError(f"{len(streams)} random streams for {batch} rows; give one each")
+    return streams
