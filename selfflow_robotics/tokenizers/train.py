@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 from tqdm import tqdm
 
 from selfflow_robotics.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
@@ -32,6 +33,7 @@ FrameSampler = Callable[[np.random.Generator, int], NDArray[np.uint8]]
 _STATISTICS_FRAMES = 1024
 _EMA_DECAY = 0.998
 _MOVING = 0.15  # of the scale -1..1, i.e. 19 of 255
+_CONTRAST = 0.5  # of the same scale
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,16 @@ class Loss:
     """What training minimises."""
 
     moving: float = 10.0  # weight of a pixel that differs from the background, less 1; at least 0
+    detail: float = 5.0  # weight of a pixel unlike those around it, less 1; at least 0
     gradient: float = 0.5  # weight of the differences between neighbouring pixels; at least 0
     noise: float = 0.2  # greatest standard deviation of the noise on whitened latents; at least 0
 
     def __call__(self, output: Tensor, pixels: Tensor, difference: Tensor) -> Tensor:
         """Mean loss of (N, 3, h, w) outputs; ``difference`` (N, 1, h, w) from the background."""
+        local = avg_pool2d(pixels, 9, stride=1, padding=4, count_include_pad=False)
+        contrast = (pixels - local).abs().amax(1, keepdim=True)
         weight = 1.0 + self.moving * (difference / _MOVING).clamp(max=1.0)
+        weight = weight + self.detail * (contrast / _CONTRAST).clamp(max=1.0)
         weight = weight / weight.mean((1, 2, 3), keepdim=True)
         error = output.float() - pixels
         total = (weight * (error.abs() + 2.0 * error.square())).mean()
