@@ -49,8 +49,8 @@ FINGER_OPEN, FINGER_CLOSED = 0.01, 1.0
 FINGER_SQUEEZE = 1.3
 """Commanded finger angle (rad) at closedness 1: beyond meeting, so that thin things are held."""
 FINGERS = (
-    Joint("joint_finger_right", 0.01, 1.3, FINGER_OPEN, 8.0, 0.35, 2.5),
-    Joint("joint_finger_left", 0.01, 1.3, FINGER_OPEN, 8.0, 0.35, 2.5),
+    Joint("joint_finger_right", 0.01, 1.3, FINGER_OPEN, 15.0, 0.5, 4.0),
+    Joint("joint_finger_left", 0.01, 1.3, FINGER_OPEN, 15.0, 0.5, 4.0),
 )
 
 TOOL_OFFSET = 0.150
@@ -222,8 +222,8 @@ def _add_contact_shapes(spec: MjSpec, drawn: bool) -> None:
             f"link_finger_tip_{side}",
             f"pad_{side}",
             type=box,
-            size=(0.015, 0.008, 0.026),
-            pos=(0, 0, 0.022),
+            size=(0.015, 0.008, 0.023),
+            pos=(0, 0, 0.019),
             rgba=_PAD,
             friction=PAD_FRICTION,
             condim=4,

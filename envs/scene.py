@@ -112,9 +112,6 @@ def build(robot: str, things: Sequence[Thing], cabinet_y: float, drawers: bool) 
     option = spec.option
     option.timestep = TIMESTEP
     option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-    option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
-    option.impratio = 10.0
-    option.iterations, option.ls_iterations = 20, 10
     multiccd = getattr(mujoco.mjtEnableBit, "mjENBL_MULTICCD", None)
     if multiccd is not None:
         option.enableflags |= int(multiccd)
@@ -183,8 +180,8 @@ def _add_cabinet(spec: MjSpec, y: float, drawers: bool) -> None:
         _add_drawer(part, at, name)
 
 
-_SLIDE_DAMPING = 8.0
-_SLIDE_FRICTION = 1.0
+_SLIDE_DAMPING = 4.0
+_SLIDE_FRICTION = 0.8
 
 
 def _add_drawer(body: Any, at: tuple[float, float, float], name: str) -> None:

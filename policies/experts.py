@@ -12,14 +12,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
-
 from selfflow_robotics.envs.base import TabletopEnv, Vector
 from selfflow_robotics.envs.close_drawer import CloseDrawer
 from selfflow_robotics.envs.move_near import MoveNear
 from selfflow_robotics.envs.open_drawer import OpenDrawer
 from selfflow_robotics.envs.open_drawer_and_place import DRAWER, OpenDrawerAndPlace
 from selfflow_robotics.envs.pick_coke_can import PickCokeCan
-from selfflow_robotics.envs.scene import APPLE, COKE_CAN, TABLE_TOP, MOUNT_Z, Thing
+from selfflow_robotics.envs.scene import APPLE, COKE_CAN, MOUNT_Z, TABLE_TOP, Thing
 
 STEP, TURN = 0.07, 0.3
 """Most that an expert moves (m) and turns (rad) the tool in a step."""
@@ -40,7 +39,7 @@ def facing(tilt: float, across: bool = False) -> Vector:
 
 
 DOWN, DOWN_ACROSS = facing(0.0), facing(0.0, across=True)
-REACHING, PUSHING = facing(0.8), facing(0.5)
+REACHING, PUSHING = facing(1.4), facing(0.5)
 
 
 def turn_towards(now: Vector, wanted: Vector) -> Vector:
