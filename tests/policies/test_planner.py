@@ -166,7 +166,7 @@ def test_settings_that_do_not_fit_are_errors() -> None:
 
 
 def test_plans_in_other_peoples_environments() -> None:
-    """Swings Gymnasium's pendulum up; hanging or random it returns less than -800."""
+    """Swings Gymnasium's pendulum up and holds it; hanging it returns -600, -384, -707, -955."""
     mapping = EnvMapping(image="camera", instruction=None, proprioception="sensors")
     model = Pendulum()
     solver = CEM(model, Pendulum.cost, candidates=64, iterations=3, horizon=15, max_seconds=5.0)
@@ -186,5 +186,5 @@ def test_plans_in_other_peoples_environments() -> None:
         returns += reward
     envs.close()
     assert truncated.all()
-    assert returns.min() > -450
+    assert returns.min() > -300
     assert np.abs(observation["sensors"][:, 0] - 1).max() < 0.05
