@@ -170,6 +170,8 @@ def plan(config: Config) -> tuple[Assignment, ...]:
     for name, number in {**wanted, "random_steps": config.random_steps}.items():
         if number < 1:
             raise ValueError(f"{number} for {name} makes no data; give a number from 1")
+    if config.workers is not None and config.workers < 1:
+        raise ValueError(f"workers={config.workers} is too few; give a number from 1, or null")
     turns = [
         (turn / number, order, task, source)
         for order, (task, number) in enumerate(wanted.items())
@@ -190,9 +192,7 @@ def _sources(number: int, order: int, config: Config) -> Sequence[str]:
 
 
 def _record_all(assignments: Sequence[Assignment], config: Config) -> Iterator[Recorded]:
-    workers = min(config.workers or os.cpu_count() or 1, len(assignments))
-    if workers < 1:
-        raise ValueError(f"workers={config.workers} is too few; give a number from 1")
+    workers = config.workers if config.workers is not None else os.cpu_count() or 1
     task = partial(
         _record,
         seed=config.seed,
@@ -201,7 +201,9 @@ def _record_all(assignments: Sequence[Assignment], config: Config) -> Iterator[R
         random_steps=config.random_steps,
     )
     with _one_thread_each():
-        pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_ignore_interrupts)
+        pool = ProcessPoolExecutor(
+            min(workers, len(assignments)), get_context("spawn"), initializer=_ignore_interrupts
+        )
         try:
             yield from pool.map(task, assignments)
         except BrokenProcessPool as error:

@@ -1,0 +1,105 @@
+"""What `selfflow collect` promises: shares, repeatability, RT-1's features, clear refusals."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from selfflow_robotics.cli.collect import Config, plan, run
+from selfflow_robotics.data.action_spec import RT1_ACTIONS
+from selfflow_robotics.data.rlds import open_dataset
+
+SMALL = Config(
+    tasks=("PickCokeCan", "CloseDrawer"), episodes=3, image_size=(16, 24), random_steps=5, seed=7
+)
+
+
+def test_every_task_gets_its_share_of_every_kind() -> None:
+    config = Config(episodes=20, perturbed=0.5, random=0.2, episodes_of={"MoveNear": 40})
+    assignments = plan(config)
+    count = Counter((a.task, a.source) for a in assignments)
+    assert len(count) == 15 and len(assignments) == 120
+    assert count["selfflow/PickCokeCan-v0", "expert"] == 6
+    assert count["selfflow/PickCokeCan-v0", "perturbed"] == 10
+    assert count["selfflow/MoveNear-v0", "random"] == 8
+    assert [a.index for a in assignments] == list(range(120))
+    assert {a.task for a in assignments[:6]} == {a.task for a in assignments}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tasks": ("PickCan",)}, r'no task "PickCan"; choose from PickCokeCan'),
+        ({"episodes_of": {"PickCan": 3}}, 'no task "PickCan"'),
+        ({"perturbed": 0.8, "random": 0.4}, "sum of at most 1"),
+        ({"random": -0.1}, "shares from 0"),
+        ({"episodes": 0}, "0 for selfflow/PickCokeCan-v0 makes no data"),
+        ({"workers": 0}, "workers=0 is too few"),
+    ],
+)
+def test_senseless_wishes_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(replace(SMALL, out=tmp_path / "set", **change))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_existing_folder_is_left_alone(tmp_path: Path) -> None:
+    with pytest.raises(FileExistsError, match="exists already; name another folder"):
+        run(replace(SMALL, out=tmp_path))
+
+
+@pytest.mark.slow
+def test_same_seed_same_bytes_whatever_the_workers(tmp_path: Path) -> None:
+    for name, workers in (("one", 1), ("two", 2)):
+        assert run(replace(SMALL, out=tmp_path / name, workers=workers)) == 0
+    names = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert names == sorted(path.name for path in (tmp_path / "two").iterdir())
+    for name in names:
+        one, two = (tmp_path / folder / name for folder in ("one", "two"))
+        assert one.read_bytes() == two.read_bytes(), name
+
+    source = open_dataset(tmp_path / "one")
+    episodes = [source[i] for i in range(len(source))]
+    assert len(episodes) == 6
+    assert Counter(e.source for e in episodes) == {"expert": 2, "perturbed": 2, "random": 2}
+    for episode in episodes:
+        assert episode.actions is not None and episode.states is not None
+        RT1_ACTIONS.check(episode.actions, episode.id)
+        assert not episode.actions[-1].any()
+        assert episode.images.shape[1:] == (16, 24, 3)
+        quaternions = episode.states[:, 3:7]
+        np.testing.assert_allclose(np.linalg.norm(quaternions, axis=1), 1.0, atol=1e-5)
+        assert episode.instructions[0].split()[0] in ("pick", "close")
+        if episode.source == "random":
+            assert len(episode) <= 6
+    theirs = tfds.builder_from_directory(tmp_path / "one").as_data_source("train")
+    step = next(iter(theirs[0]["steps"]))
+    assert step["observation"]["base_pose_tool_reached"].shape == (7,)
+    assert np.isinf(step["observation"]["orientation_box"]).all()
+
+
+@pytest.mark.slow
+def test_actions_stand_beside_the_frame_they_follow(tmp_path: Path) -> None:
+    """Displacements explain the next change of the reached pose better than later ones."""
+    config = replace(SMALL, out=tmp_path / "set", perturbed=1.0, random=0.0, episodes=2, workers=1)
+    run(config)
+    source = open_dataset(tmp_path / "set")
+    wanted, moved, moved_later = [], [], []
+    for i in range(len(source)):
+        episode = source[i]
+        assert episode.actions is not None and episode.states is not None
+        change = np.diff(episode.states[:, :3], axis=0)
+        wanted.append(episode.actions[:-2, :3])
+        moved.append(change[:-1])
+        moved_later.append(change[1:])
+    actions = np.concatenate(wanted).ravel()
+    now = np.corrcoef(actions, np.concatenate(moved).ravel())[0, 1]
+    later = np.corrcoef(actions, np.concatenate(moved_later).ravel())[0, 1]
+    assert now > 0.7
+    assert now > later + 0.1

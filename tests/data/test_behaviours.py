@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from selfflow_robotics.data.behaviours import Disturbance, RandomPlay, behaviour_for
+
+WANTED = np.array([0.05, 0.0, -0.02, 0.0, 0.1, 0.0, 1.0], np.float32)
+TOOL = np.array([0.44, -0.2, 0.97], np.float32)
+
+
+def played(source: str, seed: int, steps: int = 200) -> np.ndarray:
+    behaviour = behaviour_for(source, np.random.default_rng(seed))
+    return np.stack([behaviour.act(lambda: WANTED.copy(), TOOL) for _ in range(steps)])
+
+
+def test_expert_is_left_as_it_is() -> None:
+    np.testing.assert_array_equal(played("expert", 0), np.tile(WANTED, (200, 1)))
+
+
+@pytest.mark.parametrize("source", ["perturbed", "random"])
+def test_same_seed_same_actions(source: str) -> None:
+    np.testing.assert_array_equal(played(source, 3), played(source, 3))
+    assert not np.array_equal(played(source, 3), played(source, 4))
+
+
+def test_perturbed_experts_stray_around_the_expert_and_recover() -> None:
+    actions = np.concatenate([played("perturbed", seed) for seed in range(40)])
+    np.testing.assert_allclose(np.median(actions, axis=0), WANTED, atol=0.01)
+    assert 0.005 < actions[:, 0].std() < 0.06
+    assert 0.001 < (actions[:, 6] != 1.0).mean() < 0.05
+
+
+def test_disturbances_stay_within_their_ranges() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [Disturbance.draw(rng) for _ in range(200)]
+    assert 0.02 < max(d.displacement for d in drawn) <= 0.025
+    assert 0.08 < max(d.rotation for d in drawn) <= 0.1
+
+
+def test_random_play_gets_about_and_is_correlated() -> None:
+    places = []
+    for seed in range(20):
+        play = RandomPlay(np.random.default_rng(seed))
+        tool = TOOL.copy()
+        moves = []
+        for _ in range(40):
+            action = play.act(lambda: WANTED, tool)
+            tool += action[:3]
+            moves.append(action[:3])
+            places.append(tool.copy())
+        steps = np.stack(moves)
+        assert np.corrcoef(steps[1:].ravel(), steps[:-1].ravel())[0, 1] > 0.0
+    spread = np.stack(places)
+    assert (spread.std(axis=0) > 0.08).all()
+
+
+def test_unknown_source_is_refused() -> None:
+    with pytest.raises(ValueError, match='nobody acts as "novice"; choose expert'):
+        behaviour_for("novice", np.random.default_rng(0))
