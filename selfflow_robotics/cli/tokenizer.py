@@ -35,17 +35,22 @@ class Config:
     max_frames: int = field(
         default=40000, metadata={"help": "frames kept in memory of each source, spread evenly"}
     )
-    start: Path | None = field(default=None, metadata={"help": "tokenizer to continue from"})
+    start: Path | None = field(
+        default=None, metadata={"help": "tokenizer to continue from, with its sizes"}
+    )
     channels: int = field(default=16, metadata={"help": "channels of a latent"})
     widths: tuple[int, ...] = field(
         default=(32, 64, 96), metadata={"help": "of each level; each level halves the resolution"}
     )
     noise: float = field(default=0.2, metadata={"help": "greatest noise on latents in training"})
     moving: float = field(default=10.0, metadata={"help": "extra weight of pixels that move"})
+    detail: float = field(
+        default=5.0, metadata={"help": "extra weight of pixels unlike others near"}
+    )
     gradient: float = field(default=0.5, metadata={"help": "weight of neighbours' differences"})
     steps: int = field(default=6000, metadata={"help": "optimizer steps"})
-    batch_size: int = field(default=32, metadata={"help": "frames a step"})
-    lr: float = field(default=2e-3, metadata={"help": "greatest learning rate"})
+    batch_size: int = field(default=16, metadata={"help": "frames a step"})
+    lr: float = field(default=3e-3, metadata={"help": "greatest learning rate"})
     seed: int = field(default=0, metadata={"help": "of weights, batches, noise and scenes"})
     device: str = field(default="cpu", metadata={"help": "cpu, cuda, cuda:1, ..."})
 
@@ -82,7 +87,7 @@ def run(config: Config) -> int:
         seed=config.seed,
         device=config.device,
         config=sizes,
-        loss=Loss(moving=config.moving, gradient=config.gradient, noise=config.noise),
+        loss=Loss(config.moving, config.detail, config.gradient, config.noise),
         start=start,
     )
     for source, (part, held_out) in zip(sources, gathered, strict=True):

@@ -111,8 +111,8 @@ def measure(
 def train_autoencoder(
     frames: FrameSampler | NDArray[np.uint8],
     steps: int = 6000,
-    batch_size: int = 32,
-    lr: float = 2e-3,
+    batch_size: int = 16,
+    lr: float = 3e-3,
     seed: int = 0,
     device: str | torch.device = "cpu",
     progress: bool = True,

@@ -1,0 +1,46 @@
+"""`selfflow tokenizer`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from selfflow_robotics.cli.config import compose
+from selfflow_robotics.cli.tokenizer import Config, run
+from selfflow_robotics.tokenizers import Autoencoder
+
+QUICK = ["physics_episodes=12", "steps=2", "batch_size=2", "channels=4", "widths=[8,8,8]"]
+
+
+def configured(output: Path, *words: str) -> Config:
+    return compose("tokenizer", Config, [f"output={output}", *QUICK, *words])
+
+
+def test_it_writes_a_tokenizer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(configured(tmp_path / "t")) == 0
+    assert Autoencoder.from_pretrained(tmp_path / "t").channels == 4
+    assert "PSNR" in capsys.readouterr().out
+
+
+def test_it_continues_from_another(tmp_path: Path) -> None:
+    run(configured(tmp_path / "a"))
+    run(configured(tmp_path / "b", f"start={tmp_path / 'a'}", "channels=7"))
+    assert Autoencoder.from_pretrained(tmp_path / "b").channels == 4
+
+
+def test_no_frames_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="add data=FOLDER"):
+        run(configured(tmp_path / "t", "physics_episodes=0"))
+
+
+def test_size_that_does_not_divide_writes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="multiples of 8"):
+        run(configured(tmp_path / "t", "image_size=[60,80]"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_absent_data_set_writes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        run(configured(tmp_path / "t", f"data={tmp_path / 'nowhere'}"))
+    assert not list(tmp_path.iterdir())
