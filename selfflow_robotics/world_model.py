@@ -21,7 +21,7 @@ from .data.action_spec import ActionSpec, StateSpec
 from .data.vocabulary import Vocabulary
 from .flow.noising import ROW_ACTION, ROW_T, ROW_UNKNOWN
 from .model.attention import Cache
-from .model.dit import Conditions, DiT, DiTConfig, Frames
+from .model.dit import Conditions, DiT, DiTConfig, Frames, Output
 from .model.heads import ProgressHead, StepsHead
 from .model.modalities import patchify, unpatchify
 from .tokenizers.tokenizer import Tokenizer
@@ -278,7 +278,7 @@ class WorldModel(nn.Module):
         shape, size = actions_BKHA.shape, self.action_spec.size
         if len(shape) != 4 or shape[0] != context.batch or shape[3] != size or 0 in shape:
             raise ValueError(
-                f"actions have shape {tuple(shape)}; give ({context.batch}, K, H, {size}) for this context"
+                f"actions have shape {tuple(shape)}; give ({context.batch}, K, H, {size})"
             )
         batch, candidates, horizon, _ = shape
         actions = self.action_spec.normalize(actions_BKHA.to(self.device, torch.float32))
@@ -428,7 +428,7 @@ class WorldModel(nn.Module):
         state = None if state_BP is None else state_BP[:, None]
         if state is None:
             state = self._state_tokens(None, batch, 1)
-        out = self.network(
+        out: Output = self.network(
             Frames(video, torch.zeros_like(video), action, state),
             self._conditions(action, known, time=0.0, state_known=state_BP is not None),
             feature_layers=(self.feature_layer,),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,6 +17,14 @@ from .episode import Episode
 from .vocabulary import Vocabulary
 
 NEVER = 1e6
+
+
+class Episodes(Protocol):
+    """Episodes in random access."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int, /) -> Episode: ...
 
 
 @dataclass(frozen=True)
@@ -118,7 +126,7 @@ def _steps_to_success(episode: Episode) -> NDArray[np.float32]:
 
 
 def encode_episodes(
-    episodes: Sequence[Episode],
+    episodes: Episodes,
     tokenizer: Tokenizer,
     *,
     actions: ActionSpec | None = None,
@@ -126,7 +134,8 @@ def encode_episodes(
     title: str = "encoding",
 ) -> LatentEpisodes:
     """Encode every frame once; bad episodes are errors that name them."""
-    latents, action_rows, state_rows, instructions, steps, ids = [], [], [], [], [], []
+    latents, action_rows, state_rows, steps, ids = [], [], [], [], []
+    instructions: list[str] = []
     offsets = [0]
     for i in tqdm(range(len(episodes)), desc=title, unit="episode"):
         episode = episodes[i]

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from ..data.clips import Clips
@@ -99,7 +100,6 @@ def noise_clips(
 ) -> NoisedClips:
     """Draw uses, clean prefixes, timesteps, masks and noise for a batch of clips."""
     clean = patchify(clips.latents_BTCHW, patch)
-    action, state = clips.action_BTA, clips.state_BTP
     batch, count, tokens, _ = clean.shape
     device = clean.device
     use = _draw_uses(noising, clips, generator)
@@ -107,14 +107,18 @@ def noise_clips(
     future = torch.arange(count, device=device)[None] >= prefix[:, None]
     shown_noised = future & (use != INVERSE)[:, None]
     acts_noised = future & (use != WORLD)[:, None]
-    known = torch.ones_like(future) if action is None else clips.action_known_BT > 0
-    state_known = torch.rand(batch, 1, generator=generator).to(device) >= noising.state_drop
+    known = torch.ones_like(future)
+    if clips.action_known_BT is not None:
+        known = clips.action_known_BT > 0
+    state_known = torch.rand(batch, 1, generator=generator).to(device).ge(noising.state_drop)
 
     times = dual_timesteps(
         batch, (count, tokens), noising.distribution, noising.mask_ratio, generator
     )
     takes_s = times.mask.to(device)
-    noise, action_noise, state_noise = (_noise_like(x, generator) for x in (clean, action, state))
+    video = clean, torch.randn(clean.shape, generator=generator).to(device)
+    action = _with_noise(clips.action_BTA, generator)
+    state = _with_noise(clips.state_BTP, generator)
     anchor = anchors(clean, prefix)
     instruction = _instructions(clips, encode_instruction, (use == POLICY)[:, None] & future)
     acted = None if action is None else (known & ~acts_noised).float()
@@ -125,27 +129,31 @@ def noise_clips(
         t_frame, s_frame, t_action = t * shown_noised, s * shown_noised, t * acts_noised
         per_token = torch.where(takes_s, s_frame[..., None], t_frame[..., None])
         rows = [takes_s.long()]
-        frames = Frames(interpolate(clean, noise, per_token), anchor)
+        frames = Frames(interpolate(*video, per_token), anchor)
         if action is not None:
             rows.append(torch.where(known, ROW_ACTION, ROW_UNKNOWN)[..., None])
-            noised = interpolate(action, action_noise, t_action) * known[..., None]
+            noised = interpolate(*action, t_action) * known[..., None]
             frames = replace(frames, action_BTA=noised)
         if state is not None:
             rows.append(torch.where(state_known, ROW_T, ROW_UNKNOWN).expand(-1, count)[..., None])
-            noised = interpolate(state, state_noise, t_frame) * state_known[..., None]
+            noised = interpolate(*state, t_frame) * state_known[..., None]
             frames = replace(frames, state_BTP=noised)
         distinct = torch.stack((t_frame, s_frame, t_action, torch.ones_like(t_frame)), dim=-1)
         conditions = Conditions(
-            distinct, torch.cat(rows, dim=-1), None, action, acted, instruction_BTD=instruction
+            distinct,
+            torch.cat(rows, dim=-1),
+            action_BTA=clips.action_BTA,
+            action_known_BT=acted,
+            instruction_BTD=instruction,
         )
         return View(frames, conditions)
 
     return NoisedClips(
         student=view(times.t, times.s),
         teacher=view(times.minimum, times.minimum),
-        velocity_BTNC=velocity(clean, noise),
-        velocity_state_BTP=None if state is None else velocity(state, state_noise),
-        velocity_action_BTA=None if action is None else velocity(action, action_noise),
+        velocity_BTNC=velocity(*video),
+        velocity_state_BTP=None if state is None else velocity(*state),
+        velocity_action_BTA=None if action is None else velocity(*action),
         video_BT=shown_noised,
         state_BT=shown_noised & state_known,
         action_BT=acts_noised & known,
@@ -153,10 +161,12 @@ def noise_clips(
     )
 
 
-def _noise_like(value: Tensor | None, generator: torch.Generator | None) -> Tensor | None:
+def _with_noise(
+    value: Tensor | None, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor] | None:
     if value is None:
         return None
-    return torch.randn(value.shape, generator=generator).to(value.device)
+    return value, torch.randn(value.shape, generator=generator).to(value.device)
 
 
 def _instructions(
@@ -165,6 +175,5 @@ def _instructions(
     """Instruction vectors (B, T, D), zeros where a frame is not told."""
     if clips.words_BTL is None or encode is None:
         return None
-    batch, count, _ = clips.words_BTL.shape
-    vectors = encode(clips.words_BTL.flatten(0, 1))
-    return vectors.unflatten(0, (batch, count)) * given_BT[..., None]
+    vectors = encode(rearrange(clips.words_BTL, "b t l -> (b t) l"))
+    return rearrange(vectors, "(b t) d -> b t d", b=len(given_BT)) * given_BT[..., None]

@@ -24,7 +24,7 @@ class TimestepEmbedder(nn.Module):
         half = self.frequencies // 2
         exponent = torch.arange(half, device=timesteps.device, dtype=torch.float32) / half
         angle = timesteps.float()[..., None] * torch.exp(-math.log(10000.0) * exponent)
-        return self.mlp(torch.cat((angle.cos(), angle.sin()), dim=-1))
+        return self.mlp(torch.cat((angle.cos(), angle.sin()), dim=-1))  # type: ignore[no-any-return]
 
 
 class InstructionEncoder(nn.Module):
@@ -75,7 +75,7 @@ class Conditioning(nn.Module):
         action_known_BT: Tensor | None,
         instruction_BTD: Tensor | None,
     ) -> Tensor:
-        rows = self.timestep(timesteps_BTR)
+        rows: Tensor = self.timestep(timesteps_BTR)
         if labels_B is not None:
             if self.label is None:
                 raise ValueError("this model was built without class labels (num_classes=0)")

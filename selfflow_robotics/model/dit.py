@@ -180,11 +180,12 @@ class DiT(nn.Module):
                     nn.init.zeros_(module.bias)
             elif isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)
-        for linear in (m for m in self.conditioning.timestep.mlp if isinstance(m, nn.Linear)):
-            nn.init.normal_(linear.weight, std=0.02)
+        for part in self.conditioning.timestep.mlp:
+            if isinstance(part, nn.Linear):
+                nn.init.normal_(part.weight, std=0.02)
         zero = [self.final_modulation, self.tokens_out.video, self.tokens_out.skip]
         zero += [self.tokens_in.anchor, self.tokens_out.action, self.tokens_out.state]
-        zero += [block.modulation for block in self.blocks]
+        zero += [block.modulation for block in self.modules() if isinstance(block, Block)]
         for linear in zero:
             if linear is not None:
                 nn.init.zeros_(linear.weight)

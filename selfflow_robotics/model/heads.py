@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -32,11 +33,14 @@ class Pool(nn.Module):
 
     def forward(self, tokens: Tensor, query: Tensor | None = None) -> Tensor:
         tokens = self.norm(tokens)
-        keys = self.key(tokens).unflatten(-1, (self.heads, -1))
-        values = self.value(tokens).unflatten(-1, (self.heads, -1))
-        asked = self.query if query is None else self.query + query.unflatten(-1, (self.heads, -1))
+        keys = rearrange(self.key(tokens), "... (h d) -> ... h d", h=self.heads)
+        values = rearrange(self.value(tokens), "... (h d) -> ... h d", h=self.heads)
+        asked: Tensor = self.query
+        if query is not None:
+            asked = asked + rearrange(query, "... (h d) -> ... h d", h=self.heads)
         score = (keys * asked.unsqueeze(-3)).sum(-1) / keys.shape[-1] ** 0.5
-        return (score.softmax(dim=-2).unsqueeze(-1) * values).sum(dim=-3).flatten(-2)
+        pooled: Tensor = (score.softmax(dim=-2).unsqueeze(-1) * values).sum(dim=-3)
+        return pooled.flatten(-2)
 
 
 class ProgressHead(nn.Module):

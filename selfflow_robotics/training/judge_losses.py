@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,9 +19,9 @@ def progress_loss(
     A failed episode may still pass through good frames: its label 0 is a guess, not a measurement.
     """
     target = head.gamma**steps_BT
-    weight = clean_BT * torch.where(steps_BT < NEVER, 1.0, 0.2)
+    weight: Tensor = clean_BT * torch.where(steps_BT < NEVER, 1.0, 0.2)
     logits = head(features_BTMD, told_BTD).float()
-    error = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    error: Tensor = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     return (error * weight).sum() / weight.sum().clamp(min=1)
 
 
@@ -34,12 +35,11 @@ def steps_loss(
     """Squared error of log(1 + steps) from each clean frame to a later one of its episode."""
     valid = clean_BT & (apart_BT >= 0)
     error = (head(features_BTMD, goals_BMD[:, None]) - apart_BT.clamp(min=0).float().log1p()) ** 2
-    return (error * valid).sum() / valid.sum().clamp(min=1)
+    return (error * valid).sum() / valid.sum().clamp(min=1)  # type: ignore[no-any-return]
 
 
 def told(words_encoder: torch.nn.Module, clips: Clips) -> Tensor:
     """The instruction of every frame, (B, T, D)."""
     assert clips.words_BTL is not None
-    batch, count, _ = clips.words_BTL.shape
-    vectors: Tensor = words_encoder(clips.words_BTL.flatten(0, 1))
-    return vectors.unflatten(0, (batch, count))
+    vectors: Tensor = words_encoder(rearrange(clips.words_BTL, "b t l -> (b t) l"))
+    return rearrange(vectors, "(b t) d -> b t d", b=len(clips.words_BTL))

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from ..data.action_spec import ActionSpec, StateSpec
-from ..data.clips import LatentEpisodes, encode_episodes
+from ..data.clips import Episodes, LatentEpisodes, encode_episodes
 from ..data.episode import Episode
 from ..data.held_out import split_of
 from ..data.rlds import RldsSource
@@ -42,15 +42,11 @@ def build_objective(config: ObjectiveConfig, patch: int, min_prefix: int) -> Flo
     return SelfFlow(noising, patch, weights, config.representation)
 
 
-class NamedEpisodes(Protocol):
-    """Episodes in order, with a name."""
+class NamedEpisodes(Episodes, Protocol):
+    """Episodes in random access, with a name."""
 
     @property
     def name(self) -> str: ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, i: int, /) -> Episode: ...
 
 
 class OneSide:

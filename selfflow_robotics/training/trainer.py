@@ -33,7 +33,7 @@ class _State:
 
     student: WorldModel
     projector: ProjectionHead
-    ema: Ema
+    ema: Ema[WorldModel]
     optimizer: torch.optim.Optimizer
 
     def state_dict(self, step: int) -> dict[str, Any]:
@@ -182,7 +182,7 @@ class Trainer:
                 f"look at its parts: {losses.parts}"
             )
         self.state.optimizer.zero_grad(set_to_none=True)
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call]
         trained = [p for g in self.state.optimizer.param_groups for p in g["params"]]
         norm = nn.utils.clip_grad_norm_(trained, self.config.clip_norm)
         self.state.optimizer.step()
