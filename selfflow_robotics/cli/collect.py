@@ -230,14 +230,20 @@ def _record(
         act: Callable[[], NDArray[np.float32]] = make_expert(inner).act
         return act
 
-    episode = record(
-        _environment(assignment.task, image_size, robot),
-        acting,
-        assignment.source,
-        np.random.SeedSequence(seed, spawn_key=(assignment.index,)),
-        assignment.task,
-        random_steps,
-    )
+    try:
+        episode = record(
+            _environment(assignment.task, image_size, robot),
+            acting,
+            assignment.source,
+            np.random.SeedSequence(seed, spawn_key=(assignment.index,)),
+            assignment.task,
+            random_steps,
+        )
+    except Exception as error:
+        raise RuntimeError(
+            f"episode {assignment.index} ({assignment.task}, {assignment.source}, seed {seed}) "
+            f"failed: {error}"
+        ) from error
     return Recorded(
         assignment,
         serialize(episode, image_size),

@@ -108,7 +108,7 @@ class RldsSource:
         instructions: tuple[str, ...] = ()
         if mapping.instruction is not None:
             texts = found[f"steps/{mapping.instruction}"]
-            instructions = tuple(text.decode() for text in texts)
+            instructions = tuple(text.decode(errors="replace") for text in texts)
         known = mapping.success_known is None or bool(found[mapping.success_known])
         rated = mapping.success is not None and known
         return Episode(
