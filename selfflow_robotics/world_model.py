@@ -425,9 +425,7 @@ class WorldModel(nn.Module):
         batch = len(video)
         action = torch.zeros(batch, 1, self.action_spec.size, device=self.device)
         known = torch.zeros(batch, 1, dtype=torch.bool, device=self.device)
-        state = None if state_BP is None else state_BP[:, None]
-        if state is None:
-            state = self._state_tokens(None, batch, 1)
+        state = self._state_tokens(None, batch, 1) if state_BP is None else state_BP[:, None]
         out: Output = self.network(
             Frames(video, torch.zeros_like(video), action, state),
             self._conditions(action, known, time=0.0, state_known=state_BP is not None),
