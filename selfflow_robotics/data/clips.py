@@ -119,10 +119,12 @@ def _steps_to_success(episode: Episode) -> NDArray[np.float32]:
     length = len(episode.images)
     if episode.success is False or not episode.instructions:
         return np.full(length, NEVER, np.float32)
-    ends = [i for i in range(1, length) if episode.instructions[i] != episode.instructions[i - 1]]
-    ends.append(length - 1)
+    told = episode.instructions
+    changes = [i for i in range(1, length) if told[i] != told[i - 1]]
+    ends = np.asarray([*changes, length - 1])
     frame = np.arange(length)
-    return (np.asarray(ends)[np.searchsorted(ends, frame)] - frame).astype(np.float32)
+    # A frame with a new instruction is at its beginning, not at the end of the one before.
+    return (ends[np.searchsorted(changes, frame, side="right")] - frame).astype(np.float32)
 
 
 def encode_episodes(
