@@ -68,7 +68,8 @@ class Dynamics(Protocol):
         Args:
             context: from ``observe``.
             actions_BKHA: environment units, float32 on CPU.
-            generator: the random stream of each row; a deterministic model ignores it.
+            generator: the random stream of each row, whose candidates best share what is drawn
+                from it; a deterministic model ignores it.
 
         Returns:
             Whatever the objective reads. Where it has an integer attribute ``passes``, the plan

@@ -52,11 +52,12 @@ class Path:
 
 
 class PointMass:
-    """position += action, exactly; may be slow, may keep what it was asked."""
+    """position += action, exactly; may be slow; remembers what it was asked, and when."""
 
     def __init__(self, action_spec: ActionSpec, seconds: float = 0.0) -> None:
         self.action_spec, self.seconds = action_spec, seconds
         self.asked: list[Tensor] = []
+        self.began: list[float] = []
 
     def observe(
         self,
@@ -71,6 +72,7 @@ class PointMass:
     def rollout(
         self, context: Any, actions_BKHA: Tensor, /, *, generator: RowGenerators | None = None
     ) -> Path:
+        self.began.append(time.perf_counter())
         time.sleep(self.seconds)
         self.asked.append(actions_BKHA)
         position = context.position_BA[:, None, None] + actions_BKHA.cumsum(dim=2)
