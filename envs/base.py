@@ -35,7 +35,6 @@ Vector = NDArray[np.float64]
 _SUBSTEPS = round(1.0 / RT1_ACTIONS.rate_hz / TIMESTEP)
 _CHUNK = 4  # simulation steps for each new set-point
 _MOVING = 0.85  # share of a control step in which the set-points move; then the arm settles
-_JOINT_STEP = 0.5  # rad a joint may move in a control step, as with SIMPLER's 1.5 rad/s
 _GRIPPER_KEEPS = 1e-2
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 _TEXT = frozenset("abcdefghijklmnopqrstuvwxyz0123456789 ")
@@ -377,7 +376,6 @@ class TabletopEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]], ABC):
         turned = _rotation(rotation) @ self.tool_rotation
         start = data.qpos[world.arm_qpos].copy()
         change = self._reach.solve(start, position, turned) - start
-        change *= min(1.0, _JOINT_STEP / max(float(np.abs(change).max()), 1e-9))
         fingers = data.ctrl[world.finger_ctrl].copy()
         squeeze = FINGER_OPEN + closedness * (FINGER_SQUEEZE - FINGER_OPEN) - fingers
         for done in range(0, _SUBSTEPS, _CHUNK):

@@ -203,7 +203,7 @@ def _add_contact_shapes(spec: MjSpec, drawn: bool) -> None:
         "link_forearm",
         "forearm",
         type=capsule,
-        size=(0.05, 0, 0),
+        size=(0.042, 0, 0),
         fromto=(0, 0, 0.02, 0, 0, 0.22),
         rgba=_LIGHT,
     )

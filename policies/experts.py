@@ -29,7 +29,7 @@ _FINGERTIP = 0.03  # the tool point stays this far above what the fingertips mus
 def facing(tilt: float, across: bool = False) -> Vector:
     """Tool orientation (3, 3) in base axes: pointing down, tilted ahead by ``tilt`` rad.
 
-    The fingers open along the base's x axis, or with ``across`` along its y axis.
+    The fingers open along the base's x axis (and z, when tilted), or with ``across`` along y.
     """
     down = np.array([[0.0, -1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
     if across:
@@ -38,7 +38,8 @@ def facing(tilt: float, across: bool = False) -> Vector:
     return np.array([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]]) @ down
 
 
-DOWN, DOWN_ACROSS = facing(0.0), facing(0.0, across=True)
+# The start orientation is tilted by 0.3 rad as well; straight down the wrist meets its limit.
+DOWN, DOWN_ACROSS = facing(0.3), facing(0.3, across=True)
 REACHING, PUSHING = facing(1.4), facing(0.5)
 
 
