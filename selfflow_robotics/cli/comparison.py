@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -69,7 +70,9 @@ def run_comparison(
     )
     results = Results(settings, (), versions=versions(), revision=git_revision())
     total = len(comparison.tasks) * len(comparison.policies) * len(comparison.seeds)
-    with tqdm(total=total, unit="episode", desc="evaluate", smoothing=0.05) as bar:
+    # Into a file, a line every ten seconds is enough.
+    interval = 0.2 if sys.stderr.isatty() else 10.0
+    with tqdm(total=total, unit="episode", desc="evaluate", mininterval=interval) as bar:
         for task in comparison.tasks:
             ours = task in TASKS
             for policy in comparison.policies:

@@ -128,7 +128,7 @@ def held_out(
     from selfflow_robotics.data.rlds import open_dataset, split_of
 
     source = open_dataset(path, mapping, split)
-    chosen = [i for i in range(len(source)) if split_of(i) == "held-out"][:most]
+    chosen = [i for i in range(len(source)) if split_of(f"{split}/{i}") == "held-out"][:most]
     if not chosen:
         raise ValueError(
             f"{source.name} has {len(source)} episodes, none of them held out; "

@@ -59,13 +59,12 @@ def run(config: Config) -> int:
     env = gymnasium.make(task, image_size=world_model.image_size, robot=config.robot)
     try:
         seen, actions = _play(env, config)
-        seen, actions = seen[-world_model.history_len :], actions[-world_model.history_len + 1 :]
-        past = np.asarray(actions, np.float32).reshape(-1, world_model.action_spec.size)
-        past = past[-(len(seen) - 1) :] if len(seen) > 1 else past[:0]
+        seen = seen[-world_model.history_len :]
+        past = np.asarray(actions[len(actions) - len(seen) + 1 :], np.float32)
         reads_states = world_model.state_spec is not None
         context = world_model.observe(
             np.stack([observation["image"] for observation in seen])[None],
-            past[None],
+            past.reshape(1, len(seen) - 1, world_model.action_spec.size),
             seen[-1]["instruction"],
             np.stack([o["proprioception"] for o in seen])[None] if reads_states else None,
         )
@@ -76,8 +75,9 @@ def run(config: Config) -> int:
         env.close()
 
     print(f"{task}, seed {config.seed}, step {config.after}: {seen[-1]['instruction']}")
-    names, units = world_model.action_spec.names, world_model.action_spec.units
-    print("step  " + "".join(f"{f'{n} {u}' if u != '1' else n:>10}" for n, u in zip(names, units)))
+    spec = world_model.action_spec
+    entries = [n if u == "1" else f"{n} {u}" for n, u in zip(spec.names, spec.units, strict=True)]
+    print("step  " + "".join(f"{entry:>10}" for entry in entries))
     for step, action in enumerate(plan.actions_BHA[0].tolist(), start=1):
         print(f"{step:4}  " + "".join(f"{value:10.4f}" for value in action))
     print(
@@ -86,7 +86,7 @@ def run(config: Config) -> int:
     )
     print("carried out, it " + ("succeeds" if success else "does not succeed yet"))
     video = side_by_side([("happened", happened), ("imagined", imagined)])
-    path = write_video(config.out, video, fps=world_model.action_spec.rate_hz)
+    path = write_video(config.out, video, fps=spec.rate_hz)
     print(f"video: {path}")
     return 0
 

@@ -143,7 +143,7 @@ def _stored(config: Config, most: int = 16) -> tuple[list[Episode], ActionSpec]:
     source = open_dataset(config.data, config.mapping, config.split)
     if source.action_spec is None:
         raise ValueError(f"{source.name} has no actions to imagine with; use one that has")
-    chosen = [i for i in range(len(source)) if split_of(i) == "held-out"][:most]
+    chosen = [i for i in range(len(source)) if split_of(f"{config.split}/{i}") == "held-out"][:most]
     if config.episode is not None:
         if not 0 <= config.episode < len(source):
             raise ValueError(

@@ -1,0 +1,231 @@
+"""The commands evaluate, demo, rollout and plan, with a tiny world model of random weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import av
+import gymnasium
+import numpy as np
+import pytest
+import selfflow_robotics.envs
+
+from selfflow_robotics.cli.demo import success_table
+from selfflow_robotics.cli.main import main
+from selfflow_robotics.cli.policies import POLICIES, make_policy
+from selfflow_robotics.cli.rollout import mirrored, shuffled, zero
+from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
+from selfflow_robotics.data.episode import Episode
+from selfflow_robotics.data.vocabulary import Vocabulary
+from selfflow_robotics.evaluation.results import (
+    EpisodeResult,
+    PlanningTime,
+    TaskResult,
+    read_results,
+)
+from selfflow_robotics.tokenizers.autoencoder import Autoencoder
+from selfflow_robotics.training.config import ModelConfig
+from selfflow_robotics.training.recipe import build_world_model
+
+CHEAP = (
+    "planner.candidates=2",
+    "planner.iterations=1",
+    "planner.topk=1",
+    "planner.horizon=2",
+    "planner.receding_horizon=2",
+    "planner.joint_horizon=2",
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a world model that knows the words of all tasks."""
+    words = set()
+    for task in selfflow_robotics.envs.TASKS:
+        env = gymnasium.make(task, image_size=(64, 80))
+        words |= {env.reset(seed=seed)[0]["instruction"] for seed in range(30)}
+        env.close()
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    world_model = build_world_model(
+        ModelConfig(preset="tiny"),
+        Autoencoder(),
+        (64, 80),
+        RT1_ACTIONS,
+        RT1_STATE,
+        Vocabulary.of([*words, "place apple into top drawer"]),
+    )
+    world_model.save_pretrained(str(folder))
+    return folder
+
+
+def test_evaluate_writes_results_and_report(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = main(
+        [
+            "evaluate",
+            f"world_model={model}",
+            "tasks=CloseDrawer",
+            "policies=random,expert,joint,planner,zero",
+            "episodes=2",
+            f"out={tmp_path}",
+            *CHEAP,
+        ]
+    )
+    out = capsys.readouterr()
+    assert status == 0, out.err
+    results = read_results(tmp_path / "results.json")
+    assert [task.policy for task in results.tasks] == [
+        "random",
+        "expert",
+        "joint",
+        "planner",
+        "zero",
+    ]
+    assert all([e.seed for e in task.episodes] == [10_000, 10_001] for task in results.tasks)
+    assert results.imagination is not None and results.imagination.horizon == 4
+    assert results.settings.options["planner.candidates"] == "2"
+    assert (tmp_path / "report.html").read_text().count("data:video/mp4;base64,") == 5
+    assert "CloseDrawer  " in out.out and "report.html" in out.out
+
+
+def test_evaluate_needs_no_weights_without_a_planner(tmp_path: Path) -> None:
+    arguments = ["tasks=CloseDrawer", "policies=zero", "episodes=1", f"out={tmp_path}"]
+    assert main(["evaluate", *arguments, "world_model=/nowhere/at/all"]) == 0
+
+
+def test_demo_writes_the_table_it_prints(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "deep" / "table.json"
+    status = main(
+        [
+            "demo",
+            f"world_model={model}",
+            "tasks=CloseDrawer,PickCokeCan",
+            "episodes=1",
+            f"out={tmp_path / 'out'}",
+            "--json",
+            str(table),
+            *CHEAP,
+        ]
+    )
+    out = capsys.readouterr()
+    assert status == 0, out.err
+    found = json.loads(table.read_text())
+    assert list(found) == ["tasks"]
+    assert list(found["tasks"]) == ["selfflow/CloseDrawer-v0", "selfflow/PickCokeCan-v0"]
+    for row in found["tasks"].values():
+        assert list(row) == ["random", "expert", "joint", "planner"]
+        assert all(set(cell) == {"success", "episodes"} for cell in row.values())
+        assert all(cell["episodes"] == 1 for cell in row.values())
+    assert str(tmp_path / "out" / "report.html") in out.out
+
+
+def test_demo_without_weights_says_so(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["demo", "world_model=no-such-model", f"out={tmp_path / 'out'}"]) == 1
+    error = capsys.readouterr().err
+    assert "the weights of the demo are missing" in error and "no-such-model" in error
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["evaluate", "policies=planer"], 'no policy "planer"; did you mean "planner"?'),
+        (["evaluate", "policies=zero", "tasks=PickCokeCans"], 'did you mean "PickCokeCan"?'),
+        (["evaluate", "policies=zero", "episodes=0"], "episodes=0 is too few"),
+        (["evaluate", "polices=zero"], 'did you mean "policies"?'),
+        (["plan", "after=-1"], "after=-1"),
+        (["rollout", "horizon=0"], "horizon=0"),
+    ],
+)
+def test_mistakes_are_answered_with_a_sentence(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) != 0
+    assert said in capsys.readouterr().err
+
+
+def test_foreign_task_through_a_mapping(tmp_path: Path) -> None:
+    status = main(
+        [
+            "evaluate",
+            "imports=counting",
+            "tasks=selfflow-tests/Counting-v0",
+            "policies=random",
+            "episodes=3",
+            "mapping.take=[0,1]",
+            f"out={tmp_path}",
+        ]
+    )
+    assert status == 0
+    (task,) = read_results(tmp_path / "results.json").tasks
+    assert len(task.episodes) == 3
+
+
+def test_rollout_of_a_fresh_episode(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "a.mp4"
+    status = main(
+        ["rollout", f"world_model={model}", "task=CloseDrawer", "other=mirrored", f"out={out}"]
+    )
+    said = capsys.readouterr()
+    assert status == 0, said.err
+    assert "copy of last frame" in said.out
+    with av.open(str(out)) as container:
+        assert container.streams.video[0].width == 3 * 240 + 8
+
+
+def test_plan_prints_itself_and_writes_a_video(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "plan.mp4"
+    status = main(
+        ["plan", f"world_model={model}", "task=PickCokeCan", "after=3", f"out={out}", *CHEAP]
+    )
+    said = capsys.readouterr()
+    assert status == 0, said.err
+    assert "pick coke can" in said.out and "x m" in said.out and "cost" in said.out
+    assert out.is_file()
+
+
+def test_policies_are_made_by_name() -> None:
+    assert {make_policy(name, None, None).name for name in ("random", "zero")} == {  # type: ignore[arg-type]
+        "random",
+        "zero",
+    }
+    with pytest.raises(ValueError, match="needs a world model"):
+        make_policy("joint", None, None)  # type: ignore[arg-type]
+    assert set(POLICIES) == {"planner", "joint", "expert", "random", "zero"}
+
+
+def test_success_table_counts() -> None:
+    rows = tuple(EpisodeResult(seed, seed < 2, 5, 0, 0.0) for seed in range(3))
+    task = TaskResult("selfflow/PickCokeCan-v0", "planner", rows, PlanningTime(1, 1, 0, 0, 0))
+    assert success_table([task]) == {
+        "tasks": {"selfflow/PickCokeCan-v0": {"planner": {"success": 2, "episodes": 3}}}
+    }
+
+
+class TestOtherActions:
+    @staticmethod
+    def episode(steps: int, value: float) -> Episode:
+        actions = np.full((steps, 7), value, np.float32)
+        return Episode(np.zeros((steps, 2, 2, 3), np.uint8), actions, None, (), None, "x", "x")
+
+    def test_mirrored_twice_is_the_same(self) -> None:
+        shown = self.episode(4, 0.1)
+        once = mirrored(shown, [], RT1_ACTIONS)
+        np.testing.assert_allclose(once[0], [0.1, -0.1, 0.1, -0.1, 0.1, -0.1, 0.1], rtol=1e-6)
+
+    def test_shuffled_takes_another_episode_of_any_length(self) -> None:
+        shown = self.episode(6, 0.1)
+        for steps in (3, 9):
+            other = shuffled(shown, [self.episode(steps, 0.2)], RT1_ACTIONS)
+            assert other.shape == (6, 7) and (other == np.float32(0.2)).all()
+
+    def test_zero_keeps_still(self) -> None:
+        assert not zero(self.episode(3, 0.1), [], RT1_ACTIONS).any()
