@@ -32,15 +32,7 @@ def write_model(
         FileExistsError: the folder holds something other than a model.
     """
     target = Path(folder)
-    if target.exists():
-        foreign = (
-            {p.name for p in target.iterdir()} - _MAY_STAND_BESIDE if target.is_dir() else {"."}
-        )
-        if foreign:
-            raise FileExistsError(
-                f"{target} exists and is not a model's folder (it holds {sorted(foreign)[0]}); "
-                "choose another folder"
-            )
+    require_model_folder(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
@@ -52,6 +44,23 @@ def write_model(
             os.replace(partial / name, target / name)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def require_model_folder(folder: Path) -> None:
+    """Refuse to write a model among other things.
+
+    Raises:
+        FileExistsError: the folder holds something other than a model, or is a file.
+    """
+    if folder.is_dir():
+        foreign = {entry.name for entry in folder.iterdir()} - _MAY_STAND_BESIDE
+        if foreign:
+            raise FileExistsError(
+                f"{folder} exists and is not a model's folder (it holds {min(foreign)}); "
+                "choose another folder"
+            )
+    elif folder.exists():
+        raise FileExistsError(f"{folder} is a file; choose another folder")
 
 
 def find_model(name_or_path: str | os.PathLike[str]) -> Path:

@@ -44,9 +44,11 @@ class Config:
 def run(config: Config) -> int:
     """Train on episodes and write the world model."""
     import numpy as np
+    import torch
 
     from ..data.rlds import open_dataset
     from ..data.vocabulary import Vocabulary
+    from ..stored_model import require_model_folder
     from ..training.diagnostics import diagnose
     from ..training.recipe import (
         OneSide,
@@ -63,20 +65,24 @@ def run(config: Config) -> int:
         raise ValueError(
             'there are no episodes: add data.path=FOLDER ("selfflow collect" makes one)'
         )
+    require_model_folder(config.output)
     source = open_dataset(config.data.path, config.data.mapping, config.data.split)
     if source.action_spec is None or source.image_size is None:
         raise ValueError(
             f"{source.name} has no actions or no fixed image size; a world model needs both"
         )
     tokenizer = load_tokenizer(config.start, config.tokenizer)
-    train, held_out = (
-        latents_of(
-            OneSide(source, side), tokenizer, config.cache, source.action_spec, source.state_spec
-        )
-        for side in ("train", "held-out")
+    train, *held_out = (
+        latents_of(side, tokenizer, config.cache, source.action_spec, source.state_spec)
+        for side in (OneSide(source, "train"), OneSide(source, "held-out"))
+        if len(side)
     )
-    vocabulary = Vocabulary.of(np.unique(np.append(train.instructions, held_out.instructions)))
-    train, held_out = train.with_words(vocabulary), held_out.with_words(vocabulary)
+    instructions = np.concatenate([train.instructions, *(side.instructions for side in held_out)])
+    vocabulary = Vocabulary.of(np.unique(instructions))
+    judged = [side for side in held_out if len(side.starts(config.model.history_len + 1)) > 1]
+    if not judged:
+        print("the few held-out episodes are not enough to judge the model by; collect more")
+    torch.manual_seed(config.trainer.seed)
     world_model = build_world_model(
         config.model,
         tokenizer,
@@ -89,7 +95,7 @@ def run(config: Config) -> int:
         print(f"took over {start_from(world_model, config.start):,} weights of {config.start}")
 
     def evaluate(model: WorldModel, step: int) -> dict[str, float]:
-        found = diagnose(model, held_out)
+        found = diagnose(model, judged[0])
         if found.warning:
             print(f"warning at step {step}: {found.warning}")
         return {
@@ -101,10 +107,10 @@ def run(config: Config) -> int:
     trainer = Trainer(
         world_model,
         build_objective(config.objective, config.model.patch, min_prefix=1),
-        train,
+        train.with_words(vocabulary),
         config.trainer,
         config.output / "training",
-        evaluate,
+        evaluate if judged else None,
     )
     trainer.fit().save_pretrained(str(config.output))
     print(f"wrote {config.output}")

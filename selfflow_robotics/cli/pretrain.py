@@ -36,10 +36,13 @@ class Config:
 
 def run(config: Config) -> int:
     """Train on video and write the model."""
+    import torch
+
     from ..data.action_spec import RT1_ACTIONS, RT1_STATE
     from ..data.physics_video import PhysicsVideo
     from ..data.video import VideoFolder
     from ..data.vocabulary import Vocabulary
+    from ..stored_model import require_model_folder
     from ..training.recipe import (
         build_objective,
         build_world_model,
@@ -49,6 +52,7 @@ def run(config: Config) -> int:
     )
     from ..training.trainer import Trainer
 
+    require_model_folder(config.output)
     tokenizer = load_tokenizer(None, config.tokenizer)
     if config.videos is not None:
         source: VideoFolder | PhysicsVideo = VideoFolder(config.videos, config.image_size)
@@ -58,6 +62,7 @@ def run(config: Config) -> int:
         )
     else:
         raise ValueError("there is no video: add videos=FOLDER or physics_episodes=1000")
+    torch.manual_seed(config.trainer.seed)
     # Actions and proprioception are learned later; pretraining leaves those parts as they begin.
     world_model = build_world_model(
         config.model, tokenizer, config.image_size, RT1_ACTIONS, RT1_STATE, Vocabulary(())

@@ -69,7 +69,9 @@ class LatentEpisodes:
     words: NDArray[np.int64] | None = None  # (S, L), see `with_words`
 
     def with_words(self, vocabulary: Vocabulary) -> LatentEpisodes:
-        """The same with instructions as word indices."""
+        """The same with instructions as word indices; without instructions, as it is."""
+        if not vocabulary.words:
+            return self
         texts, which = np.unique(self.instructions, return_inverse=True)
         return replace(self, words=vocabulary.encode([str(t) for t in texts])[which])
 

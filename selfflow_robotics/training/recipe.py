@@ -134,8 +134,8 @@ def latents_of(
 ) -> LatentEpisodes:
     """Encode episodes, or read what was encoded before from `cache`.
 
-    The file's name holds a digest of tokenizer, specifications, data set and number of episodes:
-    anything else is another file.
+    The file's name holds a digest of tokenizer, specifications, name and number of the episodes and
+    the first one's images: anything else is another file.
     """
     path = None
     if cache is not None:
@@ -143,6 +143,8 @@ def latents_of(
         for value in tokenizer.state_dict().values():
             digest.update(np.ascontiguousarray(value.cpu().numpy()).tobytes())
         digest.update(repr((actions, states, episodes.name, len(episodes))).encode())
+        first = episodes[0].images
+        digest.update(repr(first.shape).encode() + np.ascontiguousarray(first).tobytes())
         path = cache / f"latents-{digest.hexdigest()}.npz"
         if path.exists():
             with np.load(path) as found:

@@ -177,7 +177,7 @@ class Trainer:
             )
             total = losses.total + self._judge(clips, losses)
         if not torch.isfinite(total):
-            raise FloatingPointError(
+            raise RuntimeError(
                 f"the loss is {float(total)} at step {self.step}; lower trainer.learning_rate, or "
                 f"look at its parts: {losses.parts}"
             )
