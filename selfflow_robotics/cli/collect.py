@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 HELP = """Record episodes of the tasks as a data set with RT-1's features.
 
-Experts, perturbed experts and random play run in parallel processes. Writes a TFDS data set in
-ArrayRecord form to the folder "out", with action_spec.json and statistics beside the shards. The
-same seed gives the same data, whatever the number of workers.
+Experts, perturbed experts and random play run in parallel processes. Writes a TFDS data set (as
+ArrayRecord, or as TFRecord) to the folder "out", with action_spec.json and statistics beside the
+shards. The same seed gives the same data, whatever the number of workers.
 """
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -62,6 +62,10 @@ class Config:
     )
     robot: Literal["primitive", "menagerie"] = field(
         default="primitive", metadata={"help": "body of the robot"}
+    )
+    container: Literal["array_record", "tfrecord"] = field(
+        default="array_record",
+        metadata={"help": "array_record for random access, tfrecord for tf.data programs"},
     )
     seed: int = field(default=0, metadata={"help": "decides everything"})
     workers: int | None = field(default=None, metadata={"help": "processes; one a CPU when null"})
@@ -114,7 +118,7 @@ def run(config: Config) -> int:
     from selfflow_robotics.data.rt1_writer import Rt1Writer
 
     assignments = plan(config)
-    with Rt1Writer(config.out, config.image_size) as writer:
+    with Rt1Writer(config.out, config.image_size, config.container) as writer:
         begin = time.monotonic()
         steps = 0
         tallies: dict[tuple[str, str], Tally] = {}

@@ -1,4 +1,4 @@
-"""Writes a TFDS data set in ArrayRecord form with RT-1's features, all of it or nothing.
+"""Writes a TFDS data set with RT-1's features, all of it or nothing.
 
 Example:
     >>> with Rt1Writer("data/train", image_size=(64, 80)) as writer:      # doctest: +SKIP
@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -26,6 +27,9 @@ from tensorflow_datasets.core.naming import ShardedFileTemplate
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
 from selfflow_robotics.data.rlds import ACTION_SPEC_FILE, STATE_SPEC_FILE
 from selfflow_robotics.data.rt1_features import Rt1Episode, rt1_features, serialize
+from selfflow_robotics.data.tfrecord import TFRecordWriter
+
+Container = Literal["array_record", "tfrecord"]
 
 STATISTICS_FILE = "action_statistics.json"
 EPISODES_PER_SHARD = 1000
@@ -47,6 +51,8 @@ class Rt1Writer:
     Args:
         path: the data set's folder, which must not exist.
         image_size: height and width of every image.
+        container: ArrayRecord, for random access, or TFRecord, for programs that read through
+            tf.data.
         episodes_per_shard: a new shard starts after so many.
 
     Raises:
@@ -57,6 +63,7 @@ class Rt1Writer:
         self,
         path: str | Path,
         image_size: tuple[int, int],
+        container: Container = "array_record",
         episodes_per_shard: int = EPISODES_PER_SHARD,
     ) -> None:
         self._path = Path(path)
@@ -69,7 +76,8 @@ class Rt1Writer:
                 prefix=f".{self._path.name}-", suffix="-partial", dir=self._path.parent
             )
         )
-        self._shard: ArrayRecordWriter | None = None
+        self._format = FileFormat(container)
+        self._shard: ArrayRecordWriter | TFRecordWriter | None = None
         self._lengths: list[int] = []
         self._bytes = 0
         self._actions: list[NDArray[np.float32]] = []
@@ -121,8 +129,11 @@ class Rt1Writer:
         if self._shard is None or self._lengths[-1] == self._per_shard:
             if self._shard is not None:
                 self._shard.close()
-            shard = self._folder / f"{len(self._lengths)}.shard"
-            self._shard = ArrayRecordWriter(str(shard), "group_size:1")
+            shard = str(self._folder / f"{len(self._lengths)}.shard")
+            if self._format is FileFormat.ARRAY_RECORD:
+                self._shard = ArrayRecordWriter(shard, "group_size:1")
+            else:
+                self._shard = TFRecordWriter(shard)
             self._lengths.append(0)
         self._shard.write(record)
         self._lengths[-1] += 1
@@ -145,7 +156,7 @@ class Rt1Writer:
             template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
             dataset_name=_NAME,
             split="train",
-            filetype_suffix=FileFormat.ARRAY_RECORD.file_suffix,
+            filetype_suffix=self._format.file_suffix,
         )
         count = len(self._lengths)
         for i in range(count):
@@ -162,7 +173,7 @@ class Rt1Writer:
             description=_DESCRIPTION,
             features=rt1_features(self._image_size),
         )
-        info.set_file_format(FileFormat.ARRAY_RECORD)
+        info.set_file_format(self._format)
         split = tfds.core.SplitInfo(
             name="train",
             shard_lengths=self._lengths,

@@ -1,4 +1,4 @@
-"""Records of a TFRecord file in random access, without TensorFlow.
+"""TFRecord files without TensorFlow: written in order, read in random access.
 
 A record is its length (uint64, little endian), the masked CRC-32C of the length, the bytes, and the
 masked CRC-32C of the bytes.
@@ -61,6 +61,27 @@ class TFRecords:
                 "checksum; the file is damaged: copy or download it again"
             )
         return record
+
+
+class TFRecordWriter:
+    """Writes records to a new file, one after another.
+
+    Args:
+        path: the file; it is replaced when it exists.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._file = Path(path).open("wb")  # noqa: SIM115  closed by close()
+
+    def write(self, record: bytes) -> None:
+        """Append a record."""
+        length = struct.pack("<Q", len(record))
+        self._file.write(length + _FOOTER.pack(_masked_crc(length)))
+        self._file.write(record + _FOOTER.pack(_masked_crc(record)))
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._file.close()
 
 
 def _index(path: Path) -> list[_Place]:

@@ -21,7 +21,7 @@ from rt1_material import SIZE, rt1_episode, sound_record
 from selfflow_robotics.data.instruction_embedding import embed_instruction
 from selfflow_robotics.data.rlds import open_dataset
 from selfflow_robotics.data.rt1_features import OBSERVATIONS, Rt1Episode, rt1_features, serialize
-from selfflow_robotics.data.rt1_writer import Rt1Writer
+from selfflow_robotics.data.rt1_writer import Container, Rt1Writer
 
 FIXTURE = Path(__file__).parents[3] / "shared" / "fixtures" / "rt1_episode" / "first_step.json"
 
@@ -37,13 +37,18 @@ def as_tfds_reads(folder: Path) -> list[dict[str, Any]]:
     seed=st.integers(0, 1000),
     per_shard=st.integers(1, 3),
     success=st.booleans(),
+    container=st.sampled_from(["array_record", "tfrecord"]),
 )
 def test_episodes_read_back_as_written(
-    lengths: list[int], seed: int, per_shard: int, success: bool
+    lengths: list[int],
+    seed: int,
+    per_shard: int,
+    success: bool,
+    container: Container,
 ) -> None:
     written = [rt1_episode(n, seed + i, success=success) for i, n in enumerate(lengths)]
     with tempfile.TemporaryDirectory() as folder:
-        with Rt1Writer(Path(folder) / "set", SIZE, per_shard) as writer:
+        with Rt1Writer(Path(folder) / "set", SIZE, container, per_shard) as writer:
             for episode in written:
                 writer.add(episode)
         source = open_dataset(Path(folder) / "set")
@@ -233,6 +238,22 @@ open_dataset(Path({str(tmp_path)!r}) / "set")[0]
 sys.exit("tensorflow" in sys.modules)
 """
     subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parent, check=True)
+
+
+def test_tensorflow_reads_the_tfrecord_form(tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
+    episode = rt1_episode(4)
+    with Rt1Writer(tmp_path / "set", SIZE, "tfrecord") as writer:
+        writer.add(episode)
+    (example,) = tfds.as_numpy(tfds.builder_from_directory(tmp_path / "set").as_dataset("train"))
+    steps = list(example["steps"])
+    assert len(steps) == 4
+    for i, step in enumerate(steps):
+        np.testing.assert_array_equal(step["action"]["world_vector"], episode.actions[i, :3])
+        assert step["observation"]["image"].shape == (*SIZE, 3)
+        text = step["observation"]["natural_language_instruction"]
+        assert text.decode() == episode.instructions[i]
+    assert bool(example["aspects"]["success"])
 
 
 def test_a_source_can_be_sent_to_another_process(tmp_path: Path) -> None:
