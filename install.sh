@@ -30,7 +30,7 @@ fi
 pip() {
     # Mirrors and folders named in the machine's own pip configuration stay in force.
     "$venv/bin/python" -m pip --disable-pip-version-check --quiet "$@" \
-        2> >(grep -v 'is ignored: it is neither a file nor a directory' >&2)
+        2> >(grep -v "Location '.*' is ignored" >&2)
 }
 
 # PyPI's torch for Linux on x86 brings gigabytes of CUDA. Without an NVIDIA GPU the CPU build does,
@@ -50,7 +50,7 @@ fi
 echo "installing $torch ..."
 pip install "$torch" --constraint constraints.txt "${torch_from[@]}"
 echo "installing selfflow_robotics and its other dependencies ..."
-pip install --editable '.[dev]' --constraint constraints.txt
+pip install --use-pep517 --editable '.[dev]' --constraint constraints.txt
 
 choose_gl='from selfflow_robotics.gl import choose_gl; choose_gl()'
 if ! "$venv/bin/python" -c "$choose_gl" >/dev/null 2>&1; then
@@ -65,8 +65,9 @@ if ! "$venv/bin/python" -c "$choose_gl" >/dev/null 2>&1; then
         fail "no OpenGL library loads; run: sudo $apt"
     fi
     echo "installing a GL library: $apt"
-    "${sudo[@]}" apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive "${sudo[@]}" $apt -qq >/dev/null
+    { "${sudo[@]}" apt-get update -qq &&
+        "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive $apt -qq >/dev/null; } ||
+        fail "no OpenGL library loads, and this failed: $apt"
     "$venv/bin/python" -c "$choose_gl"
 fi
 touch "$venv/installed"
