@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 from selfflow_robotics.envs.robot import ARM, TOOL, robot_spec
 
 _ITERATIONS = 4
+_JOINT_STEP = 0.5  # rad a joint may move in a control step, as with SIMPLER's 1.5 rad/s
+# How dearly each joint leaves its start angle (per rad, against 100 per metre of the tool). The
+# torso and the gripper cost most, so that the elbow stays aside of the camera.
+_POSTURE = (1.8, 0.2, 0.15, 0.22, 0.6, 0.6, 1.4, 0.0, 0.0)
 _TOLERANCE = 2e-4  # metres and radians
 
 
@@ -29,11 +33,15 @@ class Reach:
         start[self._arm] = [joint.start for joint in ARM]
         self._start = start
         self._tool = mink.FrameTask(
-            TOOL, "site", position_cost=1.0, orientation_cost=0.3, lm_damping=1e-4
+            TOOL, "site", position_cost=100.0, orientation_cost=25.0, lm_damping=1e-4
         )
-        self._posture = mink.PostureTask(self._model, cost=5e-3)
+        self._posture = mink.PostureTask(self._model, cost=np.array(_POSTURE))
         self._posture.set_target(start)
-        self._limits = [mink.ConfigurationLimit(self._model)]
+        speed = {joint.name: _JOINT_STEP / _ITERATIONS for joint in ARM}
+        self._limits = [
+            mink.ConfigurationLimit(self._model),
+            mink.VelocityLimit(self._model, speed),
+        ]
 
     def solve(
         self,
@@ -41,7 +49,7 @@ class Reach:
         position: NDArray[np.float64],
         rotation: NDArray[np.float64],
     ) -> NDArray[np.float64]:
-        """Joint angles for a tool pose, as near to it as the joint ranges allow.
+        """Joint angles for a tool pose, as near to it as the joint ranges and 0.5 rad a joint allow.
 
         Args:
             arm: (7,) present joint angles, rad.
@@ -65,7 +73,7 @@ class Reach:
                 [self._tool, self._posture],
                 dt=1.0,
                 solver="daqp",
-                damping=1e-5,
+                damping=1e-3,
                 limits=self._limits,
             )
             configuration.integrate_inplace(velocity, 1.0)
