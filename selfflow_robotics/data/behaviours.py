@@ -10,17 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 Action = NDArray[np.float32]  # (7,), RT1_ACTIONS
+State = NDArray[np.float32]  # (8,), RT1_STATE
 
 
 class Behaviour(Protocol):
     """Chooses what is executed and recorded, step by step, in one episode."""
 
-    def act(self, expert: Callable[[], Action], tool: NDArray[np.float32]) -> Action:
+    def act(self, expert: Callable[[], Action], state: State) -> Action:
         """The next action, perhaps outside the bounds.
 
         Args:
             expert: says what the expert would do now; call it at most once.
-            tool: (3,) tool point in the robot's base frame, m.
+            state: (8,) proprioception now.
         """
         ...
 
@@ -28,7 +29,7 @@ class Behaviour(Protocol):
 class Expert:
     """What the expert does."""
 
-    def act(self, expert: Callable[[], Action], tool: NDArray[np.float32]) -> Action:
+    def act(self, expert: Callable[[], Action], state: State) -> Action:
         """See :meth:`Behaviour.act`."""
         return expert()
 
@@ -61,7 +62,7 @@ class Perturbed:
         self._strength = Disturbance.draw(rng)
         self._burst_left = 0
 
-    def act(self, expert: Callable[[], Action], tool: NDArray[np.float32]) -> Action:
+    def act(self, expert: Callable[[], Action], state: State) -> Action:
         """See :meth:`Behaviour.act`."""
         rng, strength = self._rng, self._strength
         action = expert().astype(np.float32)
@@ -80,42 +81,70 @@ class Perturbed:
 
 
 class RandomPlay:
-    """Moves towards random points with correlated noise, so that the arm gets about and touches.
+    """Moves between random points with correlated noise, so that the arm gets about and touches.
 
-    Each episode has its own speed and unrest; the gripper keeps its command for a few steps.
+    Most points lie around the place where play began, which may be an expert's; the others are
+    above the table. The tool turns about its first orientation. Each episode has its own speed and
+    unrest; the gripper keeps its command for a few steps.
     """
 
-    low = np.array([0.35, -0.32, 0.55], np.float32)  # m, the space in which points are drawn
-    high = np.array([0.85, 0.32, 1.10], np.float32)
+    around = np.array([0.12, 0.14, 0.08])  # m, standard deviation of points around the start
+    low = np.array([0.40, -0.28, 0.80])  # m, the space above the table
+    high = np.array([0.85, 0.28, 1.05])
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
         self._speed = rng.uniform(0.03, 0.15)
-        self._unrest = rng.uniform(0.005, 0.06)
-        self._twist = rng.uniform(0.02, 0.2)
+        self._unrest = rng.uniform(0.005, 0.05)
+        self._twist = rng.uniform(0.02, 0.12)
         self._drift = np.zeros(6)
         self._gripper = 0.0
-        self._target = self._draw_target()
+        self._start: State | None = None
+        self._target = np.zeros(3)
 
-    def act(self, expert: Callable[[], Action], tool: NDArray[np.float32]) -> Action:
+    def act(self, expert: Callable[[], Action], state: State) -> Action:
         """See :meth:`Behaviour.act`."""
         rng = self._rng
-        way = self._target - tool
+        if self._start is None:
+            self._start = state.copy()
+            self._target = self._draw_target(state)
+        way = self._target - state[:3]
         distance = float(np.linalg.norm(way))
-        if distance < 0.04 or rng.random() < 0.1:
-            self._target = self._draw_target()
+        if distance < 0.04 or rng.random() < 0.15:
+            self._target = self._draw_target(self._start)
         self._drift = 0.7 * self._drift + 0.7 * rng.standard_normal(6)
         if rng.random() < 0.2:
             self._gripper = float(rng.choice([-1.0, 0.0, 1.0], p=[0.25, 0.5, 0.25]))
         action = np.zeros(7, np.float32)
         action[:3] = way * min(1.0, self._speed / max(distance, 1e-6))
         action[:3] += self._unrest * self._drift[:3]
-        action[3:6] = self._twist * self._drift[3:]
+        action[3:6] = self._twist * self._drift[3:] + 0.3 * turn(state[3:7], self._start[3:7])
         action[6] = self._gripper
         return action
 
-    def _draw_target(self) -> NDArray[np.float32]:
-        return self._rng.uniform(self.low, self.high).astype(np.float32)
+    def _draw_target(self, start: State) -> NDArray[np.float64]:
+        if self._rng.random() < 0.6:
+            return self._rng.normal(start[:3], self.around)
+        return self._rng.uniform(self.low, self.high)
+
+
+def turn(now: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The rotation that leads from one orientation to another.
+
+    Args:
+        now: (4,) unit quaternion xyzw.
+        wanted: (4,) unit quaternion xyzw.
+
+    Returns:
+        (3,) axis-angle vector in base axes, rad, no longer than pi.
+    """
+    a, b = now.astype(np.float64), wanted.astype(np.float64)
+    imaginary = a[3] * b[:3] - b[3] * a[:3] - np.cross(b[:3], a[:3])
+    real = float(a @ b)
+    length = float(np.linalg.norm(imaginary))
+    if length < 1e-9:
+        return np.zeros(3)
+    return imaginary * (2.0 * np.arctan2(length, abs(real)) / length * np.copysign(1.0, real))
 
 
 def behaviour_for(source: str, rng: np.random.Generator) -> Behaviour:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from selfflow_robotics.data.behaviours import Action, behaviour_for
 from selfflow_robotics.data.rt1_features import OBSERVATIONS, Rt1Episode
 
-_MID_START = 0.6  # share of random play that begins where an expert has got to
+_MID_START = 0.7  # share of random play that begins where an expert has got to
 
 
 def record(
@@ -61,7 +61,7 @@ def record(
             fields[key].append(value)
         if over or len(actions) == limit:
             break
-        wanted = behaviour.act(expert, observation["proprioception"][:3])
+        wanted = behaviour.act(expert, observation["proprioception"])
         actions.append(np.clip(wanted, low, high).astype(np.float32))
         observation, _, terminated, truncated, info = env.step(actions[-1])
         over, success = terminated or truncated, bool(info["success"])

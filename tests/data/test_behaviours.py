@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
-from selfflow_robotics.data.behaviours import Disturbance, RandomPlay, behaviour_for
+from selfflow_robotics.data.behaviours import Disturbance, RandomPlay, behaviour_for, turn
 
 WANTED = np.array([0.05, 0.0, -0.02, 0.0, 0.1, 0.0, 1.0], np.float32)
-TOOL = np.array([0.44, -0.2, 0.97], np.float32)
+STATE = np.array([0.44, -0.2, 0.97, 0.0, 1.0, 0.0, 0.0, 0.0], np.float32)
 
 
 def played(source: str, seed: int, steps: int = 200) -> np.ndarray:
     behaviour = behaviour_for(source, np.random.default_rng(seed))
-    return np.stack([behaviour.act(lambda: WANTED.copy(), TOOL) for _ in range(steps)])
+    return np.stack([behaviour.act(lambda: WANTED.copy(), STATE) for _ in range(steps)])
 
 
 def test_expert_is_left_as_it_is() -> None:
@@ -42,17 +45,34 @@ def test_random_play_gets_about_and_is_correlated() -> None:
     places = []
     for seed in range(20):
         play = RandomPlay(np.random.default_rng(seed))
-        tool = TOOL.copy()
+        state = STATE.copy()
         moves = []
         for _ in range(40):
-            action = play.act(lambda: WANTED, tool)
-            tool += action[:3]
+            action = play.act(lambda: WANTED, state)
+            state[:3] += action[:3]
             moves.append(action[:3])
-            places.append(tool.copy())
+            places.append(state[:3].copy())
         steps = np.stack(moves)
         assert np.corrcoef(steps[1:].ravel(), steps[:-1].ravel())[0, 1] > 0.0
     spread = np.stack(places)
-    assert (spread.std(axis=0) > 0.08).all()
+    assert (spread.std(axis=0) > 0.06).all()
+
+
+@given(arrays(np.float64, 3, elements=st.floats(-1.5, 1.5)))
+def test_turn_is_the_rotation_between_two_orientations(vector: np.ndarray) -> None:
+    angle = float(np.linalg.norm(vector))
+    axis = vector / max(angle, 1e-9)
+    rotation = np.array([*(np.sin(angle / 2) * axis), np.cos(angle / 2)])
+    np.testing.assert_allclose(turn(np.array([0, 0, 0, 1.0]), rotation), vector, atol=1e-6)
+    np.testing.assert_allclose(turn(np.array([0, 0, 0, 1.0]), -rotation), vector, atol=1e-6)
+    np.testing.assert_allclose(turn(rotation, np.array([0, 0, 0, 1.0])), -vector, atol=1e-6)
+
+
+def test_turn_is_in_base_axes() -> None:
+    half = np.sqrt(0.5)
+    about_z = np.array([0, 0, half, half])
+    then_about_x = np.array([0.5, -0.5, 0.5, 0.5])
+    np.testing.assert_allclose(turn(about_z, then_about_x), [np.pi / 2, 0, 0], atol=1e-9)
 
 
 def test_unknown_source_is_refused() -> None:
