@@ -23,6 +23,9 @@ from selfflow_robotics.envs.scene import APPLE, COKE_CAN, MOUNT_Z, TABLE_TOP, Th
 STEP, TURN = 0.07, 0.3
 """Most that an expert moves (m) and turns (rad) the tool in a step."""
 _TABLE = TABLE_TOP - MOUNT_Z - 0.06205  # height of the table in the frame of base_link
+_FRONT_DEPTH = 0.045  # from a drawer's handle to the back of its front
+_TOP_EDGE = 0.02  # how far the cabinet's top stands over a closed drawer's front
+_BESIDE = 0.14  # the open gripper needs this much to either side
 _FINGERTIP = 0.03  # the tool point stays this far above what the fingertips must not touch
 
 
@@ -87,12 +90,26 @@ class Expert(ABC):
         goal = np.array([at[0], at[1], max(at[2], top - 0.075, _TABLE + _FINGERTIP)])
         aside = float(np.hypot(*(goal - tool)[:2]))
         turned = float(np.linalg.norm(turn_towards(env.tool_rotation, rotation)))
-        above = max(goal[2], top + 0.05) - goal[2]
+        above = max(goal[2], max(top, self._tallest_beside(thing, goal)) + 0.05) - goal[2]
         wait = np.clip((max(aside, 0.15 * turned) - 0.02) / 0.05, 0.0, 1.0)
         there = aside < 0.025 and abs(goal[2] - tool[2]) < 0.025 and turned < 0.35
         if there:
             return self._go(goal, rotation, 1.0)
         return self._go(goal + np.array([0.0, 0.0, above * wait]), rotation, -1.0)
+
+    def _tallest_beside(self, thing: Thing, goal: Vector) -> float:
+        """Top of the tallest other thing near the straight way from the tool to the goal."""
+        env: TabletopEnv = self.env
+        tool = env.tool_position[:2]
+        way = goal[:2] - tool
+        length = max(float(np.linalg.norm(way)), 1e-6)
+        tallest = -np.inf
+        for other in getattr(env.episode.goal, "things", ()):
+            at = env.thing_position(other)[:2] - tool
+            along = float(np.clip(at @ way / length, 0.0, length))
+            if other != thing and np.linalg.norm(at - along * way / length) < _BESIDE:
+                tallest = max(tallest, self._top(other))
+        return tallest
 
     def _top(self, thing: Thing) -> float:
         """Height of a thing's highest point in the frame of base_link."""
@@ -192,24 +209,31 @@ class OpenDrawerAndPlaceExpert(OpenDrawerExpert):
         env: OpenDrawerAndPlace = self.env
         if env.episode.subtask == 0:
             return self._open(DRAWER)
-        tool = env.tool_position
-        apple = env.thing_position(APPLE)
-        held = self._holds(APPLE)
-        gap = env.handle_position(DRAWER) + np.array([0.105, 0.0, 0.0])
-        if held:
-            aside = float(np.hypot(*(gap - tool)[:2]))
-            high = _TABLE + 0.12
-            if aside > 0.06 and tool[2] < high - 0.05:
-                return self._go(np.array([*tool[:2], high]), DOWN, 1.0)
-            low = _TABLE + 0.05
-            if aside < 0.03 and tool[2] < low + 0.03:
-                return self._go(tool, DOWN, -1.0)
-            wait = np.clip((aside - 0.03) / 0.05, 0.0, 1.0)
-            return self._go(np.array([*gap[:2], low + wait * (high - low)]), DOWN, 1.0)
-        if tool[2] < _TABLE and apple[2] > _TABLE:
-            ahead = REACHING[:, 2]
-            return self._go(tool - STEP * ahead, REACHING, -1.0)
+        if self._holds(APPLE):
+            return self._carry()
+        tool, handle = env.tool_position, env.handle_position(DRAWER)
+        if tool[2] < _TABLE + 0.03:
+            if handle[0] - tool[0] < 0.06 and abs(handle[2] - tool[2]) < 0.12:
+                back = np.array([handle[0] - 0.10, tool[1], tool[2]])
+                return self._go(back, REACHING, -1.0)
+            up = np.array([handle[0] - 0.08, tool[1], _TABLE + 0.10])
+            return self._go(up, DOWN if tool[2] > handle[2] + 0.13 else REACHING, -1.0)
         return self._fetch(APPLE, DOWN)
+
+    def _carry(self) -> NDArray[np.float32]:
+        """Takes the held apple over the middle of the drawer's opening and lets it fall."""
+        env: OpenDrawerAndPlace = self.env
+        tool = env.tool_position
+        behind = _FRONT_DEPTH + 0.5 * (min(env.drawer_opening(DRAWER), 0.24) - _TOP_EDGE)
+        gap = env.handle_position(DRAWER) + np.array([behind, 0.0, 0.0])
+        aside = float(np.hypot(*(gap - tool)[:2]))
+        low, high = _TABLE + 0.05, _TABLE + 0.12
+        if aside < 0.03 and tool[2] < low + 0.03:
+            return self._go(tool, DOWN, -1.0)
+        if tool[2] < high - 0.04 and aside > 0.05:
+            return self._go(np.array([*tool[:2], high]), DOWN, 1.0)
+        wait = np.clip((aside - 0.02) / 0.05, 0.0, 1.0)
+        return self._go(np.array([*gap[:2], low + wait * (high - low)]), DOWN, 1.0)
 
 
 _EXPERTS: dict[type[TabletopEnv], type[Expert]] = {
