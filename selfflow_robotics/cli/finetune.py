@@ -19,7 +19,9 @@ Run again with the same output, it resumes.
 class DataConfig:
     """Which episodes."""
 
-    path: Path | None = field(default=None, metadata={"help": "folder of an RLDS data set"})
+    path: list[Path] = field(
+        default_factory=list, metadata={"help": "folders of RLDS data sets; the first's statistics"}
+    )
     mapping: str = field(default="rt1", metadata={"help": "where it keeps images, actions, ..."})
     split: str = "train"
 
@@ -46,6 +48,7 @@ def run(config: Config) -> int:
     import numpy as np
     import torch
 
+    from ..data.clips import LatentEpisodes
     from ..data.rlds import open_dataset
     from ..data.vocabulary import Vocabulary
     from ..stored_model import require_model_folder
@@ -61,21 +64,36 @@ def run(config: Config) -> int:
     from ..training.trainer import Trainer
     from ..world_model import WorldModel
 
-    if config.data.path is None:
+    if not config.data.path:
         raise ValueError(
             'there are no episodes: add data.path=FOLDER ("selfflow collect" makes one)'
         )
     require_model_folder(config.output)
-    source = open_dataset(config.data.path, config.data.mapping, config.data.split)
+    sources = [
+        open_dataset(path, config.data.mapping, config.data.split) for path in config.data.path
+    ]
+    source = sources[0]
     if source.action_spec is None or source.image_size is None:
         raise ValueError(
             f"{source.name} has no actions or no fixed image size; a world model needs both"
         )
+    for other in sources[1:]:
+        if other.action_spec is None or other.image_size != source.image_size:
+            raise ValueError(
+                f"{other.name} has no actions, or images of {other.image_size} and not "
+                f"{source.image_size} as {source.name}; train on data sets of one kind"
+            )
+        source.action_spec.require_match(other.action_spec, source.name, other.name)
     tokenizer = load_tokenizer(config.start, config.tokenizer)
     train, *held_out = (
-        latents_of(side, tokenizer, config.cache, source.action_spec, source.state_spec)
-        for side in (OneSide(source, "train"), OneSide(source, "held-out"))
-        if len(side)
+        LatentEpisodes.join(
+            [
+                latents_of(side, tokenizer, config.cache, source.action_spec, source.state_spec)
+                for side in sides
+            ]
+        )
+        for which in ("train", "held-out")
+        if (sides := [side for one in sources if len(side := OneSide(one, which))])
     )
     instructions = np.concatenate([train.instructions, *(side.instructions for side in held_out)])
     vocabulary = Vocabulary.of(np.unique(instructions))

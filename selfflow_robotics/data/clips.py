@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -67,6 +68,19 @@ class LatentEpisodes:
     offsets: NDArray[np.int64]  # (episodes + 1,)
     ids: NDArray[np.str_]  # (episodes,)
     words: NDArray[np.int64] | None = None  # (S, L), see `with_words`
+
+    @classmethod
+    def join(cls, parts: Sequence[LatentEpisodes]) -> LatentEpisodes:
+        """The episodes of all parts, which were encoded alike."""
+        ends = np.cumsum([0, *(part.offsets[-1] for part in parts)])
+        joined = {
+            name: None
+            if getattr(parts[0], name) is None
+            else np.concatenate([getattr(part, name) for part in parts])
+            for name in ("latents", "actions", "states", "instructions", "steps_to_success", "ids")
+        }
+        first = [part.offsets[:-1] + end for part, end in zip(parts, ends[:-1], strict=True)]
+        return cls(**joined, offsets=np.append(np.concatenate(first), ends[-1]))
 
     def with_words(self, vocabulary: Vocabulary) -> LatentEpisodes:
         """The same with instructions as word indices; without instructions, as it is."""
