@@ -84,13 +84,14 @@ class RandomPlay:
     """Moves between random points with correlated noise, so that the arm gets about and touches.
 
     Most points lie around the place where play began, which may be an expert's; the others are
-    above the table. The tool turns about its first orientation. Each episode has its own speed and
-    unrest; the gripper keeps its command for a few steps.
+    above the table; all are where the camera sees the gripper. The tool turns about its first
+    orientation. Each episode has its own speed and unrest; the gripper keeps its command for a few
+    steps.
     """
 
-    around = np.array([0.12, 0.14, 0.08])  # m, standard deviation of points around the start
-    low = np.array([0.40, -0.28, 0.80])  # m, the space above the table
-    high = np.array([0.85, 0.28, 1.05])
+    around = np.array([0.10, 0.11, 0.06])  # m, standard deviation of points around the start
+    low = np.array([0.46, -0.24, 0.80])  # m, the space above the table that is seen
+    high = np.array([0.82, 0.24, 1.00])
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
@@ -124,7 +125,10 @@ class RandomPlay:
 
     def _draw_target(self, start: State) -> NDArray[np.float64]:
         if self._rng.random() < 0.6:
-            return self._rng.normal(start[:3], self.around)
+            point = self._rng.normal(start[:3], self.around)
+            point[:2] = point[:2].clip(self.low[:2], self.high[:2])
+            point[2] = min(point[2], self.high[2])
+            return point
         return self._rng.uniform(self.low, self.high)
 
 
@@ -144,7 +148,8 @@ def turn(now: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.fl
     length = float(np.linalg.norm(imaginary))
     if length < 1e-9:
         return np.zeros(3)
-    return imaginary * (2.0 * np.arctan2(length, abs(real)) / length * np.copysign(1.0, real))
+    angle = 2.0 * np.arctan2(length, abs(real)) * np.copysign(1.0, real)
+    return np.asarray(imaginary * (angle / length))
 
 
 def behaviour_for(source: str, rng: np.random.Generator) -> Behaviour:
