@@ -13,6 +13,7 @@ from .data.vocabulary import Vocabulary
 from .model.dit import DiTConfig
 from .stored_model import find_model, load_weights, read_model, write_model
 from .tokenizers import stored
+from .tokenizers.tokenizer import Tokenizer
 from .world_model import WorldModel, WorldModelConfig
 
 FORMAT = "selfflow_robotics/world_model/1"
@@ -55,14 +56,27 @@ def load_world_model(name_or_path: str | os.PathLike[str]) -> WorldModel:
             "give a world model's folder, or export it again with this version"
         )
     try:
-        world_model = WorldModel(_config(entries), stored.build(entries["tokenizer"]))
-    except (KeyError, TypeError) as error:
+        config, tokenizer = _config(entries), stored.build(entries["tokenizer"])
+        _require_fit(config, tokenizer)
+        world_model = WorldModel(config, tokenizer)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{folder}/config.json lacks or has a wrong entry ({error}); copy the model again"
         ) from None
     state["network.tokens_in.positions"] = world_model.network.tokens_in.positions
     load_weights(world_model, state, folder)
     return world_model
+
+
+def _require_fit(config: WorldModelConfig, tokenizer: Tokenizer) -> None:
+    rows, columns = tokenizer.latent_size(config.image_size)
+    patch, network = config.patch, config.network
+    made = (rows // patch, columns // patch), tokenizer.channels * patch**2
+    if made != (network.grid, network.token_dim):
+        raise ValueError(
+            f"images of {config.image_size} make tokens of {made}, the network takes "
+            f"{(network.grid, network.token_dim)}"
+        )
 
 
 def _config(entries: dict[str, Any]) -> WorldModelConfig:
