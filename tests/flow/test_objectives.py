@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny_world import C, clips, seeded, without_actions, world_model
+from torch import Tensor, nn
+
+from selfflow_robotics.flow.noising import NoisedClips, Noising, View
+from selfflow_robotics.flow.objectives import FlowMatching, SelfFlow, velocity_losses
+from selfflow_robotics.flow.timesteps import TimestepDistribution
+from selfflow_robotics.model.dit import Conditions, DiT, Frames, Output
+from selfflow_robotics.model.heads import ProjectionHead
+
+PATCH = 2
+NOISING = Noising(TimestepDistribution(), mask_ratio=0.3)
+
+
+def networks() -> tuple[DiT, DiT, ProjectionHead]:
+    """A student, a teacher that differs from it, and a projector."""
+    torch.manual_seed(0)
+    return world_model(0).network.train(), world_model(1).network, ProjectionHead(32)
+
+
+def test_representation_loss_reaches_the_early_student_and_the_projector_only() -> None:
+    student, teacher, projector = networks()
+    silent = {"video": 0.0, "proprioception": 0.0, "action": 0.0}
+    objective = SelfFlow(NOISING, PATCH, silent, representation=1.0)
+    objective(student, teacher, projector, clips(), seeded(0)).total.backward()  # type: ignore[no-untyped-call]
+
+    def moved(module: nn.Module) -> bool:
+        return any(p.grad is not None and bool(p.grad.any()) for p in module.parameters())
+
+    # Of three blocks the first is at a depth of 0.3 and the second at 0.7.
+    assert [moved(block) for block in student.blocks] == [True, False, False]
+    assert moved(student.tokens_in) and moved(student.conditioning) and moved(projector)
+    assert not moved(student.tokens_out)
+    assert all(p.grad is None for p in teacher.parameters())
+
+
+def test_self_flow_equals_its_formula() -> None:
+    student, teacher, projector = networks()
+    weights = {"action": 0.5, "proprioception": 0.2}
+    objective = SelfFlow(NOISING, PATCH, weights, representation=0.8)
+    given = clips()
+    losses = objective(student, teacher, projector, given, seeded(4))
+    noised = objective.noise(student, given, seeded(4))
+    out = student(noised.student.frames, noised.student.conditions, feature_layers=(1, 2))
+    cleaner = teacher(noised.teacher.frames, noised.teacher.conditions, feature_layers=(2,))
+
+    early, late = projector(out.features[1]), cleaner.features[2]
+    cosine = (early * late).sum(dim=-1) / (early.norm(dim=-1) * late.norm(dim=-1))
+
+    def error(predicted: Tensor, true: Tensor, where: Tensor) -> Tensor:
+        return ((predicted - true)[where] ** 2).mean()
+
+    assert noised.velocity_action_BTA is not None and noised.velocity_state_BTP is not None
+    expected = (
+        error(out.video_BTNC, noised.velocity_BTNC, noised.video_BT)
+        + 0.2 * error(out.state_BTP, noised.velocity_state_BTP, noised.state_BT)
+        + 0.5 * error(out.action_BTA, noised.velocity_action_BTA, noised.action_BT)
+        + 0.8 * (1 - cosine.mean())
+    )
+    torch.testing.assert_close(losses.total, expected, atol=1e-5, rtol=1e-5)
+    assert losses.parts["cosine"] == pytest.approx(cosine.mean().item(), abs=1e-5)
+    spread = late.reshape(-1, 32).std(dim=0).mean()
+    assert losses.parts["teacher_spread"] == pytest.approx(spread.item(), rel=1e-4)
+    torch.testing.assert_close(losses.features_BTMD, out.features[2])
+    assert torch.equal(losses.clean_BT, noised.clean_BT)
+
+
+def test_velocity_loss_equals_a_hand_computed_one() -> None:
+    # Two frames of one token with two values; the first frame is history.
+    mask = torch.tensor([[False, True]])
+    view = View(Frames(torch.zeros(1, 2, 1, 2)), Conditions(torch.zeros(1, 2, 1)))
+    noised = NoisedClips(
+        student=view,
+        teacher=view,
+        velocity_BTNC=torch.tensor([[[[9.0, 9.0]], [[1.0, 2.0]]]]),
+        velocity_state_BTP=torch.tensor([[[7.0], [2.0]]]),
+        velocity_action_BTA=torch.tensor([[[5.0], [1.0]]]),
+        video_BT=mask,
+        state_BT=mask,
+        action_BT=~mask & mask,
+        clean_BT=~mask,
+    )
+    zero = world_model().network(Frames(torch.zeros(1, 1, 6, C)), Conditions(torch.zeros(1, 1, 1)))
+    out = Output(
+        torch.tensor([[[[0.0, 0.0]], [[0.0, 4.0]]]]),
+        torch.zeros(1, 2, 1),
+        torch.tensor([[[0.0], [5.0]]]),
+        {},
+        zero.cache,
+    )
+    losses = velocity_losses(out, noised)
+    assert {k: float(v) for k, v in losses.items()} == {
+        "video": pytest.approx((1.0 + 4.0) / 2),
+        "proprioception": pytest.approx(9.0),
+        "action": 0.0,
+    }
+
+
+def test_clean_and_unknown_tokens_count_in_no_loss() -> None:
+    student, _, _ = networks()
+    objective = FlowMatching(NOISING, PATCH)
+    noised = objective.noise(student, clips(16), seeded(2))
+    out = student(noised.student.frames, noised.student.conditions)
+    wrong = replace(
+        out,
+        video_BTNC=out.video_BTNC + 100 * ~noised.video_BT[..., None, None],
+        state_BTP=out.state_BTP + 100 * ~noised.state_BT[..., None],
+        action_BTA=out.action_BTA + 100 * ~noised.action_BT[..., None],
+    )
+    right_losses, wrong_losses = velocity_losses(out, noised), velocity_losses(wrong, noised)
+    for name, loss in right_losses.items():
+        assert torch.equal(loss, wrong_losses[name])
+    for mask in (noised.video_BT, noised.state_BT, noised.action_BT):
+        assert not (mask & ~(noised.video_BT | noised.action_BT)).any()
+        assert not (mask & noised.clean_BT).any()
+
+
+def test_flow_matching_is_self_flow_without_representation_and_second_timestep() -> None:
+    student, teacher, projector = networks()
+    plain = replace(NOISING, mask_ratio=0.0)
+    one, other = (
+        objective(student, teacher, projector, clips(), seeded(1))
+        for objective in (
+            FlowMatching(plain, PATCH),
+            SelfFlow(plain, PATCH, representation=0.0),
+        )
+    )
+    assert torch.equal(one.total, other.total)
+    assert {name: other.parts[name] for name in one.parts} == one.parts
+
+
+def test_losses_of_general_video_are_of_video_alone() -> None:
+    student, teacher, projector = networks()
+    objective = SelfFlow(replace(NOISING, min_prefix=0), PATCH)
+    losses = objective(student, teacher, projector, without_actions(clips()), seeded(0))
+    assert set(losses.parts) == {"video", "representation", "cosine", "teacher_spread"}
+    assert torch.isfinite(losses.total)
+
+
+def test_unweighted_loss_is_the_sum_of_its_parts() -> None:
+    student, teacher, projector = networks()
+    losses = FlowMatching(NOISING, PATCH)(student, teacher, projector, clips(), seeded(0))
+    assert set(losses.parts) == {"video", "proprioception", "action"}
+    assert float(losses.total.detach()) == pytest.approx(sum(losses.parts.values()), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["self_flow", "flow_matching"])
+def test_loss_falls_on_one_batch(name: str) -> None:
+    student, _, projector = networks()
+    teacher = copy.deepcopy(student)
+    objective = SelfFlow(NOISING, PATCH) if name == "self_flow" else FlowMatching(NOISING, PATCH)
+    optimizer = torch.optim.Adam([*student.parameters(), *projector.parameters()], lr=3e-3)
+    given, found = clips(), []
+    for _ in range(30):
+        losses = objective(student, teacher, projector, given, seeded(0))
+        optimizer.zero_grad()
+        losses.total.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        found.append(losses.parts)
+    for part in set(found[0]) - {"cosine", "teacher_spread"}:
+        assert found[-1][part] < 0.7 * found[0][part], part
+
+
+def test_gradient_of_the_loss_is_that_of_finite_differences() -> None:
+    student, teacher, projector = networks()
+    given = clips()
+    objective = SelfFlow(NOISING, PATCH)
+    weight = student.blocks[0].mlp[0].weight  # type: ignore[index,union-attr]
+    assert isinstance(weight, Tensor)
+
+    def loss() -> Tensor:
+        return objective(student, teacher, projector, given, seeded(3)).total
+
+    (gradient,) = torch.autograd.grad(loss(), weight)
+    direction = gradient / gradient.norm()
+    h = 1e-2
+    with torch.no_grad():
+        weight += h * direction
+        above = loss()
+        weight -= 2 * h * direction
+        below = loss()
+    assert float((above - below) / (2 * h)) == pytest.approx(gradient.norm().item(), rel=1e-2)
