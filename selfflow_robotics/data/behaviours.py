@@ -95,7 +95,7 @@ class RandomPlay:
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
-        self._speed = rng.uniform(0.03, 0.15)
+        self._speed = rng.uniform(0.03, 0.12)
         self._unrest = rng.uniform(0.005, 0.05)
         self._twist = rng.uniform(0.02, 0.12)
         self._drift = np.zeros(6)

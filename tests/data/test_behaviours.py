@@ -42,7 +42,7 @@ def test_disturbances_stay_within_their_ranges() -> None:
 
 
 def test_random_play_gets_about_and_is_correlated() -> None:
-    places = []
+    places, correlations = [], []
     for seed in range(20):
         play = RandomPlay(np.random.default_rng(seed))
         state = STATE.copy()
@@ -53,7 +53,8 @@ def test_random_play_gets_about_and_is_correlated() -> None:
             moves.append(action[:3])
             places.append(state[:3].copy())
         steps = np.stack(moves)
-        assert np.corrcoef(steps[1:].ravel(), steps[:-1].ravel())[0, 1] > 0.0
+        correlations.append(np.corrcoef(steps[1:].ravel(), steps[:-1].ravel())[0, 1])
+    assert np.mean(correlations) > 0.2
     spread = np.stack(places)
     assert (spread.std(axis=0) > 0.04).all()
 
