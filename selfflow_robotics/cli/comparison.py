@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from selfflow_robotics.cli.policies import PlannerConfig, make_policy
+from selfflow_robotics.cli.precision import Precision, computing
 
 if TYPE_CHECKING:
     from selfflow_robotics.evaluation.results import EpisodeResult, Results, TaskResult
     from selfflow_robotics.evaluation.video_metrics import Imagination
-    from selfflow_robotics.policies.base import EnvMapping
+    from selfflow_robotics.policies.base import EnvMapping, Policy
     from selfflow_robotics.world_model import WorldModel
 
 
@@ -31,6 +32,7 @@ class Comparison:
     planner: PlannerConfig
     record: int  # episodes a task and policy that are kept as videos
     robot: str = "primitive"
+    precision: Precision = "auto"
 
 
 def run_comparison(
@@ -66,8 +68,13 @@ def run_comparison(
         seeds=comparison.seeds,
         num_envs=comparison.num_envs,
         image_size=comparison.image_size,
-        options={f"planner.{k}": str(v) for k, v in asdict(comparison.planner).items()},
+        options={
+            "robot": comparison.robot,
+            "precision": comparison.precision,
+            **{f"planner.{k}": str(v) for k, v in asdict(comparison.planner).items()},
+        },
     )
+    device = "cpu" if world_model is None else str(world_model.device)
     results = Results(settings, (), versions=versions(), revision=git_revision())
     total = len(comparison.tasks) * len(comparison.policies) * len(comparison.seeds)
     # Into a file, a line every ten seconds is enough.
@@ -77,20 +84,19 @@ def run_comparison(
             ours = task in TASKS
             for policy in comparison.policies:
                 reporting = _Reporting(bar, f"{_short(task)} {policy}")
-                found = evaluate(
-                    task,
-                    lambda envs, name=policy: make_policy(
-                        name, world_model, envs, comparison.planner
-                    ),
-                    comparison.seeds,
-                    comparison.num_envs,
-                    comparison.image_size if ours else None,
-                    mapping=None if ours else mapping,
-                    env_options={"robot": comparison.robot} if ours else None,
-                    record=comparison.record,
-                    on_decision=reporting.step,
-                    on_episode=reporting.episode,
-                )
+                with computing(comparison.precision, device):
+                    found = evaluate(
+                        task,
+                        _factory(policy, world_model, comparison.planner),
+                        comparison.seeds,
+                        comparison.num_envs,
+                        comparison.image_size if ours else None,
+                        mapping=None if ours else mapping,
+                        env_options={"robot": comparison.robot} if ours else None,
+                        record=comparison.record,
+                        on_decision=reporting.step,
+                        on_episode=reporting.episode,
+                    )
                 bar.update(len(found.solved_at_start))
                 results = replace(results, tasks=(*results.tasks, found))
                 write_results(out / "results.json", results)
@@ -98,12 +104,16 @@ def run_comparison(
 
 
 def with_imagination(
-    results: Results, world_model: WorldModel, episodes: Sequence[Any], horizon: int
+    results: Results,
+    world_model: WorldModel,
+    episodes: Sequence[Any],
+    horizon: int,
+    max_clips: int = 256,
 ) -> Results:
     """The results with the quality of imagined frames over these episodes added."""
     from selfflow_robotics.evaluation.video_metrics import imagination
 
-    return replace(results, imagination=imagination(world_model, episodes, horizon))
+    return replace(results, imagination=imagination(world_model, episodes, horizon, max_clips))
 
 
 def recorded_episodes(results: Results) -> list[Any]:
@@ -144,6 +154,12 @@ def imagination_table(found: Imagination) -> str:
     ):
         lines.append(f"  {name:18}" + "".join(f"{value:8.2f}" for value in values))
     return "\n".join(lines)
+
+
+def _factory(
+    name: str, world_model: WorldModel | None, planner: PlannerConfig
+) -> Callable[[Any], Policy]:
+    return lambda envs: make_policy(name, world_model, envs, planner)
 
 
 def _short(task: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selfflow_robotics.cli.policies import PlannerConfig
+from selfflow_robotics.cli.precision import Precision
 
 if TYPE_CHECKING:
     from selfflow_robotics.evaluation.results import TaskResult
@@ -37,6 +38,9 @@ class Config:
     out: Path = field(default=Path("outputs/demo"), metadata={"help": "folder to write"})
     json: Path | None = field(default=None, metadata={"help": "file for the success table"})
     horizon: int = field(default=4, metadata={"help": "steps ahead for imagined frames"})
+    precision: Precision = field(
+        default="auto", metadata={"help": "numbers to compute with; auto: bf16 where it is faster"}
+    )
     planner: PlannerConfig = field(default_factory=PlannerConfig)
 
 
@@ -79,12 +83,13 @@ def run(config: Config) -> int:
             image_size=world_model.image_size,
             planner=config.planner,
             record=1,
+            precision=config.precision,
         ),
         world_model,
         config.world_model,
         config.out,
     )
-    results = with_imagination(results, world_model, recorded_episodes(results), config.horizon)
+    results = with_imagination(results, world_model, recorded_episodes(results), config.horizon, 96)
     write_results(config.out / "results.json", results)
     videos = episode_videos(results.tasks, world_model, config.horizon)
     report = write_report(config.out / "report.html", results, videos)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from selfflow_robotics.cli.policies import NEED_WORLD_MODEL, PlannerConfig
+from selfflow_robotics.cli.precision import Precision
 from selfflow_robotics.policies.base import EnvMapping
 
 HELP = """Measure policies side by side: success per task, steps to success, planning time.
@@ -49,6 +50,9 @@ class Config:
     )
     horizon: int = field(default=4, metadata={"help": "steps ahead for imagined frames"})
     device: str = field(default="cpu", metadata={"help": "of the world model: cpu, cuda"})
+    precision: Precision = field(
+        default="auto", metadata={"help": "numbers to compute with; auto: bf16 where it is faster"}
+    )
     planner: PlannerConfig = field(default_factory=PlannerConfig)
     imports: tuple[str, ...] = field(
         default=(), metadata={"help": "modules to import, which register other people's tasks"}
@@ -97,6 +101,7 @@ def run(config: Config) -> int:
             planner=config.planner,
             record=config.record,
             robot=config.robot,
+            precision=config.precision,
         ),
         world_model,
         config.world_model,

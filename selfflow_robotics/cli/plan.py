@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from selfflow_robotics.cli.policies import PlannerConfig
+from selfflow_robotics.cli.precision import Precision, computing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +36,9 @@ class Config:
     )
     out: Path = field(default=Path("outputs/plan.mp4"), metadata={"help": "video to write"})
     device: str = field(default="cpu", metadata={"help": "of the world model: cpu, cuda"})
+    precision: Precision = field(
+        default="auto", metadata={"help": "numbers to compute with; auto: bf16 where it is faster"}
+    )
     planner: PlannerConfig = field(default_factory=PlannerConfig)
 
 
@@ -68,7 +72,8 @@ def run(config: Config) -> int:
             seen[-1]["instruction"],
             np.stack([o["proprioception"] for o in seen])[None] if reads_states else None,
         )
-        plan = make_solver(world_model, config.planner).plan(context, seeds=[config.seed])
+        with computing(config.precision, config.device):
+            plan = make_solver(world_model, config.planner).plan(context, seeds=[config.seed])
         imagined = world_model.decode(world_model.rollout(context, plan.actions_BHA[:, None]))[0, 0]
         happened, success = _carry_out(env, plan.actions_BHA[0].numpy())
     finally:
