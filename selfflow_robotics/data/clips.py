@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -73,7 +73,7 @@ class LatentEpisodes:
     def join(cls, parts: Sequence[LatentEpisodes]) -> LatentEpisodes:
         """The episodes of all parts, which were encoded alike."""
         ends = np.cumsum([0, *(part.offsets[-1] for part in parts)])
-        joined = {
+        joined: dict[str, Any] = {
             name: None
             if getattr(parts[0], name) is None
             else np.concatenate([getattr(part, name) for part in parts])

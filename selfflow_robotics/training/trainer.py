@@ -113,9 +113,10 @@ class Trainer:
             saved = torch.load(self.checkpoint, weights_only=True)
             self.step = self.state.load(saved)
         except Exception as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ValueError(
-                f"{self.checkpoint} cannot be resumed ({str(error).splitlines()[0]}); remove it to "
-                "begin anew, or give the configuration it was made with"
+                f"{self.checkpoint} cannot be resumed ({reason}); remove it to begin anew, or give "
+                "the configuration it was made with"
             ) from None
 
     def save(self) -> None:
@@ -178,7 +179,7 @@ class Trainer:
             total = losses.total + self._judge(clips, losses)
         if not torch.isfinite(total):
             raise RuntimeError(
-                f"the loss is {float(total)} at step {self.step}; lower trainer.learning_rate, or "
+                f"the loss is {total.item()} at step {self.step}; lower trainer.learning_rate, or "
                 f"look at its parts: {losses.parts}"
             )
         self.state.optimizer.zero_grad(set_to_none=True)
