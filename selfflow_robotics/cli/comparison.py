@@ -30,7 +30,7 @@ class Comparison:
     num_envs: int
     image_size: tuple[int, int]
     planner: PlannerConfig
-    record: int  # episodes a task and policy that are kept as videos
+    record: int  # episodes a task and policy whose frames are kept
     robot: str = "primitive"
     precision: Precision = "auto"
 
@@ -116,9 +116,18 @@ def with_imagination(
     return replace(results, imagination=imagination(world_model, episodes, horizon, max_clips))
 
 
-def recorded_episodes(results: Results) -> list[Any]:
-    """Everything recorded that is long enough to imagine in."""
-    return [r.episode for task in results.tasks for r in task.recorded if len(r.episode) > 5]
+def recorded_episodes(results: Results, horizon: int) -> list[Any]:
+    """What was recorded, long enough to imagine in: of the expert, or of all where it did not play.
+
+    Random play and failures are often still scenes, where copying the last frame is perfect.
+    """
+    experts = [task for task in results.tasks if task.policy == "expert"]
+    return [
+        recording.episode
+        for task in experts or results.tasks
+        for recording in task.recorded
+        if len(recording.episode) > horizon
+    ]
 
 
 def table(tasks: Sequence[TaskResult]) -> str:
@@ -149,6 +158,8 @@ def imagination_table(found: Imagination) -> str:
     for name, values in (
         ("true actions", found.psnr_H),
         ("copy of last frame", found.copy_psnr_H),
+        ("of the mean error", found.pooled_psnr_H),
+        ("copy, the same", found.pooled_copy_psnr_H),
         ("shuffled actions", found.shuffled_psnr_H),
         ("error ratio", found.shuffled_error_ratio_H),
     ):

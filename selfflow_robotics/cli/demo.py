@@ -82,14 +82,16 @@ def run(config: Config) -> int:
             num_envs=config.episodes,
             image_size=world_model.image_size,
             planner=config.planner,
-            record=1,
+            record=config.episodes,
             precision=config.precision,
         ),
         world_model,
         config.world_model,
         config.out,
     )
-    results = with_imagination(results, world_model, recorded_episodes(results), config.horizon, 96)
+    episodes = recorded_episodes(results, config.horizon)
+    if len(episodes) > 1:
+        results = with_imagination(results, world_model, episodes, config.horizon, 96)
     write_results(config.out / "results.json", results)
     videos = episode_videos(results.tasks, world_model, config.horizon)
     report = write_report(config.out / "report.html", results, videos)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from selfflow_robotics.cli.policies import NEED_WORLD_MODEL, PlannerConfig
 from selfflow_robotics.cli.precision import Precision
 from selfflow_robotics.policies.base import EnvMapping
+
+if TYPE_CHECKING:
+    from selfflow_robotics.data.episode import Episode
 
 HELP = """Measure policies side by side: success per task, steps to success, planning time.
 
@@ -43,7 +46,7 @@ class Config:
     robot: Literal["primitive", "menagerie"] = field(
         default="primitive", metadata={"help": "body of the robot"}
     )
-    record: int = field(default=1, metadata={"help": "videos a task and policy in the report"})
+    videos: int = field(default=1, metadata={"help": "videos a task and policy in the report"})
     data: Path | None = field(
         default=None,
         metadata={"help": "data set whose held-out episodes judge imagined frames; else recorded"},
@@ -99,7 +102,7 @@ def run(config: Config) -> int:
             num_envs=config.num_envs,
             image_size=image_size,
             planner=config.planner,
-            record=config.record,
+            record=max(config.videos, 4),
             robot=config.robot,
             precision=config.precision,
         ),
@@ -110,13 +113,15 @@ def run(config: Config) -> int:
     )
     print(table(results.tasks))
     if world_model is not None:
-        episodes = recorded_episodes(results) if config.data is None else held_out(config.data)
+        episodes = recorded_episodes(results, config.horizon)
+        if config.data is not None:
+            episodes = held_out(config.data)
         if len(episodes) > 1:
             results = with_imagination(results, world_model, episodes, config.horizon)
             assert results.imagination is not None
             print(imagination_table(results.imagination))
     write_results(config.out / "results.json", results)
-    videos = episode_videos(results.tasks, world_model, config.horizon)
+    videos = episode_videos(results.tasks, world_model, config.horizon, config.videos)
     report = write_report(config.out / "report.html", results, videos)
     print(f"results: {config.out / 'results.json'}\nreport:  {report}")
     return 0
@@ -124,7 +129,7 @@ def run(config: Config) -> int:
 
 def held_out(
     path: Path, mapping: str = "rt1", split: str = "train", most: int = 64
-) -> list[object]:
+) -> list[Episode]:
     """The held-out episodes of a data set, at most so many.
 
     Raises:

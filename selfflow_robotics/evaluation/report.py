@@ -14,6 +14,7 @@ from selfflow_robotics.evaluation.video_metrics import Imagination, Imagines, im
 
 _SPEED = 2.0  # videos play at twice the 3 Hz of control
 _CONTROL_HZ = 3.0
+_COLOURED = ("planner", "joint", "expert", "random", "zero")  # the same in every report
 
 _STYLE = """
 :root{color-scheme:light dark;--paper:#fff;--ink:#1c2024;--soft:#60646c;--line:#dfe2e6;
@@ -62,19 +63,20 @@ class EpisodeVideo:
 
 
 def episode_videos(
-    tasks: Iterable[TaskResult], world_model: Imagines | None, horizon: int = 4
+    tasks: Iterable[TaskResult], world_model: Imagines | None, horizon: int = 4, most: int = 1
 ) -> tuple[EpisodeVideo, ...]:
-    """Videos of all recorded episodes.
+    """Videos of recorded episodes.
 
     Args:
         tasks: with recordings.
         world_model: imagines H frames from every H-th seen one, with the actions taken and, where
             the policy plans, with those it planned; None shows what happened alone.
         horizon: H.
+        most: videos a task and policy.
     """
     videos = []
     for task in tasks:
-        for recording in task.recorded:
+        for recording in task.recorded[:most]:
             episode = recording.episode
             columns = [("happened", episode.images[1:])]
             if world_model is not None and episode.actions is not None:
@@ -174,7 +176,8 @@ def _swatch(policies: Sequence[str], policy: str) -> str:
 
 
 def _colour(policies: Sequence[str], policy: str) -> str:
-    return f"var(--c{policies.index(policy) % 7})"
+    known = [*_COLOURED, *(p for p in policies if p not in _COLOURED)]
+    return f"var(--c{known.index(policy) % 7})"
 
 
 def _success_table(tasks: Sequence[TaskResult]) -> str:
@@ -316,8 +319,10 @@ def _imagination(found: Imagination) -> str:
     rows = [
         ("imagined, true actions", found.psnr_H, "dB"),
         ("last frame copied", found.copy_psnr_H, "dB"),
-        ("imagined, shuffled actions", found.shuffled_psnr_H, "dB"),
         ("gain over copying", found.gain, "gain"),
+        ("imagined, shuffled actions", found.shuffled_psnr_H, "dB"),
+        ("imagined, of the mean error", found.pooled_psnr_H, "dB"),
+        ("copied, of the mean error", found.pooled_copy_psnr_H, "dB"),
         ("squared error, shuffled / true", found.shuffled_error_ratio_H, "ratio"),
     ]
     body = "".join(
@@ -326,7 +331,8 @@ def _imagination(found: Imagination) -> str:
     )
     note = (
         f"PSNR of uint8 frames at {found.height}x{found.width}, mean over {found.clips} clips of "
-        f"{found.episodes} episodes. A ratio of 1 would mean that actions are ignored. "
+        f"{found.episodes} episodes; of the mean error, still scenes count for less. A ratio of 1 "
+        "would mean that actions are ignored. "
         "PSNR depends on resolution and scene: compare it within this table only."
     )
     return (
