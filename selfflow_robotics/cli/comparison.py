@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from selfflow_robotics.cli.computing import Precision, computing
 from selfflow_robotics.cli.policies import PlannerConfig, make_policy
-from selfflow_robotics.cli.precision import Precision, computing
 
 if TYPE_CHECKING:
     from selfflow_robotics.evaluation.results import EpisodeResult, Results, TaskResult

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from selfflow_robotics.cli.computing import Precision, use_threads
 from selfflow_robotics.cli.policies import PlannerConfig
-from selfflow_robotics.cli.precision import Precision
 
 if TYPE_CHECKING:
     from selfflow_robotics.evaluation.results import TaskResult
@@ -38,6 +38,9 @@ class Config:
     out: Path = field(default=Path("outputs/demo"), metadata={"help": "folder to write"})
     json: Path | None = field(default=None, metadata={"help": "file for the success table"})
     horizon: int = field(default=4, metadata={"help": "steps ahead for imagined frames"})
+    threads: int | None = field(
+        default=None, metadata={"help": "of the processor, for the world model; all when null"}
+    )
     precision: Precision = field(
         default="auto", metadata={"help": "numbers to compute with; auto: bf16 where it is faster"}
     )
@@ -64,6 +67,7 @@ def run(config: Config) -> int:
     from selfflow_robotics.world_model import WorldModel
 
     began = time.monotonic()
+    use_threads(config.threads)
     if config.episodes < 1:
         raise ValueError(f"episodes={config.episodes} is too few; give a number from 1")
     try:

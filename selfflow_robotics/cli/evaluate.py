@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from selfflow_robotics.cli.computing import Precision, use_threads
 from selfflow_robotics.cli.policies import NEED_WORLD_MODEL, PlannerConfig
-from selfflow_robotics.cli.precision import Precision
 from selfflow_robotics.policies.base import EnvMapping
 
 if TYPE_CHECKING:
@@ -53,6 +53,9 @@ class Config:
     )
     horizon: int = field(default=4, metadata={"help": "steps ahead for imagined frames"})
     device: str = field(default="cpu", metadata={"help": "of the world model: cpu, cuda"})
+    threads: int | None = field(
+        default=None, metadata={"help": "of the processor, for the world model; all when null"}
+    )
     precision: Precision = field(
         default="auto", metadata={"help": "numbers to compute with; auto: bf16 where it is faster"}
     )
@@ -85,6 +88,7 @@ def run(config: Config) -> int:
     for name in ("episodes", "num_envs", "horizon"):
         if getattr(config, name) < 1:
             raise ValueError(f"{name}={getattr(config, name)} is too few; give a number from 1")
+    use_threads(config.threads)
     for module in config.imports:
         importlib.import_module(module)
     check_policies(config.policies)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from selfflow_robotics.cli.computing import Precision, computing, use_threads
 from selfflow_robotics.cli.policies import PlannerConfig
-from selfflow_robotics.cli.precision import Precision, computing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +36,9 @@ class Config:
     )
     out: Path = field(default=Path("outputs/plan.mp4"), metadata={"help": "video to write"})
     device: str = field(default="cpu", metadata={"help": "of the world model: cpu, cuda"})
+    threads: int | None = field(
+        default=None, metadata={"help": "of the processor, for the world model; all when null"}
+    )
     precision: Precision = field(
         default="auto", metadata={"help": "numbers to compute with; auto: bf16 where it is faster"}
     )
@@ -58,6 +61,7 @@ def run(config: Config) -> int:
 
     if config.after < 0:
         raise ValueError(f"after={config.after} is no number of steps; give 0 or more")
+    use_threads(config.threads)
     (task,) = task_ids((config.task,))
     world_model = WorldModel.from_pretrained(config.world_model, config.device)
     env = gymnasium.make(task, image_size=world_model.image_size, robot=config.robot)

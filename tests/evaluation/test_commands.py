@@ -29,6 +29,7 @@ from selfflow_robotics.training.config import ModelConfig
 from selfflow_robotics.training.recipe import build_world_model
 
 CHEAP = (
+    "threads=1",
     "planner.candidates=2",
     "planner.iterations=1",
     "planner.topk=1",
@@ -91,8 +92,8 @@ def test_evaluate_writes_results_and_report(
 
 
 def test_evaluate_needs_no_weights_without_a_planner(tmp_path: Path) -> None:
-    arguments = ["tasks=CloseDrawer", "policies=zero", "episodes=1", f"out={tmp_path}"]
-    assert main(["evaluate", *arguments, "world_model=/nowhere/at/all"]) == 0
+    arguments = ["tasks=CloseDrawer", "policies=zero", "episodes=1", "threads=1"]
+    assert main(["evaluate", *arguments, f"out={tmp_path}", "world_model=/nowhere/at/all"]) == 0
 
 
 def test_demo_writes_the_table_it_prints(
@@ -157,6 +158,7 @@ def test_foreign_task_through_a_mapping(tmp_path: Path) -> None:
             "policies=random",
             "episodes=3",
             "mapping.take=[0,1]",
+            "threads=1",
             f"out={tmp_path}",
         ]
     )

@@ -1,7 +1,8 @@
-"""Which numbers a world model computes with while it acts."""
+"""What a world model computes with while it acts: kind of numbers, number of threads."""
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,6 +31,19 @@ def computing(precision: Precision, device: str) -> AbstractContextManager[Any]:
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(kind, torch.bfloat16)
+
+
+def use_threads(number: int | None) -> None:
+    """Let torch use so many processor threads; all that this process may when None.
+
+    Overrides OMP_NUM_THREADS, which is often set to 1 for processes that run side by side.
+    """
+    import torch
+
+    if number is not None and number < 1:
+        raise ValueError(f"threads={number} is too few; give a number from 1, or null for all")
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    torch.set_num_threads(number or available or 1)
 
 
 def _bf16_is_faster() -> bool:
