@@ -1,0 +1,176 @@
+"""`selfflow pretrain` and `selfflow finetune` from their command line to a model that acts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from selfflow_robotics.cli.main import main
+from selfflow_robotics.data.held_out import split_of
+from selfflow_robotics.data.rt1_features import OBSERVATIONS, Rt1Episode
+from selfflow_robotics.data.rt1_writer import Rt1Writer
+from selfflow_robotics.tokenizers import stored
+from selfflow_robotics.tokenizers.patches import Patches
+from selfflow_robotics.world_model import WorldModel
+
+SIZE = (16, 24)
+EPISODES = 25  # the 13th and the last are held out
+TINY = ["model=tiny", "trainer.steps=3", "trainer.batch_size=2", "trainer.frames=3"]
+
+
+def rt1_episode(seed: int, steps: int = 6) -> Rt1Episode:
+    random = np.random.default_rng(seed)
+    colours = random.integers(0, 256, (steps, 1, 1, 3), dtype=np.uint8)
+    return Rt1Episode(
+        images=np.ascontiguousarray(np.broadcast_to(colours, (steps, *SIZE, 3))),
+        observations={
+            key: random.standard_normal((steps, *shape)).astype(np.float32)
+            for key, shape in OBSERVATIONS.items()
+        },
+        actions=random.uniform(-0.2, 0.2, (steps, 7)).astype(np.float32),
+        instructions=("pick apple",) * steps,
+        success=seed % 3 > 0,
+        source="expert",
+        task="test",
+    )
+
+
+def write_dataset(path: Path, episodes: int, first: int = 0) -> Path:
+    with Rt1Writer(path, SIZE) as writer:
+        for seed in range(first, first + episodes):
+            writer.add(rt1_episode(seed))
+    return path
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("data") / "train", EPISODES)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "tokenizer"
+    stored.save(Patches(4), folder)
+    return folder
+
+
+def act(folder: Path) -> torch.Tensor:
+    """Observe, propose, imagine and judge with the model of a folder."""
+    model = WorldModel.from_pretrained(str(folder))
+    frames = np.zeros((2, 2, *SIZE, 3), np.uint8)
+    context = model.observe(frames, np.zeros((2, 1, 7), np.float32), "pick apple")
+    actions = model.propose(context, 3, 2)
+    rollout = model.rollout(context, actions)
+    assert model.decode(rollout).shape == (2, 3, 2, *SIZE, 3)
+    assert model.progress(context, rollout).shape == (2, 3, 2)
+    return actions
+
+
+def test_finetune_makes_a_model_that_acts_and_is_finished_when_run_again(
+    dataset: Path, tokenizer: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert [split_of(i) for i in range(EPISODES)].count("held-out") == 2
+    output = tmp_path / "out"
+    words = [f"data.path=[{dataset}]", f"tokenizer={tokenizer}", f"cache={tmp_path / 'cache'}"]
+    command = ["finetune", f"output={output}", *words, *TINY]
+    assert main(command) == 0
+    said = capfd.readouterr()
+    assert f"wrote {output}" in said.out
+    assert "step 3: next_frame" in said.out + said.err
+    assert "shuffled_ratio" in said.out + said.err
+    names = {"config.json", "model.safetensors", "training"}
+    assert {p.name for p in output.iterdir()} == names
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    actions = act(output)
+
+    weights = (output / "model.safetensors").read_bytes()
+    assert main(command) == 0
+    assert (output / "model.safetensors").read_bytes() == weights
+
+    # The same command in another folder gives the same model, whatever ran before it.
+    torch.manual_seed(99)
+    assert main(["finetune", f"output={tmp_path / 'twin'}", *words, *TINY]) == 0
+    for name, value in load_file(output / "model.safetensors").items():
+        assert torch.equal(value, load_file(tmp_path / "twin" / "model.safetensors")[name]), name
+    assert torch.equal(act(tmp_path / "twin"), actions)
+
+
+def test_pretrained_video_model_is_where_finetuning_starts(
+    dataset: Path, tokenizer: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    video = tmp_path / "video"
+    words = [f"tokenizer={tokenizer}", "physics_episodes=2", "image_size=[16,24]", *TINY]
+    assert main(["pretrain", f"output={video}", *words]) == 0
+    assert WorldModel.from_pretrained(str(video)).image_size == SIZE
+    robot = tmp_path / "robot"
+    words = [f"data.path=[{dataset}]", f"start={video}", *TINY, "objective=flow_matching"]
+    assert main(["finetune", f"output={robot}", *words]) == 0
+    assert f"weights of {video}" in capfd.readouterr().out
+    act(robot)
+
+
+def test_finetune_on_two_small_data_sets_without_held_out_episodes(
+    tokenizer: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    one, two = (write_dataset(tmp_path / name, 2, seed) for name, seed in (("a", 0), ("b", 5)))
+    words = [f"output={tmp_path / 'out'}", f"data.path=[{one},{two}]", f"tokenizer={tokenizer}"]
+    assert main(["finetune", *words, *TINY]) == 0
+    assert "not enough to judge the model by" in capfd.readouterr().out
+    act(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "sentence"),
+    [
+        ("finetune", [], "there are no episodes: add data.path=FOLDER"),
+        ("finetune", ["data.path=[{dataset}]"], "there is no tokenizer: give tokenizer=FOLDER"),
+        (
+            "finetune",
+            ["data.path=[{dataset}]", "tokenizer={tokenizer}", "trainer.frames=40"],
+            "no episode has 40 frames",
+        ),
+        (
+            "finetune",
+            ["data.path=[{dataset}]", "tokenizer={tokenizer}", "model.preset=huge"],
+            'no preset "huge"; choose one of tiny',
+        ),
+        ("finetune", ["trainer.step=3"], '"trainer.step"; did you mean "trainer.steps"?'),
+        ("pretrain", ["tokenizer={tokenizer}"], "there is no video: add videos=FOLDER"),
+        ("pretrain", ["tokenizer={nothing}", "physics_episodes=1"], "has no config.json"),
+    ],
+)
+def test_what_is_missing_is_one_sentence_and_nothing_is_written(
+    dataset: Path,
+    tokenizer: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    words: list[str],
+    sentence: str,
+) -> None:
+    places = {"dataset": dataset, "tokenizer": tokenizer, "nothing": tmp_path / "nothing"}
+    given = [word.format(**places) for word in words]
+    assert main([command, f"output={tmp_path / 'out'}", *given]) in (1, 2)
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert sentence in error
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["finetune", "pretrain"])
+def test_output_that_holds_other_things_is_refused_before_training(
+    dataset: Path,
+    tokenizer: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    source = f"data.path=[{dataset}]" if command == "finetune" else "physics_episodes=1"
+    assert main([command, f"output={tmp_path}", f"tokenizer={tokenizer}", source, *TINY]) == 1
+    assert "is not a model's folder (it holds thesis.tex)" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]

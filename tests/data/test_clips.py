@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tiny_world import FACTOR, VOCABULARY, episode, latent_episodes
+
+from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
+from selfflow_robotics.data.clips import NEVER, LatentEpisodes, encode_episodes
+from selfflow_robotics.tokenizers.patches import Patches
+
+LENGTHS = (8, 3, 9, 2, 5)
+
+
+@pytest.fixture(scope="module")
+def numbered() -> LatentEpisodes:
+    """Episodes whose every latent is 100 * episode + step."""
+    made = latent_episodes(LENGTHS)
+    value = np.concatenate([100 * e + np.arange(n) for e, n in enumerate(LENGTHS)])
+    latents = np.broadcast_to(value[:, None, None, None], made.latents.shape)
+    return replace(made, latents=latents.astype(np.float16))
+
+
+def steps(told: tuple[str, ...], success: bool | None) -> list[float]:
+    made = encode_episodes([episode(len(told), success=success, told=told)], Patches(FACTOR))
+    return [float(value) for value in made.steps_to_success]
+
+
+def test_steps_count_down_to_success() -> None:
+    assert steps(("a",) * 4, True) == [3, 2, 1, 0]
+
+
+def test_a_failed_episode_never_gets_there() -> None:
+    assert steps(("a",) * 3, False) == [NEVER] * 3
+    assert steps(("a", "b", "b"), False) == [NEVER] * 3
+
+
+def test_each_instruction_has_its_own_countdown() -> None:
+    # The frame that brings a new instruction shows the old one done; its own is just begun.
+    assert steps(("a", "a", "a", "b", "b", "b", "b"), True) == [3, 2, 1, 3, 2, 1, 0]
+    assert steps(("a", "b", "c"), True) == [1, 1, 0]
+    assert steps(("a", "b", "a", "a"), True) == [1, 1, 1, 0]
+
+
+def test_without_instructions_there_is_nothing_to_get_to() -> None:
+    made = encode_episodes([replace(episode(3), instructions=())], Patches(FACTOR))
+    assert (made.steps_to_success == NEVER).all()
+    assert made.with_words(VOCABULARY.of([])).words is None
+
+
+@pytest.mark.parametrize("frames", [1, 3, 8])
+def test_clips_never_straddle_episodes(numbered: LatentEpisodes, frames: int) -> None:
+    starts = numbered.starts(frames)
+    assert len(starts) == sum(max(n - frames + 1, 0) for n in LENGTHS)
+    clips = numbered.clips(starts, frames, np.random.default_rng(0))
+    value = clips.latents_BTCHW[:, :, 0, 0, 0]
+    assert torch.equal(value - value[:, :1], torch.arange(frames).expand(len(starts), -1).float())
+    assert len(value[:, 0].unique()) == len(starts)
+
+
+def test_goals_are_later_frames_of_the_same_episode(numbered: LatentEpisodes) -> None:
+    starts = np.repeat(numbered.starts(2), 20)
+    clips = numbered.clips(starts, 2, np.random.default_rng(0))
+    assert clips.goal_BCHW is not None and clips.goal_steps_BT is not None
+    goal, value = clips.goal_BCHW[:, 0, 0, 0], clips.latents_BTCHW[:, :, 0, 0, 0]
+    assert torch.equal(goal // 100, value[:, 0] // 100)
+    assert torch.equal(goal[:, None] - value, clips.goal_steps_BT.float())
+    assert (clips.goal_steps_BT[:, 0] > 0).all()
+    assert set((goal % 100).long().tolist()) == set(range(1, 9))
+    assert clips.goal_state_BP is not None and numbered.states is not None
+    index = torch.from_numpy(starts) + clips.goal_steps_BT[:, 0]
+    assert torch.equal(clips.goal_state_BP, torch.from_numpy(numbered.states)[index])
+    assert numbered.clips(starts, 2).goal_BCHW is None
+
+
+def test_an_action_is_at_the_frame_it_led_to() -> None:
+    source = episode(6)
+    assert source.actions is not None and source.states is not None
+    encoded = encode_episodes([source], Patches(FACTOR), actions=RT1_ACTIONS, states=RT1_STATE)
+    clips = encoded.clips(np.array([2]), 3)
+    assert clips.action_BTA is not None and clips.action_known_BT is not None
+    assert clips.action_known_BT.tolist() == [[0, 1, 1]]
+    expected = torch.from_numpy(RT1_ACTIONS.normalize(source.actions[1:4]))
+    torch.testing.assert_close(clips.action_BTA[0], expected)
+    assert clips.state_BTP is not None
+    torch.testing.assert_close(
+        clips.state_BTP[0], torch.from_numpy(RT1_STATE.normalize(source.states[2:5]))
+    )
+    images = torch.from_numpy(source.images[2:5])
+    torch.testing.assert_close(
+        clips.latents_BTCHW[0], Patches(FACTOR).encode(images), atol=2e-3, rtol=0
+    )
+
+
+def test_only_clips_of_successes_are_imitated_and_words_are_those_of_their_frames() -> None:
+    told = ("pick can",) * 3 + ("open drawer",) * 3
+    made = [episode(6, 0, told=told), episode(6, 1, success=False)]
+    encoded = encode_episodes(made, Patches(FACTOR), actions=RT1_ACTIONS)
+    clips = encoded.with_words(VOCABULARY).clips(np.array([1, 6]), 4)
+    assert clips.imitate_B is not None and clips.words_BTL is not None
+    assert clips.imitate_B.tolist() == [1, 0]
+    words = torch.from_numpy(VOCABULARY.encode(["pick can", "open drawer"]))
+    assert torch.equal(clips.words_BTL[0], words[[0, 0, 1, 1]])
+    assert clips.state_BTP is None
+
+
+def test_joined_episodes_stay_apart(numbered: LatentEpisodes) -> None:
+    other = latent_episodes((4, 6), seed=9)
+    joined = LatentEpisodes.join([numbered, other])
+    assert np.diff(joined.offsets).tolist() == [*LENGTHS, 4, 6]
+    starts = joined.starts(4)
+    assert len(starts) == len(numbered.starts(4)) + len(other.starts(4))
+    assert np.array_equal(joined.latents[-10:], other.latents)
+    last = joined.clips(starts[-1:], 4)
+    assert torch.equal(last.latents_BTCHW, other.clips(other.starts(4)[-1:], 4).latents_BTCHW)
+
+
+def test_clips_of_video_are_latents_alone() -> None:
+    clips = encode_episodes([episode(5)], Patches(FACTOR)).clips(np.array([0]), 3)
+    assert [name for name, value in vars(clips).items() if value is not None] == ["latents_BTCHW"]
+    assert clips.to("cpu").action_BTA is None
+
+
+def test_episodes_that_lack_what_is_needed_are_named() -> None:
+    with pytest.raises(ValueError, match="episode train/3 has no actions"):
+        encode_episodes([replace(episode(4, 3), actions=None)], Patches(2), actions=RT1_ACTIONS)
+    with pytest.raises(ValueError, match="episode train/4 has no proprioception"):
+        encode_episodes([replace(episode(4, 4), states=None)], Patches(2), states=RT1_STATE)

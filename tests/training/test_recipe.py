@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_world import IMAGE, VOCABULARY, episode, world_model
+
+from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
+from selfflow_robotics.data.episode import Episode
+from selfflow_robotics.data.vocabulary import Vocabulary
+from selfflow_robotics.flow.objectives import SelfFlow
+from selfflow_robotics.tokenizers import stored
+from selfflow_robotics.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
+from selfflow_robotics.tokenizers.patches import Patches
+from selfflow_robotics.training.config import ModelConfig, ObjectiveConfig
+from selfflow_robotics.training.recipe import (
+    build_objective,
+    build_world_model,
+    latents_of,
+    load_tokenizer,
+    start_from,
+)
+from selfflow_robotics.world_model import WorldModel
+
+
+class Material:
+    """Episodes that count how often they are read."""
+
+    def __init__(self, episodes: Sequence[Episode], name: str = "material") -> None:
+        self.episodes, self.name, self.reads = episodes, name, 0
+
+    def __len__(self) -> int:
+        return len(self.episodes)
+
+    def __getitem__(self, i: int, /) -> Episode:
+        self.reads += 1
+        return self.episodes[i]
+
+
+def material(seed: int = 0, name: str = "material") -> Material:
+    return Material([episode(4 + i, seed + i) for i in range(6)], name)
+
+
+def test_latents_are_encoded_once(tmp_path: Path) -> None:
+    first, second = material(), material()
+    made = latents_of(first, Patches(2), tmp_path, RT1_ACTIONS, RT1_STATE)
+    read = latents_of(second, Patches(2), tmp_path, RT1_ACTIONS, RT1_STATE)
+    assert second.reads < len(second)
+    for name, value in vars(made).items():
+        assert np.array_equal(value, getattr(read, name)), name
+    assert [p.suffixes for p in tmp_path.iterdir()] == [[".npz"]]
+
+
+def test_video_comes_back_from_the_cache_without_actions(tmp_path: Path) -> None:
+    for _ in range(2):
+        found = latents_of(material(), Patches(2), tmp_path)
+        assert found.actions is None and found.states is None and found.words is None
+
+
+@pytest.mark.parametrize("other", ["tokenizer", "size", "statistics", "name", "episodes", "images"])
+def test_anything_else_is_another_file(tmp_path: Path, other: str) -> None:
+    torch.manual_seed(0)
+    sizes = AutoencoderConfig(channels=4, widths=(4,))
+    given = material()
+    tokenizer = Autoencoder(sizes)
+    latents_of(given, tokenizer, tmp_path, RT1_ACTIONS)
+    spec = RT1_ACTIONS
+    if other == "tokenizer":
+        tokenizer = Autoencoder(sizes)
+    elif other == "size":
+        small = [replace(e, images=e.images[:, :4, :4].copy()) for e in given.episodes]
+        given = Material(small)
+    elif other == "statistics":
+        spec = replace(spec, q99=tuple(2 * value for value in spec.q99))
+    elif other == "name":
+        given = material(name="other")
+    elif other == "episodes":
+        given = Material(given.episodes[:-1])
+    else:
+        given = material(seed=1)
+    fresh = latents_of(given, tokenizer, None, spec)
+    cached = latents_of(given, tokenizer, tmp_path, spec)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert np.array_equal(fresh.latents, cached.latents)
+    assert np.array_equal(fresh.actions, cached.actions)  # type: ignore[arg-type]
+
+
+def test_encoding_that_fails_leaves_no_file(tmp_path: Path) -> None:
+    broken = Material([*material().episodes, replace(episode(4), actions=None)])
+    with pytest.raises(ValueError, match="has no actions"):
+        latents_of(broken, Patches(2), tmp_path, RT1_ACTIONS)
+    assert not list(tmp_path.iterdir())
+
+
+def build(preset: str = "tiny", vocabulary: Vocabulary = VOCABULARY) -> WorldModel:
+    return build_world_model(
+        ModelConfig(preset), Patches(2), IMAGE, RT1_ACTIONS, RT1_STATE, vocabulary
+    )
+
+
+def test_training_starts_from_what_fits_of_a_pretrained_model(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    pretrained, model = build(vocabulary=Vocabulary(())), build()
+    pretrained.save_pretrained(str(tmp_path))
+    before = {k: v.clone() for k, v in model.network.state_dict().items()}
+    taken = start_from(model, tmp_path)
+    given = pretrained.network.state_dict()
+    assert taken == sum(v.numel() for v in given.values())
+    for name, value in model.network.state_dict().items():
+        expected = given[name].bfloat16().float() if name in given else before[name]
+        if "positions" not in name:
+            assert torch.equal(value, expected), name
+    assert "instruction.word.weight" in before and "instruction.word.weight" not in given
+
+
+def test_a_start_of_another_size_is_a_sentence(tmp_path: Path) -> None:
+    world_model().save_pretrained(str(tmp_path))
+    with pytest.raises(ValueError, match=r"no block of .* fits this network of width 64"):
+        start_from(build(), tmp_path)
+
+
+def test_images_that_do_not_divide_into_patches_are_a_sentence() -> None:
+    with pytest.raises(ValueError, match=r"latents of 4x6 do not divide into patches of 4; change"):
+        build_world_model(
+            ModelConfig("tiny", 4), Patches(2), IMAGE, RT1_ACTIONS, RT1_STATE, VOCABULARY
+        )
+
+
+def test_tokenizer_is_the_one_given_or_that_of_the_start(tmp_path: Path) -> None:
+    stored.save(Patches(4), tmp_path / "tokenizer")
+    world_model().save_pretrained(str(tmp_path / "model"))
+    assert load_tokenizer(tmp_path / "model", tmp_path / "tokenizer").factor == 4
+    found = load_tokenizer(tmp_path / "model", None)
+    assert found.factor == 2
+    assert not any(p.requires_grad for p in found.parameters())
+    with pytest.raises(ValueError, match="there is no tokenizer: give tokenizer=FOLDER"):
+        load_tokenizer(None, None)
+    with pytest.raises(ValueError, match="there is no tokenizer"):
+        load_tokenizer(tmp_path / "image.pt", None)
+
+
+def test_objective_is_the_one_chosen() -> None:
+    chosen = build_objective(ObjectiveConfig(action_weight=0.5, representation=0.3), 2, 1)
+    assert isinstance(chosen, SelfFlow)
+    assert chosen.weights["action"] == 0.5 and chosen.weights["representation"] == 0.3
+    assert chosen.noising.mask_ratio == 0.1
+    plain = build_objective(ObjectiveConfig("flow_matching"), 2, 0)
+    assert plain.name == "flow_matching"
+    assert (plain.noising.mask_ratio, plain.noising.min_prefix) == (0.0, 0)
