@@ -125,7 +125,9 @@ def _dispatch(words: list[str]) -> int:
             raise
         from selfflow_robotics.cli.config import ConfigError
 
-        return _fail(_sentence(error), 2 if isinstance(error, ConfigError) else 1)
+        text, status = _sentence(error), 2 if isinstance(error, ConfigError) else 1
+    # Said only here, where the exception and with it any unfinished progress bar are gone.
+    return _fail(text, status)
 
 
 def _run(command: str, words: list[str]) -> int:
