@@ -21,6 +21,8 @@ TASKS: tuple[str, ...] = tuple(_TASKS)
 """Ids of the five tasks."""
 
 for _id, (_entry, _steps) in _TASKS.items():
-    gymnasium.register(_id, entry_point=f"selfflow_robotics.envs.{_entry}", max_episode_steps=_steps)
+    gymnasium.register(
+        _id, entry_point=f"selfflow_robotics.envs.{_entry}", max_episode_steps=_steps
+    )
 
 __all__ = ["TASKS"]

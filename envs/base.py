@@ -1,4 +1,4 @@
-"""What the five tasks have in common: control, observation, drawing, and the state of an episode."""
+"""What the five tasks share: control, observation, drawing, and the state of an episode."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
-
-from selfflow_robotics.data.action_spec import RT1_ACTIONS
 from selfflow_robotics.envs import scene
 from selfflow_robotics.envs.drawing import Drawing
 from selfflow_robotics.envs.reach import Reach
@@ -29,6 +27,8 @@ from selfflow_robotics.envs.robot import (
     TIMESTEP,
     TOOL,
 )
+
+from selfflow_robotics.data.action_spec import RT1_ACTIONS
 
 Vector = NDArray[np.float64]
 
@@ -114,7 +114,9 @@ class TabletopEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]], ABC):
     ) -> None:
         height, width = (int(side) for side in image_size)
         if height < 8 or width < 8:
-            raise ValueError(f"image_size={image_size} is too small; give (height, width) from 8 on")
+            raise ValueError(
+                f"image_size={image_size} is too small; give (height, width) from 8 on"
+            )
         if robot not in BODIES:
             raise ValueError(f"robot={robot!r} is unknown; choose one of {', '.join(BODIES)}")
         if render_mode not in (None, "rgb_array"):

@@ -8,7 +8,6 @@ from typing import Any
 
 import mujoco
 import numpy as np
-
 from selfflow_robotics.envs.base import Episode, TabletopEnv, Vector
 from selfflow_robotics.envs.scene import (
     APPLE,

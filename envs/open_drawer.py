@@ -7,7 +7,6 @@ from typing import Any
 
 import mujoco
 import numpy as np
-
 from selfflow_robotics.envs.base import Episode, TabletopEnv
 from selfflow_robotics.envs.scene import DRAWERS, build
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import mujoco
 import numpy as np
-
 from selfflow_robotics.envs.base import Episode, TabletopEnv
 from selfflow_robotics.envs.scene import APPLE, TABLE_TOP, build
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import mujoco
 from mujoco import MjSpec
-
 from selfflow_robotics.envs.robot import (
     FURNITURE_BITS,
     OBJECT_BITS,
@@ -180,8 +179,8 @@ def _add_cabinet(spec: MjSpec, y: float, drawers: bool) -> None:
         _add_drawer(part, at, name)
 
 
-_SLIDE_DAMPING = 4.0
-_SLIDE_FRICTION = 0.8
+_SLIDE_DAMPING = 20.0
+_SLIDE_FRICTION = 4.0
 
 
 def _add_drawer(body: Any, at: tuple[float, float, float], name: str) -> None:
