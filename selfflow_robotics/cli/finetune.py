@@ -84,7 +84,7 @@ def run(config: Config) -> int:
                 f"{source.image_size} as {source.name}; train on data sets of one kind"
             )
         source.action_spec.require_match(other.action_spec, source.name, other.name)
-    tokenizer = load_tokenizer(config.start, config.tokenizer)
+    tokenizer = load_tokenizer(config.start, config.tokenizer).to(config.device)
     train, *held_out = (
         LatentEpisodes.join(
             [

@@ -53,7 +53,7 @@ def run(config: Config) -> int:
     from ..training.trainer import Trainer
 
     require_model_folder(config.output)
-    tokenizer = load_tokenizer(None, config.tokenizer)
+    tokenizer = load_tokenizer(None, config.tokenizer).to(config.device)
     if config.videos is not None:
         source: VideoFolder | PhysicsVideo = VideoFolder(config.videos, config.image_size)
     elif config.physics_episodes:

@@ -234,6 +234,16 @@ def test_general_video_has_video_tokens_alone_and_may_begin_noised() -> None:
     assert torch.equal(result.video_BT, ~result.clean_BT)
 
 
+def test_the_action_to_the_first_frame_is_not_sought_even_where_that_frame_is_noised() -> None:
+    result = noised("policy", clips(60, T), min_prefix=0)
+    assert result.video_BT[:, 0].any()
+    assert not result.action_BT[:, 0].any()
+    for view in (result.student, result.teacher):
+        assert view.frames.action_BTA is not None
+        assert not view.frames.action_BTA[:, 0].any()
+        assert (token_times(view)[:, 0, N] == 1).all()
+
+
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("frame", range(T - 1))
 def test_what_a_frame_is_shown_never_depends_on_later_frames(use: str, frame: int) -> None:
