@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
-
 from selfflow_robotics.policies.base import Observations
 from selfflow_robotics.policies.experts import make_expert
 
