@@ -81,7 +81,6 @@ _MASS = {
     "link_finger_left": 0.07,
     "link_finger_tip_left": 0.03,
 }
-_LIGHT = (0.93, 0.93, 0.95, 1.0)
 _DARK = (0.16, 0.17, 0.22, 1.0)
 _PAD = (0.05, 0.85, 0.75, 1.0)
 
@@ -187,8 +186,11 @@ def _camera_quaternion() -> NDArray[np.float64]:
 
 
 def _add_contact_shapes(spec: MjSpec, drawn: bool) -> None:
-    """What touches the world, the same for every body of the robot; visible only if it is drawn."""
-    box, capsule = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_CAPSULE
+    """What touches the world, the same for every body of the robot; visible only if it is drawn.
+
+    These are palm and fingers alone: the links above pass through things.
+    """
+    box = mujoco.mjtGeom.mjGEOM_BOX
 
     def add(body: str, name: str, **shape: Any) -> None:
         spec.body(body).add_geom(
@@ -199,14 +201,6 @@ def _add_contact_shapes(spec: MjSpec, drawn: bool) -> None:
             **shape,
         )
 
-    add(
-        "link_forearm",
-        "forearm",
-        type=capsule,
-        size=(0.042, 0, 0),
-        fromto=(0, 0, 0.02, 0, 0, 0.22),
-        rgba=_LIGHT,
-    )
     add("link_gripper", "palm", type=box, size=(0.04, 0.055, 0.035), pos=(0, 0, 0.025), rgba=_DARK)
     for side in ("right", "left"):
         add(

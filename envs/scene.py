@@ -179,8 +179,8 @@ def _add_cabinet(spec: MjSpec, y: float, drawers: bool) -> None:
         _add_drawer(part, at, name)
 
 
-_SLIDE_DAMPING = 20.0
-_SLIDE_FRICTION = 4.0
+_SLIDE_DAMPING = 60.0
+_SLIDE_FRICTION = 12.0
 
 
 def _add_drawer(body: Any, at: tuple[float, float, float], name: str) -> None:

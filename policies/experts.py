@@ -90,12 +90,17 @@ class Expert(ABC):
         goal = np.array([at[0], at[1], max(at[2], top - 0.075, _TABLE + _FINGERTIP)])
         aside = float(np.hypot(*(goal - tool)[:2]))
         turned = float(np.linalg.norm(turn_towards(env.tool_rotation, rotation)))
-        above = max(goal[2], max(top, self._tallest_beside(thing, goal)) + 0.05) - goal[2]
+        over = max(top, self._tallest_beside(thing, goal)) + 0.05
+        above = max(goal[2], over) - goal[2]
         wait = np.clip((max(aside, 0.15 * turned) - 0.02) / 0.05, 0.0, 1.0)
         there = aside < 0.025 and abs(goal[2] - tool[2]) < 0.025 and turned < 0.35
         if there:
             return self._go(goal, rotation, 1.0)
-        return self._go(goal + np.array([0.0, 0.0, above * wait]), rotation, -1.0)
+        # What stands in the way is passed over: first up, then on.
+        rise = float(np.clip((goal[2] + above * wait - tool[2] - 0.03) / 0.05, 0.0, 1.0))
+        goal = goal + np.array([0.0, 0.0, above * wait])
+        goal[:2] += rise * (tool - goal)[:2]
+        return self._go(goal, rotation, -1.0)
 
     def _tallest_beside(self, thing: Thing, goal: Vector) -> float:
         """Top of the tallest other thing near the straight way from the tool to the goal."""
@@ -158,6 +163,7 @@ class MoveNearExpert(Expert):
         source, target = env.thing_position(goal.source), env.thing_position(goal.target)
         way = target - source
         way[2] = 0.0
+        way = _shorten(way, max(float(np.linalg.norm(way)) - 0.10, 0.0))
         lift = _TABLE + 0.03 - (self._top(goal.source) - goal.source.height)
         way = _shorten(way, 0.06)
         way[2] = np.clip(lift, -0.03, 0.03)
