@@ -9,9 +9,11 @@ import mujoco
 import numpy as np
 from selfflow_robotics.envs.base import Episode, TabletopEnv
 from selfflow_robotics.envs.open_drawer import ROBOT_X, ROBOT_Y
-from selfflow_robotics.envs.scene import DRAWERS, build
+from selfflow_robotics.envs.scene import DRAWERS, Slide, build
 
 CLOSED, START = 0.05, 0.2
+STIFF = Slide(friction=12.0, damping=60.0)
+"""Stiffer than elsewhere, so that a stray touch does not close a drawer."""
 
 
 class CloseDrawer(TabletopEnv):
@@ -23,7 +25,7 @@ class CloseDrawer(TabletopEnv):
         return "cabinet"
 
     def _build(self, key: Hashable) -> mujoco.MjModel:
-        return build(self.robot, (), 0.0, drawers=True)
+        return build(self.robot, (), 0.0, slide=STIFF)
 
     def _arrange(self, rng: np.random.Generator) -> tuple[str, Any]:
         self._place_robot(float(rng.uniform(*ROBOT_X)), float(rng.uniform(*ROBOT_Y)))

@@ -62,7 +62,7 @@ class MoveNear(TabletopEnv):
 
     def _build(self, key: Hashable) -> mujoco.MjModel:
         assert isinstance(key, int)
-        return build(self.robot, TRIPLETS[key], _CABINET_Y, drawers=False)
+        return build(self.robot, TRIPLETS[key], _CABINET_Y, slide=None)
 
     def _arrange(self, rng: np.random.Generator) -> tuple[str, Any]:
         self._place_robot(0.35, 0.21)

@@ -8,7 +8,7 @@ from typing import Any
 import mujoco
 import numpy as np
 from selfflow_robotics.envs.base import Episode, TabletopEnv
-from selfflow_robotics.envs.scene import DRAWERS, build
+from selfflow_robotics.envs.scene import DRAWERS, Slide, build
 
 ROBOT_X, ROBOT_Y = (0.65, 0.78), (-0.12, 0.12)
 """Where the robot may stand (m): the nearer part of SIMPLER's 0.65..0.85 and -0.2..0.2."""
@@ -22,7 +22,7 @@ class OpenDrawer(TabletopEnv):
         return "cabinet"
 
     def _build(self, key: Hashable) -> mujoco.MjModel:
-        return build(self.robot, (), 0.0, drawers=True)
+        return build(self.robot, (), 0.0, slide=Slide())
 
     def _arrange(self, rng: np.random.Generator) -> tuple[str, Any]:
         self._place_robot(float(rng.uniform(*ROBOT_X)), float(rng.uniform(*ROBOT_Y)))

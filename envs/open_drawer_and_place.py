@@ -9,7 +9,7 @@ from typing import Any
 import mujoco
 import numpy as np
 from selfflow_robotics.envs.base import Episode, TabletopEnv
-from selfflow_robotics.envs.scene import APPLE, TABLE_TOP, build
+from selfflow_robotics.envs.scene import APPLE, TABLE_TOP, Slide, build
 
 DRAWER = "top"
 OPEN, STILL_OPEN, FORCED_STEP = 0.15, 0.05, 100
@@ -28,7 +28,7 @@ class OpenDrawerAndPlace(TabletopEnv):
         return "cabinet"
 
     def _build(self, key: Hashable) -> mujoco.MjModel:
-        return build(self.robot, (APPLE,), 0.0, drawers=True)
+        return build(self.robot, (APPLE,), 0.0, slide=Slide())
 
     def _arrange(self, rng: np.random.Generator) -> tuple[str, Any]:
         self._place_robot(float(rng.uniform(0.644, 0.72)), float(rng.uniform(-0.10, 0.10)))

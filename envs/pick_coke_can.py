@@ -42,7 +42,7 @@ class PickCokeCan(TabletopEnv):
         return "table"
 
     def _build(self, key: Hashable) -> mujoco.MjModel:
-        return build(self.robot, (COKE_CAN,), _CABINET_Y, drawers=False)
+        return build(self.robot, (COKE_CAN,), _CABINET_Y, slide=None)
 
     def _arrange(self, rng: np.random.Generator) -> tuple[str, Any]:
         self._place_robot(0.35, 0.20)

@@ -11,7 +11,7 @@ from selfflow_robotics.envs.robot import ARM, TOOL, robot_spec
 _ITERATIONS = 4
 # Most (rad) a joint moves in a control step: four heavy joints, three of the wrist. Longer
 # displacements are reached in part, as on the real robot, whose joints need time to speed up.
-_JOINT_STEP = (0.12,) * 4 + (0.3,) * 3
+_JOINT_STEP = (0.14,) * 4 + (0.33,) * 3
 # How dearly each joint leaves its start angle (per rad, against 100 per metre of the tool). The
 # torso and the gripper cost most, so that the elbow stays aside of the camera.
 _POSTURE = (1.8, 0.2, 0.15, 0.22, 0.6, 0.6, 1.4, 0.0, 0.0)

@@ -96,7 +96,20 @@ _KINDS = {
 }
 
 
-def build(robot: str, things: Sequence[Thing], cabinet_y: float, drawers: bool) -> mujoco.MjModel:
+@dataclass(frozen=True)
+class Slide:
+    """How hard a drawer is to move: friction in N, damping in N s/m."""
+
+    friction: float = 4.0
+    damping: float = 20.0
+
+
+def build(
+    robot: str,
+    things: Sequence[Thing],
+    cabinet_y: float,
+    slide: Slide | None,
+) -> mujoco.MjModel:
     """Compiles the robot, the cabinet and the objects.
 
     The robot hangs on the mocap body ``robot_mount``, so that it can be placed at every reset.
@@ -105,7 +118,7 @@ def build(robot: str, things: Sequence[Thing], cabinet_y: float, drawers: bool) 
         robot: "primitive" or "menagerie".
         things: the objects; each has a free joint.
         cabinet_y: where the cabinet stands, sideways (m).
-        drawers: whether the drawers slide (joints ``top_drawer`` ...) or are part of the cabinet.
+        slide: how the drawers slide (joints ``top_drawer`` ...); None fixes them to the cabinet.
     """
     spec = MjSpec()
     option = spec.option
@@ -133,7 +146,7 @@ def build(robot: str, things: Sequence[Thing], cabinet_y: float, drawers: bool) 
     )
     mount = world.add_body(name=MOUNT, mocap=True, pos=(0.35, 0.2, MOUNT_Z), quat=(0, 0, 0, 1))
     spec.attach(robot_spec(robot), prefix=PREFIX, frame=mount.add_frame())
-    _add_cabinet(spec, cabinet_y, drawers)
+    _add_cabinet(spec, cabinet_y, slide)
     for i, thing in enumerate(things):
         _add_thing(spec, thing, (-0.2, -0.2 + 0.15 * i, TABLE_TOP + thing.height / 2))
     return spec.compile()
@@ -151,7 +164,7 @@ def _furniture(body: Any, size: Sequence[float], pos: Sequence[float], color: Co
     )
 
 
-def _add_cabinet(spec: MjSpec, y: float, drawers: bool) -> None:
+def _add_cabinet(spec: MjSpec, y: float, slide: Slide | None) -> None:
     cabinet = spec.worldbody.add_body(name="cabinet", pos=(CABINET_X, y, CABINET_Z))
     _furniture(cabinet, (0.63, 0.615, 0.02), (0, 0, 0.855), _TOP)
     _furniture(cabinet, (0.55, 0.015, 0.845), (0, 0.30, 0.4225), _BODY)
@@ -162,7 +175,7 @@ def _add_cabinet(spec: MjSpec, y: float, drawers: bool) -> None:
     for name in DRAWERS:
         part = cabinet
         at = (0.0, 0.0, DRAWER_Z[name])
-        if drawers:
+        if slide is not None:
             part = cabinet.add_body(name=f"{name}_drawer", pos=at)
             joint = part.add_joint(
                 name=f"{name}_drawer",
@@ -171,16 +184,12 @@ def _add_cabinet(spec: MjSpec, y: float, drawers: bool) -> None:
                 range=(0.0, DRAWER_TRAVEL),
                 limited=True,
             )
-            joint.damping = joint.damping * 0.0 + _SLIDE_DAMPING
-            joint.frictionloss = _SLIDE_FRICTION
+            joint.damping = joint.damping * 0.0 + slide.damping
+            joint.frictionloss = slide.friction
             part.explicitinertial = True
             part.mass, part.inertia = 1.5, (0.05, 0.05, 0.05)
             at = (0.0, 0.0, 0.0)
         _add_drawer(part, at, name)
-
-
-_SLIDE_DAMPING = 60.0
-_SLIDE_FRICTION = 12.0
 
 
 def _add_drawer(body: Any, at: tuple[float, float, float], name: str) -> None:
