@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from selfflow_robotics.data.resize import resize
+
 from .base import Observations
-from .resize import resize
 
 
 @dataclass(frozen=True)

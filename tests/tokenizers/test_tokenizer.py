@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,15 +78,8 @@ def test_factor_follows_levels() -> None:
     assert deep.latent_size((256, 320)) == (16, 20)
 
 
-def test_shipped_sizes_are_small_and_quick() -> None:
-    autoencoder = Autoencoder().eval()
-    assert sum(p.numel() for p in autoencoder.parameters()) <= 650_000
-    images = noise_images(64, 64, 80)
-    autoencoder.encode(images)
-    start = time.perf_counter()
-    autoencoder.encode(images)
-    # 1,800 frames a second on a quiet core; the bound leaves room for a busy machine.
-    assert 64 / (time.perf_counter() - start) > 100
+def test_shipped_size_is_small() -> None:
+    assert sum(p.numel() for p in Autoencoder().parameters()) <= 650_000
 
 
 @pytest.mark.parametrize(
