@@ -67,9 +67,13 @@ def test_a_lifted_can_counts_only_after_five_steps_unless_grasped() -> None:
 
 
 def near(env: Any, distance: float) -> bool:
+    """Puts the source so far (m) from the target, on its own side, and asks for success."""
     goal = env.episode.goal
-    target = env.world.data.body(goal.target.body).xpos
-    shift(env, goal.source, float(target[0]), float(target[1]) + distance)
+    source, target = (
+        np.array(goal.rested[goal.things.index(thing)][:2]) for thing in (goal.source, goal.target)
+    )
+    x, y = target + (source - target) / np.linalg.norm(source - target) * distance
+    shift(env, goal.source, float(x), float(y))
     return bool(env.step(STILL)[2])
 
 
