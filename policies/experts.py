@@ -90,7 +90,7 @@ class Expert(ABC):
         goal = np.array([at[0], at[1], max(at[2], top - 0.075, _TABLE + _FINGERTIP)])
         aside = float(np.hypot(*(goal - tool)[:2]))
         turned = float(np.linalg.norm(turn_towards(env.tool_rotation, rotation)))
-        over = max(top, self._tallest_beside(thing, goal)) + 0.05
+        over = max(top + 0.05, self._tallest_beside(thing, goal) + 0.09)
         above = max(goal[2], over) - goal[2]
         wait = np.clip((max(aside, 0.15 * turned) - 0.02) / 0.05, 0.0, 1.0)
         there = aside < 0.025 and abs(goal[2] - tool[2]) < 0.025 and turned < 0.35
