@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import mujoco
@@ -104,7 +104,7 @@ class TabletopEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]], ABC):
         render_mode: "rgb_array" lets ``render()`` return the image; None turns that off.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 3}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 3}  # noqa: RUF012
 
     def __init__(
         self,
@@ -212,7 +212,7 @@ class TabletopEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]], ABC):
         self._episode = episode
         return self._observation(), float(success), success, False, self._info(success)
 
-    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> NDArray[np.uint8] | None:
         """The camera's image, or None without ``render_mode="rgb_array"``."""
         return self._image() if self.render_mode == "rgb_array" else None
 
@@ -392,7 +392,7 @@ class TabletopEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]], ABC):
     def _tool_quaternion(self) -> Vector:
         quaternion = np.zeros(4)
         mujoco.mju_mat2Quat(quaternion, np.ascontiguousarray(self.tool_rotation).ravel())
-        return quaternion * np.sign(quaternion @ _START_QUATERNION)
+        return np.asarray(quaternion * np.sign(quaternion @ _START_QUATERNION))
 
     def _proprioception(self) -> NDArray[np.float32]:
         quaternion = self._tool_quaternion()

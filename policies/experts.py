@@ -38,7 +38,7 @@ def facing(tilt: float, across: bool = False) -> Vector:
     if across:
         down = np.array([[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, -1.0]])
     c, s = np.cos(-tilt), np.sin(-tilt)
-    return np.array([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]]) @ down
+    return np.asarray(np.array([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]]) @ down)
 
 
 # The start orientation is tilted by 0.3 rad as well; straight down the wrist meets its limit.

@@ -24,17 +24,17 @@ NEED_WORLD_MODEL = frozenset({"planner", "joint"})
 class PlannerConfig:
     """How the planner searches, and how far ahead the joint policy acts."""
 
-    candidates: int = field(default=64, metadata={"help": "action sequences in an iteration"})
-    iterations: int = field(default=3, metadata={"help": "at most so many"})
-    horizon: int = field(default=4, metadata={"help": "steps imagined"})
-    topk: int = field(default=8, metadata={"help": "elites of an iteration"})
+    candidates: int = field(default=16, metadata={"help": "action sequences in an iteration"})
+    iterations: int = field(default=1, metadata={"help": "at most so many"})
+    horizon: int = field(default=3, metadata={"help": "steps imagined"})
+    topk: int = field(default=3, metadata={"help": "elites of an iteration"})
     receding_horizon: int = field(default=2, metadata={"help": "steps carried out of each plan"})
     warm_start: bool = field(default=True, metadata={"help": "start from the plan before"})
     proposals: int | None = field(
-        default=None, metadata={"help": "first candidates from the joint use; half when null"}
+        default=12, metadata={"help": "first candidates from the joint use; half when null"}
     )
     max_seconds: float | None = field(default=None, metadata={"help": "limit of a search"})
-    initial_std: float = field(default=0.7, metadata={"help": "of the first samples, normalised"})
+    initial_std: float = field(default=0.2, metadata={"help": "of the first samples, normalised"})
     min_std: float = field(default=0.05, metadata={"help": "floor of the elites' deviation"})
     discount: float = field(
         default=1.0, metadata={"help": "weight of an imagined frame to the one before it"}
@@ -42,8 +42,8 @@ class PlannerConfig:
     gripper_threshold: float | None = field(
         default=None, metadata={"help": "weaker gripper commands keep it, others open or close"}
     )
-    joint_horizon: int = field(default=4, metadata={"help": "steps the joint policy draws"})
-    joint_receding_horizon: int = field(default=2, metadata={"help": "of these, carried out"})
+    joint_horizon: int = field(default=2, metadata={"help": "steps the joint policy draws"})
+    joint_receding_horizon: int = field(default=1, metadata={"help": "of these, carried out"})
 
 
 def make_solver(world_model: WorldModel, config: PlannerConfig) -> CEM:
