@@ -39,7 +39,8 @@ class ObjectiveConfig:
 class TrainerConfig:
     """How long, how large, how fast."""
 
-    steps: int = field(default=2000, metadata={"help": "optimizer steps"})
+    steps: int = field(default=2000, metadata={"help": "optimizer steps, and of the schedule"})
+    stop_at: int | None = field(default=None, metadata={"help": "leave after this step"})
     batch_size: int = field(default=64, metadata={"help": "clips a step"})
     frames: int = field(default=6, metadata={"help": "frames a clip"})
     learning_rate: float = field(default=1e-3, metadata={"help": "greatest learning rate"})

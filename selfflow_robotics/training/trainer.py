@@ -133,7 +133,8 @@ class Trainer:
         writer = SummaryWriter(str(self.folder))
         waited, began = 0.0, time.monotonic()
         bar = tqdm(total=self.config.steps, initial=self.step, desc="training", unit="step")
-        while self.step < self.config.steps:
+        last = min(self.config.steps, self.config.stop_at or self.config.steps)
+        while self.step < last:
             asked = time.monotonic()
             clips = self._clips(order[self.step])
             waited += time.monotonic() - asked
@@ -146,7 +147,7 @@ class Trainer:
                 bar.set_postfix({k: f"{v:.3f}" for k, v in parts.items() if k in _SHOWN})
                 for key, value in parts.items():
                     writer.add_scalar(f"train/{key}", value, self.step)
-            if self.step % self.config.save_every == 0 or self.step == self.config.steps:
+            if self.step % self.config.save_every == 0 or self.step == last:
                 self.save()
                 if self.evaluate is not None:
                     found = self.evaluate(self.state.ema.module, self.step)
