@@ -43,7 +43,7 @@ class Drawing:
         self._pixels = np.zeros((height, width, 3), np.uint8)
         self._name = camera
         self._option = mujoco.MjvOption()
-        self._option.geomgroup[3] = 0
+        self._option.geomgroup[3:5] = 0  # contact shapes; what is never in view
         self._option.sitegroup[:] = 0
         self._perturb = mujoco.MjvPerturb()
         self._camera = mujoco.MjvCamera()

@@ -36,6 +36,7 @@ HANDLE_RADIUS = 0.007
 MOUNT = "robot_mount"
 MOUNT_Z = 0.017
 
+_UNSEEN = 4  # geoms the camera never sees; they are not drawn
 _BODY: Color = (0.55, 0.46, 0.36, 1.0)
 _TOP: Color = (0.78, 0.74, 0.66, 1.0)
 _FRONT: Color = (0.72, 0.62, 0.48, 1.0)
@@ -152,7 +153,13 @@ def build(
     return spec.compile()
 
 
-def _furniture(body: Any, size: Sequence[float], pos: Sequence[float], color: Color) -> None:
+def _furniture(
+    body: Any,
+    size: Sequence[float],
+    pos: Sequence[float],
+    color: Color,
+    group: int = 0,
+) -> None:
     body.add_geom(
         type=mujoco.mjtGeom.mjGEOM_BOX,
         size=[length / 2 for length in size],
@@ -161,6 +168,7 @@ def _furniture(body: Any, size: Sequence[float], pos: Sequence[float], color: Co
         contype=FURNITURE_BITS[0],
         conaffinity=FURNITURE_BITS[1],
         mass=0.0,
+        group=group,
     )
 
 
@@ -169,9 +177,10 @@ def _add_cabinet(spec: MjSpec, y: float, slide: Slide | None) -> None:
     _furniture(cabinet, (0.63, 0.615, 0.02), (0, 0, 0.855), _TOP)
     _furniture(cabinet, (0.55, 0.015, 0.845), (0, 0.30, 0.4225), _BODY)
     _furniture(cabinet, (0.55, 0.015, 0.845), (0, -0.30, 0.4225), _BODY)
-    _furniture(cabinet, (0.015, 0.615, 0.845), (-0.3, 0, 0.4225), _BODY)
+    _furniture(cabinet, (0.015, 0.615, 0.845), (-0.3, 0, 0.4225), _BODY, _UNSEEN)
     for z in (0.79, 0.545, 0.30, 0.055):
-        _furniture(cabinet, (0.02, 0.6, 0.10), (0.27, 0, z), _BODY)
+        hidden = slide is None and z < 0.6
+        _furniture(cabinet, (0.02, 0.6, 0.10), (0.27, 0, z), _BODY, _UNSEEN if hidden else 0)
     for name in DRAWERS:
         part = cabinet
         at = (0.0, 0.0, DRAWER_Z[name])
@@ -189,32 +198,35 @@ def _add_cabinet(spec: MjSpec, y: float, slide: Slide | None) -> None:
             part.explicitinertial = True
             part.mass, part.inertia = 1.5, (0.05, 0.05, 0.05)
             at = (0.0, 0.0, 0.0)
-        _add_drawer(part, at, name)
+        hidden = slide is None and name == "bottom"
+        _add_drawer(part, at, name, _UNSEEN if hidden else 0)
 
 
-def _add_drawer(body: Any, at: tuple[float, float, float], name: str) -> None:
+def _add_drawer(body: Any, at: tuple[float, float, float], name: str, group: int) -> None:
     def shifted(x: float, y: float, z: float) -> tuple[float, float, float]:
         return (at[0] + x, at[1] + y, at[2] + z)
 
-    _furniture(body, (0.015, 0.615, 0.14), shifted(FRONT_X, 0, 0), _FRONT)
+    _furniture(body, (0.015, 0.615, 0.14), shifted(FRONT_X, 0, 0), _FRONT, group)
     body.add_geom(
         name=f"{name}_tray",
         type=mujoco.mjtGeom.mjGEOM_BOX,
         size=(0.275, 0.2575, 0.004),
         pos=shifted(0.025, 0, -0.055),
         rgba=_TRAY,
+        group=group,
         contype=FURNITURE_BITS[0],
         conaffinity=FURNITURE_BITS[1],
         mass=0.0,
     )
     for side in (-0.2575, 0.2575):
-        _furniture(body, (0.55, 0.01, 0.09), shifted(0.025, side, -0.015), _TRAY)
+        _furniture(body, (0.55, 0.01, 0.09), shifted(0.025, side, -0.015), _TRAY, group)
     body.add_geom(
         name=f"{name}_handle",
         type=mujoco.mjtGeom.mjGEOM_CAPSULE,
         size=(HANDLE_RADIUS, 0, 0),
         fromto=(*shifted(HANDLE_X, -0.05, 0), *shifted(HANDLE_X, 0.05, 0)),
         rgba=_HANDLE,
+        group=group,
         contype=FURNITURE_BITS[0],
         conaffinity=FURNITURE_BITS[1],
         friction=(1.5, 0.02, 0.001),
@@ -227,6 +239,7 @@ def _add_drawer(body: Any, at: tuple[float, float, float], name: str) -> None:
             (HANDLE_X - FRONT_X, 0.01, 0.01),
             shifted((HANDLE_X + FRONT_X) / 2, side, 0),
             _HANDLE,
+            group,
         )
 
 
