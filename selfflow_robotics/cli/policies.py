@@ -24,14 +24,14 @@ NEED_WORLD_MODEL = frozenset({"planner", "joint"})
 class PlannerConfig:
     """How the planner searches, and how far ahead the joint policy acts."""
 
-    candidates: int = field(default=16, metadata={"help": "action sequences in an iteration"})
+    candidates: int = field(default=12, metadata={"help": "action sequences in an iteration"})
     iterations: int = field(default=1, metadata={"help": "at most so many"})
     horizon: int = field(default=3, metadata={"help": "steps imagined"})
-    topk: int = field(default=3, metadata={"help": "elites of an iteration"})
+    topk: int = field(default=1, metadata={"help": "elites of an iteration"})
     receding_horizon: int = field(default=2, metadata={"help": "steps carried out of each plan"})
     warm_start: bool = field(default=True, metadata={"help": "start from the plan before"})
     proposals: int | None = field(
-        default=12, metadata={"help": "first candidates from the joint use; half when null"}
+        default=None, metadata={"help": "first candidates from the joint use; all when null"}
     )
     max_seconds: float | None = field(default=None, metadata={"help": "limit of a search"})
     initial_std: float = field(default=0.2, metadata={"help": "of the first samples, normalised"})
@@ -62,7 +62,7 @@ def make_solver(world_model: WorldModel, config: PlannerConfig) -> CEM:
         initial_std=config.initial_std,
         min_std=config.min_std,
         propose=None if config.proposals == 0 else world_model.propose,
-        proposals=config.proposals,
+        proposals=config.candidates if config.proposals is None else config.proposals,
     )
 
 

@@ -110,7 +110,7 @@ def test_values_take_the_declared_type(argument: str, name: str, value: object) 
         ("precision=low", "precision takes FULL|HALF, got 'low'"),
         ("size=[1,2,3]", "size takes [integer,integer], got [1, 2, 3]"),
         ("size=[1,x]", r"size[1] takes an integer, got 'x'"),
-        ("trainer=fast", '"trainer" is a section: set a key in it, as in trainer.KEY=fast'),
+        ("trainer=fast", 'trainer has no preset "fast"'),
         ("resume", '"resume" is not of the form key=value'),
     ],
 )

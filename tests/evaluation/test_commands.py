@@ -33,7 +33,9 @@ CHEAP = (
     "planner.candidates=2",
     "planner.iterations=1",
     "planner.topk=1",
+    "planner.horizon=4",
     "planner.receding_horizon=4",
+    "planner.joint_horizon=4",
     "planner.joint_receding_horizon=4",
 )
 
