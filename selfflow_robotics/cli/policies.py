@@ -89,7 +89,7 @@ def make_policy(
     config = config or PlannerConfig()
     check_policies((name,))
     if name == "expert":
-        from selfflow_robotics.policies.expert import ExpertPolicy
+        from selfflow_robotics.policies.expert_policy import ExpertPolicy
 
         return ExpertPolicy(vector_env)
     spec = RT1_ACTIONS if world_model is None else world_model.action_spec
