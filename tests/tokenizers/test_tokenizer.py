@@ -144,8 +144,8 @@ def test_another_kind(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "not valid JSON"),
-        ("[1]", "does not describe a tokenizer"),
+        ("{", "not a model's configuration"),
+        ("[1]", "not a model's configuration"),
         ('{"tokenizer": "wan"}', "'wan' is unknown"),
         ('{"tokenizer": "patches", "size": 3}', "does not fit"),
         ('{"tokenizer": "patches", "factor": "a"}', "does not fit"),
