@@ -7,7 +7,6 @@ shapes, gains, tool site and camera are added here to either, so that both move 
 
 from __future__ import annotations
 
-import importlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,8 @@ import mujoco
 import numpy as np
 from mujoco import MjSpec
 from numpy.typing import NDArray
+
+from selfflow_robotics.extras import require
 
 BODIES = ("primitive", "menagerie")
 
@@ -93,7 +94,7 @@ def robot_spec(body: str) -> MjSpec:
 
     Raises:
         ValueError: unknown body.
-        FileNotFoundError: the meshes of "menagerie" are not to be found.
+        FileNotFoundError, MissingExtraError: the meshes of "menagerie" are not to be found.
     """
     if body == "primitive":
         spec = MjSpec.from_file(str(Path(__file__).parent / "assets" / "robot.xml"))
@@ -139,7 +140,8 @@ def menagerie_folder() -> Path:
     """The folder of Menagerie's google_robot: under MENAGERIE_ROOT, or as mujoco-menagerie has it.
 
     Raises:
-        FileNotFoundError: neither is there; the message says how to get one.
+        FileNotFoundError: MENAGERIE_ROOT does not hold it.
+        MissingExtraError: mujoco-menagerie is not installed.
     """
     root = os.environ.get("MENAGERIE_ROOT")
     if root:
@@ -150,14 +152,7 @@ def menagerie_folder() -> Path:
                 "mujoco_menagerie"
             )
         return folder
-    try:
-        menagerie = importlib.import_module("mujoco_menagerie")
-    except ImportError as error:
-        raise FileNotFoundError(
-            'robot="menagerie" needs the meshes of MuJoCo Menagerie; '
-            'run "pip install selfflow_robotics[menagerie]", or set MENAGERIE_ROOT to a checkout'
-        ) from error
-    found = Path(str(menagerie.get("google_robot")))
+    found = Path(str(require("mujoco_menagerie", "menagerie").get("google_robot")))
     return found if found.is_dir() else found.parent
 
 

@@ -129,6 +129,7 @@ def build(
     if multiccd is not None:
         option.enableflags |= int(multiccd)
     spec.visual.quality.numslices, spec.visual.quality.numstacks = 16, 8
+    spec.visual.quality.numquads = 2
     spec.stat.center, spec.stat.extent = (0.0, 0.0, 0.8), 1.5
     head = spec.visual.headlight
     head.ambient, head.diffuse, head.specular = (0.45,) * 3, (0.3,) * 3, (0.0,) * 3

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from selfflow_robotics.planning.protocol import RowGenerators
 from selfflow_robotics.planning.streams import row_generators
 
-from .base import Observations
-from .receding import Decision, RecedingHorizon, SeeingModel
+from .receding import RecedingHorizon, SeeingModel
 
 
 class ProposingModel(SeeingModel, Protocol):
@@ -26,7 +23,7 @@ class ProposingModel(SeeingModel, Protocol):
         ...
 
 
-class JointPolicy:
+class JointPolicy(RecedingHorizon):
     """Draws one action sequence, carries out its first steps, and draws again.
 
     Args:
@@ -45,27 +42,10 @@ class JointPolicy:
         receding_horizon: int = 1,
         gripper_threshold: float | None = None,
     ) -> None:
-        self.world_model, self.horizon = world_model, horizon
-        self._acting = RecedingHorizon(
-            world_model, receding_horizon, self._decide, gripper_threshold
-        )
+        super().__init__(world_model, receding_horizon, gripper_threshold)
+        self._propose, self.horizon = world_model.propose, horizon
 
-    def reset(self, rows: Sequence[int], seeds: Sequence[int]) -> None:
-        """See :meth:`Policy.reset`."""
-        self._acting.reset(rows, seeds)
-
-    def act(self, observations: Observations, rows: Sequence[int]) -> NDArray[np.float32]:
-        """See :meth:`Policy.act`."""
-        return self._acting.act(observations, rows)
-
-    def decisions(self, row: int) -> tuple[Decision, ...]:
-        """What the row decided in its present episode, with the seconds each decision took."""
-        return tuple(self._acting.decisions[row])
-
-    def imagine(self, row: int) -> Any:
-        """The world model's rollout of the row's last decision, one row and one candidate."""
-        return self._acting.imagine(row)
-
-    def _decide(self, context: Any, rows: Sequence[int], seeds: Sequence[int]) -> Tensor:
+    def decide(self, context: Any, rows: Sequence[int], seeds: Sequence[int]) -> Tensor:
+        """See :meth:`RecedingHorizon.decide`."""
         generators = row_generators(0, seeds, 0)
-        return self.world_model.propose(context, 1, self.horizon, generator=generators)[:, 0]
+        return self._propose(context, 1, self.horizon, generator=generators)[:, 0]

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from selfflow_robotics.planning.plan import Plan
 from selfflow_robotics.planning.protocol import Solver
 
-from .base import Observations
-from .receding import Decision, RecedingHorizon, SeeingModel
+from .receding import RecedingHorizon, SeeingModel
 
 
-class PlannerPolicy:
+class PlannerPolicy(RecedingHorizon):
     """Plans, carries out the first steps, and plans again from where that led.
 
     Args:
@@ -42,35 +39,20 @@ class PlannerPolicy:
         warm_start: bool = True,
         gripper_threshold: float | None = None,
     ) -> None:
+        super().__init__(world_model, receding_horizon, gripper_threshold)
         self.solver, self.warm_start = solver, warm_start
         self._plans: dict[int, Plan] = {}
-        self._acting = RecedingHorizon(
-            world_model, receding_horizon, self._decide, gripper_threshold
-        )
 
     def reset(self, rows: Sequence[int], seeds: Sequence[int]) -> None:
         """See :meth:`Policy.reset`."""
-        self._acting.reset(rows, seeds)
+        super().reset(rows, seeds)
         for row in rows:
             self._plans.pop(row, None)
 
-    def act(self, observations: Observations, rows: Sequence[int]) -> NDArray[np.float32]:
-        """See :meth:`Policy.act`."""
-        return self._acting.act(observations, rows)
-
-    def decisions(self, row: int) -> tuple[Decision, ...]:
-        """What the row decided in its present episode, with the seconds each decision took."""
-        return tuple(self._acting.decisions[row])
-
-    def imagine(self, row: int) -> Any:
-        """The world model's rollout of the row's last plan, one row and one candidate."""
-        return self._acting.imagine(row)
-
-    def _decide(self, context: Any, rows: Sequence[int], seeds: Sequence[int]) -> Tensor:
+    def decide(self, context: Any, rows: Sequence[int], seeds: Sequence[int]) -> Tensor:
+        """See :meth:`RecedingHorizon.decide`."""
         previous = [self._plans.get(row) if self.warm_start else None for row in rows]
-        plan = self.solver.plan(
-            context, previous, executed=self._acting.receding_horizon, seeds=seeds
-        )
+        plan = self.solver.plan(context, previous, executed=self.receding_horizon, seeds=seeds)
         for i, row in enumerate(rows):
             self._plans[row] = plan.row(i)
         return plan.actions_BHA

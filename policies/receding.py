@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -35,10 +36,6 @@ class SeeingModel(Dynamics, Protocol):
         ...
 
 
-Decide = Callable[[Any, Sequence[int], Sequence[int]], Tensor]
-"""``decide(context, rows, seeds) -> (B, H, A)`` actions in environment units."""
-
-
 @dataclass(frozen=True)
 class Decision:
     """What one environment decided, and from what."""
@@ -50,8 +47,8 @@ class Decision:
     seconds: float  # until the decision was there, for all rows that decided together
 
 
-class RecedingHorizon:
-    """Calls ``decide`` for the rows that have no action left and hands out the actions of each.
+class RecedingHorizon(ABC):
+    """A policy that decides for the rows without an action left and hands out the actions of each.
 
     Rows are reset one by one, so they may decide at different steps; those with equally long
     histories are encoded and decided together.
@@ -59,15 +56,15 @@ class RecedingHorizon:
     Args:
         world_model: encodes the history.
         receding_horizon: actions carried out of each decision, 1 to the decision's length.
-        decide: makes decisions.
         gripper_threshold: snaps the gripper's entry, see :func:`snap_gripper`; None leaves it.
     """
+
+    name: str
 
     def __init__(
         self,
         world_model: SeeingModel,
         receding_horizon: int,
-        decide: Decide,
         gripper_threshold: float | None = None,
     ) -> None:
         if receding_horizon < 1:
@@ -78,38 +75,46 @@ class RecedingHorizon:
                 f"gripper_threshold is set, but no action entry is named gripper: {spec.names}"
             )
         self.world_model, self.receding_horizon = world_model, receding_horizon
-        self.decide, self.gripper_threshold = decide, gripper_threshold
+        self.gripper_threshold = gripper_threshold
         self.history = History(world_model.history_len, world_model.image_size, spec.size)
-        self.decisions: defaultdict[int, list[Decision]] = defaultdict(list)
+        self._decisions: defaultdict[int, list[Decision]] = defaultdict(list)
         self._seeds: dict[int, int] = {}
         self._steps: dict[int, int] = {}
 
+    @abstractmethod
+    def decide(self, context: Any, rows: Sequence[int], seeds: Sequence[int]) -> Tensor:
+        """Actions (B, H, A), environment units, for rows whose history is in the context."""
+
     def reset(self, rows: Sequence[int], seeds: Sequence[int]) -> None:
-        """These rows start a new episode."""
+        """See :meth:`Policy.reset`."""
         self.history.reset(rows)
         for row, seed in zip(rows, seeds, strict=True):
-            self.decisions[row] = []
+            self._decisions[row] = []
             self._seeds[row], self._steps[row] = seed, 0
 
     def act(self, observations: Observations, rows: Sequence[int]) -> NDArray[np.float32]:
-        """The next action of these rows, (len(rows), A)."""
+        """See :meth:`Policy.act`."""
         self.history.see(observations, rows)
         due = [row for row in rows if self._due(row)]
         for group in self.history.same_length(due):
-            self._decide(group)
+            self._decide_together(group)
         actions = np.stack([self._next(row) for row in rows])
         self.history.act(actions, rows)
         return actions
 
+    def decisions(self, row: int) -> tuple[Decision, ...]:
+        """What the row decided in its present episode, with the seconds each decision took."""
+        return tuple(self._decisions[row])
+
     def imagine(self, row: int) -> Any:
-        """The rollout, of one row and one candidate, of what this row last decided to do.
+        """The world model's rollout, of one row and one candidate, of what the row decided last.
 
         Raises:
             ValueError: the row has not decided anything in this episode.
         """
-        if not self.decisions[row]:
+        if not self._decisions[row]:
             raise ValueError(f"row {row} has not decided anything yet; let it act first")
-        decision = self.decisions[row][-1]
+        decision = self._decisions[row][-1]
         actions_BKHA = torch.from_numpy(decision.actions_HA)[None, None]
         return self.world_model.rollout(
             self._observe(decision.window),
@@ -118,10 +123,10 @@ class RecedingHorizon:
         )
 
     def _due(self, row: int) -> bool:
-        decisions = self.decisions[row]
+        decisions = self._decisions[row]
         return not decisions or self._steps[row] - decisions[-1].step >= self.receding_horizon
 
-    def _decide(self, rows: Sequence[int]) -> None:
+    def _decide_together(self, rows: Sequence[int]) -> None:
         started = time.perf_counter()
         seeds = [derive_seed(self._seeds[row], self._steps[row]) for row in rows]
         context = self._observe(self.history.window(rows))
@@ -137,12 +142,12 @@ class RecedingHorizon:
             )
         seconds = time.perf_counter() - started
         for row, seed, actions_HA in zip(rows, seeds, actions_BHA, strict=True):
-            self.decisions[row].append(
+            self._decisions[row].append(
                 Decision(self._steps[row], self.history.window([row]), actions_HA, seed, seconds)
             )
 
     def _next(self, row: int) -> NDArray[np.float32]:
-        decision = self.decisions[row][-1]
+        decision = self._decisions[row][-1]
         action: NDArray[np.float32] = decision.actions_HA[self._steps[row] - decision.step]
         self._steps[row] += 1
         return action

@@ -14,6 +14,7 @@ import sys
 __all__ = ["choose_gl"]
 
 _OFF = ("disable", "disabled", "off", "false", "0")
+_KNOWN = ("egl", "osmesa", "glfw", "glx", "cgl", "wgl", "enable", "enabled", "on", "true", "1")
 _INSTALL = (
     'install one with "sudo apt-get install -y libegl1 libgl1-mesa-dri libosmesa6" '
     "(Debian, Ubuntu) and run again"
@@ -38,6 +39,11 @@ def choose_gl() -> str:
     if chosen in _OFF:
         raise RuntimeError(
             f"MUJOCO_GL={chosen} turns drawing off, but images are needed; unset MUJOCO_GL"
+        )
+    if chosen and chosen not in _KNOWN:
+        raise RuntimeError(
+            f'there is no back end MUJOCO_GL={chosen}; choose "egl", "osmesa" or "glfw", '
+            "or unset MUJOCO_GL"
         )
     if chosen:
         return chosen

@@ -32,6 +32,7 @@ def save_world_model(world_model: WorldModel, folder: str | os.PathLike[str]) ->
         "action_spec": config.action_spec.to_json(),
         "state_spec": config.state_spec.to_json() if config.state_spec else None,
         "vocabulary": list(config.vocabulary.words),
+        "time_shift": config.time_shift,
     }
     state = {
         # Fixed positions are made anew when a model is loaded.
@@ -91,4 +92,5 @@ def _config(entries: dict[str, Any]) -> WorldModelConfig:
         ActionSpec.from_json(entries["action_spec"]),
         StateSpec.from_json(spec) if spec else None,
         Vocabulary(tuple(entries["vocabulary"])),
+        float(entries["time_shift"]),
     )

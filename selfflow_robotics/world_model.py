@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from .data.action_spec import ActionSpec, StateSpec
 from .data.vocabulary import Vocabulary
 from .flow.noising import ROW_ACTION, ROW_T, ROW_UNKNOWN
+from .flow.timesteps import shift_time
 from .model.attention import Cache
 from .model.dit import Conditions, DiT, DiTConfig, Frames, Output
 from .model.heads import ProgressHead, StepsHead
@@ -29,7 +30,7 @@ from .tokenizers.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class WorldModelConfig:
-    """Everything but the weights."""
+    """Everything but the weights; steps of denoising lie as training's timesteps did."""
 
     network: DiTConfig
     patch: int
@@ -38,6 +39,7 @@ class WorldModelConfig:
     action_spec: ActionSpec
     state_spec: StateSpec | None
     vocabulary: Vocabulary
+    time_shift: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -245,9 +247,7 @@ class WorldModel(nn.Module):
         if self.state_spec is not None:
             row = ROW_T if state_known else ROW_UNKNOWN
             rows.append(torch.full((batch, count, 1), row, device=self.device))
-        told = None
-        if instruction_BD is not None:
-            told = repeat(instruction_BD, "b d -> b t d", t=count)
+        told = None if instruction_BD is None else repeat(instruction_BD, "b d -> b t d", t=count)
         return Conditions(
             times.expand(batch, count, 4),
             torch.cat(rows, dim=-1),
@@ -370,8 +370,8 @@ class WorldModel(nn.Module):
         instruction_BD: Tensor | None = None,
     ) -> Frames:
         """Euler steps from t=1 to 0; with `act` of the actions too, else they are known."""
-        times = torch.linspace(1.0, 0.0, steps + 1).tolist()
-        for now, then in pairwise(times):
+        times = shift_time(torch.linspace(1.0, 0.0, steps + 1), self.config.time_shift)
+        for now, then in pairwise(times.tolist()):
             assert x.action_BTA is not None
             conditions = self._conditions(
                 x.action_BTA,

@@ -27,6 +27,12 @@ def test_what_the_user_chose_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_gl() == "osmesa"
 
 
+def test_a_back_end_that_does_not_exist_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUJOCO_GL", "elg")
+    with pytest.raises(RuntimeError, match='no back end MUJOCO_GL=elg; choose "egl"'):
+        choose_gl()
+
+
 def test_drawing_turned_off_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUJOCO_GL", "disable")
     with pytest.raises(RuntimeError, match="unset MUJOCO_GL"):

@@ -73,7 +73,7 @@ def clips(batch: int = 6, frames: int = 5, seed: int = 0) -> Clips:
         state_BTP=randn(batch, frames, P, seed=seed + 2),
         words_BTL=torch.from_numpy(VOCABULARY.encode(["pick can"])).expand(batch, frames, -1),
         steps_BT=torch.arange(frames, 0, -1.0).expand(batch, -1),
-        imitate_B=torch.ones(batch),
+        imitate_BT=torch.ones(batch, frames, dtype=torch.bool),
     )
 
 
@@ -114,7 +114,7 @@ def latent_episodes(lengths: Sequence[int] = (8, 7, 9), seed: int = 0) -> Latent
 
 def failed(given: Clips, rows: Sequence[int]) -> Clips:
     """The same clips, of which these are of episodes that failed."""
-    assert given.steps_BT is not None and given.imitate_B is not None
-    steps, imitate = given.steps_BT.clone(), given.imitate_B.clone()
-    steps[list(rows)], imitate[list(rows)] = NEVER, 0
-    return replace(given, steps_BT=steps, imitate_B=imitate)
+    assert given.steps_BT is not None and given.imitate_BT is not None
+    steps, imitate = given.steps_BT.clone(), given.imitate_BT.clone()
+    steps[list(rows)], imitate[list(rows)] = NEVER, False
+    return replace(given, steps_BT=steps, imitate_BT=imitate)

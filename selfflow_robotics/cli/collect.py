@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 HELP = """Record episodes of the tasks as a data set with RT-1's features.
 
 Experts, perturbed experts and random play run in parallel processes. Writes a TFDS data set (as
-ArrayRecord, or as TFRecord) to the folder "out", with action_spec.json and statistics beside the
-shards. The same seed gives the same data, whatever the number of workers.
+ArrayRecord, or as TFRecord) to the folder "out", with action_spec.json, statistics, and which
+actions are to be imitated (demonstrated.json), beside the shards. The same seed gives the same
+data, whatever the number of workers.
 """
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -88,6 +89,7 @@ class Recorded:
     record: bytes
     actions: NDArray[np.float32]  # (S, 7)
     states: NDArray[np.float32]  # (S, 8)
+    demonstrated: NDArray[np.bool_] | None  # (S,)
     success: bool
 
 
@@ -124,7 +126,9 @@ def run(config: Config) -> int:
         tallies: dict[tuple[str, str], Tally] = {}
         bar = tqdm(total=len(assignments), unit="episode", desc="collect")
         for recorded in _record_all(assignments, config):
-            writer.add_record(recorded.record, recorded.actions, recorded.states)
+            writer.add_record(
+                recorded.record, recorded.actions, recorded.states, recorded.demonstrated
+            )
             steps += len(recorded.actions)
             key = (recorded.assignment.task, recorded.assignment.source)
             tallies[key] = tallies.get(key, Tally()).with_one(recorded)
@@ -253,6 +257,7 @@ def _record(
         serialize(episode, image_size),
         episode.actions,
         episode.states,
+        episode.demonstrated,
         episode.success,
     )
 

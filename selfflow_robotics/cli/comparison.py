@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from selfflow_robotics.cli.computing import Precision, computing
 from selfflow_robotics.cli.policies import PlannerConfig, make_policy
+from selfflow_robotics.computing import Precision, computing
 
 if TYPE_CHECKING:
     from selfflow_robotics.evaluation.results import EpisodeResult, Results, TaskResult
@@ -50,7 +50,11 @@ def run_comparison(
         model_name: its name, for the files.
         out: folder of results.json.
         mapping: of tasks that are not this project's.
+
+    Raises:
+        ValueError: the world model's actions mean something else than those of our tasks.
     """
+    from selfflow_robotics.data.action_spec import RT1_ACTIONS
     from selfflow_robotics.envs import TASKS
     from selfflow_robotics.evaluation.evaluate import evaluate
     from selfflow_robotics.evaluation.results import (
@@ -74,6 +78,8 @@ def run_comparison(
             **{f"planner.{k}": str(v) for k, v in asdict(comparison.planner).items()},
         },
     )
+    if world_model is not None and set(TASKS) & set(comparison.tasks):
+        world_model.action_spec.require_match(RT1_ACTIONS, model_name, "the tasks of this project")
     device = "cpu" if world_model is None else str(world_model.device)
     results = Results(settings, (), versions=versions(), revision=git_revision())
     total = len(comparison.tasks) * len(comparison.policies) * len(comparison.seeds)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selfflow_robotics.cli.computing import Precision, use_threads
 from selfflow_robotics.cli.policies import PlannerConfig
+from selfflow_robotics.computing import Precision, use_threads
 
 if TYPE_CHECKING:
     from selfflow_robotics.evaluation.results import TaskResult

@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
@@ -107,11 +108,12 @@ def _torch() -> Finding:
 def _drawing() -> Finding:
     from selfflow_robotics.gl import choose_gl
 
-    library = choose_gl()
-    known = ("egl", "osmesa", "glfw", "glx", "cgl", "wgl", "on", "true", "1")
-    if library not in known:
-        text = f"MUJOCO_GL={library} names no GL back end (such as egl or osmesa)"
-        return Finding("drawing", False, text, "unset MUJOCO_GL")
+    try:
+        library = choose_gl()
+    except RuntimeError as error:
+        if "MUJOCO_GL" not in os.environ:
+            raise
+        return Finding("drawing", False, str(error), "unset MUJOCO_GL")
     import mujoco
 
     model = mujoco.MjModel.from_xml_string(

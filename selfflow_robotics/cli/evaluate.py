@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from selfflow_robotics.cli.computing import Precision, use_threads
 from selfflow_robotics.cli.policies import NEED_WORLD_MODEL, PlannerConfig
+from selfflow_robotics.computing import Precision, use_threads
 from selfflow_robotics.policies.base import EnvMapping
 
 if TYPE_CHECKING:

@@ -84,6 +84,8 @@ def run(config: Config) -> int:
                 f"{source.image_size} as {source.name}; train on data sets of one kind"
             )
         source.action_spec.require_match(other.action_spec, source.name, other.name)
+        if source.state_spec is not None and other.state_spec is not None:
+            source.state_spec.require_match(other.state_spec, source.name, other.name)
     tokenizer = load_tokenizer(config.start, config.tokenizer).to(config.device)
     train, *held_out = (
         LatentEpisodes.join(
@@ -108,6 +110,7 @@ def run(config: Config) -> int:
         source.action_spec,
         source.state_spec,
         vocabulary,
+        config.objective.shift,
     ).to(config.device)
     if config.start is not None:
         print(f"took over {start_from(world_model, config.start):,} weights of {config.start}")
@@ -116,11 +119,12 @@ def run(config: Config) -> int:
         found = diagnose(model, judged[0])
         if found.warning:
             print(f"warning at step {step}: {found.warning}")
-        return {
+        values = {
             "next_frame": found.true_actions,
             "shuffled_ratio": found.shuffled_ratio,
             "copy_ratio": found.copy_ratio,
         }
+        return values | ({} if found.unexplained is None else {"unexplained": found.unexplained})
 
     trainer = Trainer(
         world_model,

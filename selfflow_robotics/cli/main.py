@@ -9,9 +9,12 @@ import ast
 import importlib
 import importlib.resources
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 from ..allocator import keep_memory
 
@@ -48,9 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: the command's own, 1 when it failed with an error that it explains, 2 when
-        the command line is wrong, 130 when interrupted.
+        the command line is wrong, 130 when interrupted. A SIGTERM leaves with 143.
     """
     keep_memory()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return _dispatch(words)
@@ -61,6 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output has gone; nothing is left to say, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """Leave by an exception, so that half-written files and worker processes are cleared away."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(128 + number)
 
 
 def commands() -> dict[str, str]:

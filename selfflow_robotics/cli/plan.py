@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from selfflow_robotics.cli.computing import Precision, computing, use_threads
 from selfflow_robotics.cli.policies import PlannerConfig
+from selfflow_robotics.computing import Precision, computing, use_threads
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from selfflow_robotics.planning.objectives import GoalImage
+    from selfflow_robotics.world_model import WorldModel
 
 HELP = """Make one plan in one task, and show it beside what it leads to.
 
@@ -30,6 +33,9 @@ class Config:
     )
     task: str = field(default="PickCokeCan", metadata={"help": "to plan in"})
     seed: int = field(default=30_000, metadata={"help": "of the episode"})
+    goal: Path | None = field(
+        default=None, metadata={"help": "picture of what to reach; the instruction when null"}
+    )
     after: int = field(default=0, metadata={"help": "steps that the expert plays before"})
     robot: Literal["primitive", "menagerie"] = field(
         default="primitive", metadata={"help": "body of the robot"}
@@ -77,7 +83,9 @@ def run(config: Config) -> int:
             np.stack([o["proprioception"] for o in seen])[None] if reads_states else None,
         )
         with computing(config.precision, config.device):
-            plan = make_solver(world_model, config.planner).plan(context, seeds=[config.seed])
+            objective = None if config.goal is None else _reach(config.goal, world_model, config)
+            solver = make_solver(world_model, config.planner, objective)
+            plan = solver.plan(context, seeds=[config.seed])
         imagined = world_model.decode(world_model.rollout(context, plan.actions_BHA[:, None]))[0, 0]
         happened, success = _carry_out(env, plan.actions_BHA[0].numpy())
     finally:
@@ -98,6 +106,23 @@ def run(config: Config) -> int:
     path = write_video(config.out, video, fps=spec.rate_hz)
     print(f"video: {path}")
     return 0
+
+
+def _reach(path: Path, world_model: WorldModel, config: Config) -> GoalImage:
+    """The objective of a picture, drawn to the size that the world model sees."""
+    import numpy as np
+    from PIL import Image, UnidentifiedImageError
+
+    from selfflow_robotics.data.resize import resize
+    from selfflow_robotics.planning.objectives import GoalImage
+
+    try:
+        with Image.open(path) as image:
+            picture = np.asarray(image.convert("RGB"))
+    except UnidentifiedImageError:
+        raise ValueError(f"goal={path} is no picture; give a PNG or JPEG file") from None
+    goal = resize(picture[None], world_model.image_size)[0]
+    return GoalImage(world_model, goal, discount=config.planner.discount)
 
 
 def _play(env: Any, config: Config) -> tuple[list[dict[str, Any]], list[NDArray[np.float32]]]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gymnasium.vector import VectorEnv
 
     from selfflow_robotics.planning.cem import CEM
+    from selfflow_robotics.planning.protocol import Objective
     from selfflow_robotics.policies.base import Policy
     from selfflow_robotics.world_model import WorldModel
 
@@ -46,14 +47,16 @@ class PlannerConfig:
     joint_receding_horizon: int = field(default=1, metadata={"help": "of these, carried out"})
 
 
-def make_solver(world_model: WorldModel, config: PlannerConfig) -> CEM:
-    """CEM in the world model towards progress of the instruction."""
+def make_solver(
+    world_model: WorldModel, config: PlannerConfig, objective: Objective | None = None
+) -> CEM:
+    """CEM in the world model towards progress of the instruction, or another objective."""
     from selfflow_robotics.planning.cem import CEM
     from selfflow_robotics.planning.objectives import Progress
 
     return CEM(
         world_model,
-        Progress(world_model, config.discount),
+        objective or Progress(world_model, config.discount),
         candidates=config.candidates,
         iterations=config.iterations,
         horizon=config.horizon,

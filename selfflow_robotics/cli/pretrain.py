@@ -65,7 +65,13 @@ def run(config: Config) -> int:
     torch.manual_seed(config.trainer.seed)
     # Actions and proprioception are learned later; pretraining leaves those parts as they begin.
     world_model = build_world_model(
-        config.model, tokenizer, config.image_size, RT1_ACTIONS, RT1_STATE, Vocabulary(())
+        config.model,
+        tokenizer,
+        config.image_size,
+        RT1_ACTIONS,
+        RT1_STATE,
+        Vocabulary(()),
+        config.objective.shift,
     ).to(config.device)
     if config.start is not None:
         print(f"took over {start_from(world_model, config.start):,} weights of {config.start}")

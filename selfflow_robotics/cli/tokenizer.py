@@ -1,10 +1,10 @@
-"""`selfflow tokenizer`: trains the autoencoder that turns frames into latents."""
+"""`selfflow tokenizer`: makes what turns frames into latents."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from selfflow_robotics.data.episode import EpisodeSource
 
-HELP = """Train the autoencoder that turns frames into latents and back.
+HELP = """Train the autoencoder that turns frames into latents and back, or measure pixel patches.
 
 Reads frames of an RT-1-format data set (data), of video files (videos) and of generated physics
 scenes (physics_episodes), whichever are given; writes a folder with config.json and
@@ -38,6 +38,11 @@ class Config:
     start: Path | None = field(
         default=None, metadata={"help": "tokenizer to continue from, with its sizes"}
     )
+    kind: Literal["autoencoder", "patches"] = field(
+        default="autoencoder",
+        metadata={"help": "patches: pixels as they are, no training"},
+    )
+    factor: int = field(default=8, metadata={"help": "pixels along a side of a patch"})
     channels: int = field(default=16, metadata={"help": "channels of a latent"})
     widths: tuple[int, ...] = field(
         default=(32, 64, 96), metadata={"help": "of each level; each level halves the resolution"}
@@ -73,6 +78,9 @@ def run(config: Config) -> int:
             "there are no frames to train on: add data=FOLDER, videos=FOLDER or "
             "physics_episodes=1000"
         )
+    if config.kind == "patches":
+        _save_patches(sources, config)
+        return 0
     # Faults that need no data are told before minutes go into reading it.
     start = Autoencoder.from_pretrained(config.start) if config.start else None
     sizes = AutoencoderConfig(config.channels, config.widths)
@@ -96,6 +104,19 @@ def run(config: Config) -> int:
     autoencoder.save_pretrained(config.output)
     print(f"wrote {config.output}")
     return 0
+
+
+def _save_patches(sources: list[EpisodeSource], config: Config) -> None:
+    """Patches scaled by the mean and deviation of the frames."""
+    import numpy as np
+
+    from selfflow_robotics.tokenizers.patches import Patches
+    from selfflow_robotics.tokenizers.stored import save
+
+    Patches(config.factor).latent_size(config.image_size)
+    pixels = np.concatenate([_frames(source, config)[0] for source in sources]) / 127.5 - 1.0
+    save(Patches(config.factor, float(pixels.mean()), float(pixels.std())), config.output)
+    print(f"wrote {config.output}")
 
 
 def _sources(config: Config) -> list[EpisodeSource]:

@@ -36,47 +36,54 @@ class Expert:
 
 @dataclass(frozen=True)
 class Disturbance:
-    """How strongly an expert is disturbed; drawn anew for every episode."""
+    """How an expert is disturbed; drawn anew for every episode."""
 
-    displacement: float  # standard deviation, m
-    rotation: float  # standard deviation, rad
-    burst: float  # chance a step that 1 to 3 random actions begin
-    flip: float  # chance a step that the gripper does something else
+    often: float  # chance a step that 1 to 3 disturbed actions begin
+    displacement: float  # standard deviation of what is added, m
+    rotation: float  # standard deviation of what is added, rad
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Disturbance:
-        """From hardly any to strong: up to 2.5 cm and 0.1 rad."""
+        """From now and then to nearly half of the time, from 1 to 6 cm."""
         return cls(
-            displacement=float(rng.uniform(0.0, 0.025)),
-            rotation=float(rng.uniform(0.0, 0.1)),
-            burst=float(rng.uniform(0.0, 0.06)),
-            flip=float(rng.uniform(0.0, 0.04)),
+            often=float(rng.uniform(0.05, 0.3)),
+            displacement=float(rng.uniform(0.01, 0.06)),
+            rotation=float(rng.uniform(0.03, 0.15)),
         )
 
 
 class Perturbed:
-    """The expert with noise, bursts of random actions and gripper flips, from which it recovers."""
+    """The expert, disturbed for 1 to 3 steps at a time, and between them exactly the expert.
+
+    So the data show how it gets back on its way without a disturbed action to be imitated.
+    """
+
+    random = 0.3  # share of disturbances whose actions have nothing of the expert's
+    flip = 0.2  # share of disturbances in which the gripper does something else
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
         self._strength = Disturbance.draw(rng)
-        self._burst_left = 0
+        self._left = 0
+        self._keep = 1.0
+        self._gripper: float | None = None
 
     def act(self, expert: Callable[[], Action], state: State) -> Action:
         """See :meth:`Behaviour.act`."""
         rng, strength = self._rng, self._strength
         action = expert().astype(np.float32)
-        if self._burst_left == 0 and rng.random() < strength.burst:
-            self._burst_left = int(rng.integers(1, 4))
-        if self._burst_left > 0:
-            self._burst_left -= 1
-            action[:3] = rng.normal(0.0, 0.08, 3)
-            action[3:6] = rng.normal(0.0, 0.15, 3)
-        else:
-            action[:3] += rng.normal(0.0, strength.displacement, 3)
-            action[3:6] += rng.normal(0.0, strength.rotation, 3)
-        if rng.random() < strength.flip:
-            action[6] = rng.choice([-1.0, 1.0])
+        if self._left == 0:
+            if rng.random() >= strength.often:
+                return action
+            self._left = int(rng.integers(1, 4))
+            self._keep = float(rng.random() >= self.random)
+            self._gripper = float(rng.choice([-1.0, 1.0])) if rng.random() < self.flip else None
+        self._left -= 1
+        displacement = strength.displacement if self._keep else 0.08
+        action[:3] = self._keep * action[:3] + rng.normal(0.0, displacement, 3)
+        action[3:6] = self._keep * action[3:6] + rng.normal(0.0, strength.rotation, 3)
+        if self._gripper is not None:
+            action[6] = self._gripper
         return action
 
 

@@ -34,9 +34,9 @@ class Clips:
 
     Actions and states are normalised; `action_BTA[:, f]` led to frame f and `action_known_BT[:, f]`
     is 0 where that is not known (a clip's first frame). `steps_BT` counts the steps left until the
-    instruction of the frame is carried out, NEVER where it is not; `imitate_B` says whether the
-    clip shows how it is done. `goal_*` is a later frame of the same episode, `goal_steps_BT` steps
-    after each frame (negative: before it).
+    instruction of the frame is carried out, NEVER where it is not; `imitate_BT` says whether the
+    action that led to a frame shows how it is done. `goal_*` is a later frame of the same episode,
+    `goal_steps_BT` steps after each frame (negative: before it).
     """
 
     latents_BTCHW: Tensor
@@ -45,7 +45,7 @@ class Clips:
     state_BTP: Tensor | None = None
     words_BTL: Tensor | None = None
     steps_BT: Tensor | None = None
-    imitate_B: Tensor | None = None
+    imitate_BT: Tensor | None = None
     goal_BCHW: Tensor | None = None
     goal_state_BP: Tensor | None = None
     goal_steps_BT: Tensor | None = None
@@ -56,6 +56,17 @@ class Clips:
         return replace(self, **{k: v.to(device) for k, v in parts if v is not None})
 
 
+_JOINED = (
+    "latents",
+    "actions",
+    "states",
+    "demonstrated",
+    "instructions",
+    "steps_to_success",
+    "ids",
+)
+
+
 @dataclass(frozen=True)
 class LatentEpisodes:
     """All frames of a data set as latents, S in total, one episode after another."""
@@ -63,6 +74,7 @@ class LatentEpisodes:
     latents: NDArray[np.float16]  # (S, C, h, w)
     actions: NDArray[np.float32] | None  # (S, A) normalised; row i led to frame i
     states: NDArray[np.float32] | None  # (S, P) normalised
+    demonstrated: NDArray[np.bool_]  # (S,); row i is about the action that led to frame i
     instructions: NDArray[np.str_]  # (S,) or (0,)
     steps_to_success: NDArray[np.float32]  # (S,)
     offsets: NDArray[np.int64]  # (episodes + 1,)
@@ -77,7 +89,7 @@ class LatentEpisodes:
             name: None
             if getattr(parts[0], name) is None
             else np.concatenate([getattr(part, name) for part in parts])
-            for name in ("latents", "actions", "states", "instructions", "steps_to_success", "ids")
+            for name in _JOINED
         }
         first = [part.offsets[:-1] + end for part, end in zip(parts, ends[:-1], strict=True)]
         return cls(**joined, offsets=np.append(np.concatenate(first), ends[-1]))
@@ -126,7 +138,7 @@ class LatentEpisodes:
             state_BTP=None if self.states is None else torch.from_numpy(self.states[index]),
             words_BTL=None if self.words is None else torch.from_numpy(self.words[index]),
             steps_BT=steps,
-            imitate_B=(steps < NEVER).all(dim=1).float(),
+            imitate_BT=torch.from_numpy(self.demonstrated[index]) & (steps < NEVER),
         )
 
 
@@ -152,7 +164,7 @@ def encode_episodes(
     title: str = "encoding",
 ) -> LatentEpisodes:
     """Encode every frame once; bad episodes are errors that name them."""
-    latents, action_rows, state_rows, steps, ids = [], [], [], [], []
+    latents, action_rows, state_rows, shown, steps, ids = [], [], [], [], [], []
     instructions: list[str] = []
     offsets = [0]
     for i in tqdm(range(len(episodes)), desc=title, unit="episode"):
@@ -163,6 +175,10 @@ def encode_episodes(
         offsets.append(offsets[-1] + length)
         ids.append(episode.id)
         steps.append(_steps_to_success(episode))
+        led_from = np.ones(length, np.bool_)
+        if episode.demonstrated is not None:
+            led_from[1:] = episode.demonstrated[:-1]
+        shown.append(led_from)
         if actions is not None:
             if episode.actions is None:
                 raise ValueError(
@@ -180,6 +196,7 @@ def encode_episodes(
         np.concatenate(latents),
         np.concatenate(action_rows) if action_rows else None,
         np.concatenate(state_rows) if state_rows else None,
+        np.concatenate(shown),
         np.asarray(instructions, dtype=np.str_),
         np.concatenate(steps),
         np.asarray(offsets),

@@ -26,6 +26,8 @@ class Episode:
     success: bool | None
     source: str  # "expert" | "perturbed" | "random" | "video" | ...
     id: str  # stable, as "train/17"
+    # (S,), which actions show how the task is done; None: all, if the episode succeeds.
+    demonstrated: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         shape, dtype = self.images.shape, self.images.dtype
@@ -51,6 +53,11 @@ class Episode:
                     f"episode {self.id} has {key} that are not finite at step "
                     f"{int(np.flatnonzero(bad)[0])}; mend or leave out the episode"
                 )
+        if self.demonstrated is not None and self.demonstrated.shape != (steps,):
+            raise ValueError(
+                f"episode {self.id} has {steps} frames but demonstrated of shape "
+                f"{self.demonstrated.shape}; give one a frame, or none"
+            )
         if len(self.instructions) not in (0, steps):
             raise ValueError(
                 f"episode {self.id} has {steps} frames but {len(self.instructions)} instructions; "

@@ -37,7 +37,8 @@ def record(
         random_steps: length of random play.
 
     Returns:
-        The episode; the last action, which leads nowhere, is zero. Actions are as executed.
+        The episode; the last action, which leads nowhere, is zero. Actions are as executed; those
+        that are exactly the expert's are marked as demonstrated.
     """
     scene_seed, choices = seed.generate_state(1, np.uint32)[0], np.random.default_rng(seed)
     observation, _ = env.reset(seed=int(scene_seed))
@@ -47,11 +48,19 @@ def record(
     if source == "random" and choices.random() < _MID_START:
         observation = _advance(env, expert, choices)
     behaviour = behaviour_for(source, choices)
+    asked: Action | None = None
+
+    def ask() -> Action:
+        nonlocal asked
+        asked = expert()
+        return asked.copy()
+
     low, high = env.action_space.low, env.action_space.high  # type: ignore[attr-defined]
 
     images: list[NDArray[np.uint8]] = []
     fields: dict[str, list[NDArray[np.float32]]] = {key: [] for key in OBSERVATIONS}
     actions: list[Action] = []
+    demonstrated: list[bool] = []
     instructions: list[str] = []
     over = success = False
     while True:
@@ -61,11 +70,14 @@ def record(
             fields[key].append(value)
         if over or len(actions) == limit:
             break
-        wanted = behaviour.act(expert, observation["proprioception"])
+        asked = None
+        wanted = behaviour.act(ask, observation["proprioception"])
+        demonstrated.append(asked is not None and np.array_equal(wanted, asked))
         actions.append(np.clip(wanted, low, high).astype(np.float32))
         observation, _, terminated, truncated, info = env.step(actions[-1])
         over, success = terminated or truncated, bool(info["success"])
     actions.append(np.zeros_like(low))
+    demonstrated.append(False)
     return Rt1Episode(
         images=np.stack(images),
         observations={key: np.stack(values) for key, values in fields.items()},
@@ -74,6 +86,7 @@ def record(
         success=success,
         source=source,
         task=task,
+        demonstrated=np.asarray(demonstrated),
     )
 
 

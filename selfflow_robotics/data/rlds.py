@@ -33,6 +33,7 @@ __all__ = ["RldsSource", "open_dataset", "split_of"]
 
 ACTION_SPEC_FILE = "action_spec.json"
 STATE_SPEC_FILE = "state_spec.json"
+DEMONSTRATED_FILE = "demonstrated.json"
 
 _Spec = TypeVar("_Spec", ActionSpec, StateSpec)
 
@@ -76,6 +77,7 @@ class RldsSource:
         if mapping.state_spec is not None:
             self.state_spec = _stored(path / STATE_SPEC_FILE, mapping.state_spec, mapping.name)
         self._records = _records(path, builder, split)
+        self._demonstrated = _demonstrated(path, split, len(self._records))
 
     @property
     def name(self) -> str:
@@ -119,6 +121,7 @@ class RldsSource:
             success=bool(found[mapping.success]) if rated and mapping.success else None,
             source=found[mapping.source].decode() if mapping.source else "demonstration",
             id=f"{self.split}/{index}",
+            demonstrated=self._marks(index, where),
         )
 
     def _parse(self, record: bytes, where: str) -> Mapping[str, Any]:
@@ -137,6 +140,17 @@ class RldsSource:
                 "write the data set again, or leave the episode out"
             )
         return found
+
+    def _marks(self, index: int, where: str) -> NDArray[np.bool_] | None:
+        if self._demonstrated is None:
+            return None
+        marks = self._demonstrated[index]
+        if set(marks) - {"0", "1"}:
+            raise ValueError(
+                f'{where} has the marks "{marks[:20]}" in {DEMONSTRATED_FILE} where each must be '
+                "0 or 1; copy the data set again"
+            )
+        return np.array([mark == "1" for mark in marks])
 
     def _images(self, encoded: NDArray[Any], where: str) -> NDArray[np.uint8]:
         if encoded.dtype != object:
@@ -250,9 +264,36 @@ def _records(path: Path, builder: Any, split: str) -> ArrayRecords | TFRecords:
 def _stored(path: Path, declared: _Spec, mapping: str) -> _Spec:
     if not path.is_file():
         return declared
-    stored = type(declared).from_json(json.loads(path.read_text()))
+    stored = type(declared).from_json(_json(path))
     stored.require_match(declared, ours=str(path), theirs=f'the mapping "{mapping}"')
     return stored
+
+
+def _demonstrated(path: Path, split: str, episodes: int) -> list[str] | None:
+    """A mark a step, 1 where its action shows how the task is done; None where none are stored."""
+    if not (path / DEMONSTRATED_FILE).is_file():
+        return None
+    stored = _json(path / DEMONSTRATED_FILE)
+    marks = stored.get(split)
+    if marks is None:
+        return None
+    if not isinstance(marks, list) or len(marks) != episodes:
+        raise ValueError(
+            f"{path / DEMONSTRATED_FILE} does not hold a text of marks for each of the {episodes} "
+            f"episodes of split {split}; copy the data set again"
+        )
+    return [str(text) for text in marks]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+        if isinstance(found, dict):
+            return found
+        reason = f"it holds a {type(found).__name__}"
+    except ValueError as error:
+        reason = str(error)
+    raise ValueError(f"{path} is damaged ({reason}); copy the data set again")
 
 
 def _columns(found: Mapping[str, Any], keys: tuple[str, ...], where: str) -> NDArray[np.float32]:

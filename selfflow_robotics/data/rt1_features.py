@@ -65,6 +65,7 @@ class Rt1Episode:
     source: str  # of SOURCES, or another word
     task: str
     embeddings: NDArray[np.float32] | None = None  # (S, 512); hashed words when None
+    demonstrated: NDArray[np.bool_] | None = None  # (S,), see Episode; kept beside the records
 
     def __post_init__(self) -> None:
         steps = len(self.images)
@@ -76,6 +77,8 @@ class Rt1Episode:
         }
         if self.embeddings is not None:
             shapes["embeddings"] = (self.embeddings.shape, (EMBEDDING_SIZE,))
+        if self.demonstrated is not None:
+            shapes["demonstrated"] = (self.demonstrated.shape, ())
         lacking = sorted(set(OBSERVATIONS) - set(self.observations))
         if lacking:
             raise ValueError(

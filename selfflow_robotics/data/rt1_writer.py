@@ -25,7 +25,7 @@ from tensorflow_datasets.core.file_adapters import FileFormat
 from tensorflow_datasets.core.naming import ShardedFileTemplate
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
-from selfflow_robotics.data.rlds import ACTION_SPEC_FILE, STATE_SPEC_FILE
+from selfflow_robotics.data.rlds import ACTION_SPEC_FILE, DEMONSTRATED_FILE, STATE_SPEC_FILE
 from selfflow_robotics.data.rt1_features import Rt1Episode, rt1_features, serialize
 from selfflow_robotics.data.tfrecord import TFRecordWriter
 
@@ -47,6 +47,8 @@ class Rt1Writer:
 
     Beside the shards it leaves `action_spec.json` and `state_spec.json` with the statistics of
     what was written, and `action_statistics.json` (q01, q99, mean, std; last steps left out).
+    `demonstrated.json` says of every step of every episode whether its action is to be imitated (1)
+    or not (0): RT-1 has no feature for it.
 
     Args:
         path: the data set's folder, which must not exist.
@@ -82,6 +84,7 @@ class Rt1Writer:
         self._bytes = 0
         self._actions: list[NDArray[np.float32]] = []
         self._states: list[NDArray[np.float32]] = []
+        self._demonstrated: list[str] = []
 
     def __enter__(self) -> Rt1Writer:
         return self
@@ -114,10 +117,15 @@ class Rt1Writer:
         """
         where = f"episode {sum(self._lengths)} of {self._path}"
         RT1_ACTIONS.check(episode.actions, where)
-        self.add_record(serialize(episode, self._image_size), episode.actions, episode.states)
+        record = serialize(episode, self._image_size)
+        self.add_record(record, episode.actions, episode.states, episode.demonstrated)
 
     def add_record(
-        self, record: bytes, actions: NDArray[np.float32], states: NDArray[np.float32]
+        self,
+        record: bytes,
+        actions: NDArray[np.float32],
+        states: NDArray[np.float32],
+        demonstrated: NDArray[np.bool_] | None = None,
     ) -> None:
         """Append an episode serialised elsewhere.
 
@@ -125,6 +133,7 @@ class Rt1Writer:
             record: what `serialize` returned.
             actions: (S, 7) its actions, for the statistics.
             states: (S, 8) its proprioception, for the statistics.
+            demonstrated: (S,) which actions are to be imitated; None means all of them.
         """
         if self._shard is None or self._lengths[-1] == self._per_shard:
             if self._shard is not None:
@@ -140,6 +149,8 @@ class Rt1Writer:
         self._bytes += len(record)
         self._actions.append(actions[:-1])
         self._states.append(states)
+        marks = np.ones(len(actions), np.bool_) if demonstrated is None else demonstrated
+        self._demonstrated.append("".join("1" if mark else "0" for mark in marks))
 
     def _finish(self) -> None:
         if not self._lengths:
@@ -200,6 +211,7 @@ class Rt1Writer:
             (ACTION_SPEC_FILE, spec.to_json()),
             (STATE_SPEC_FILE, RT1_STATE.with_statistics(states).to_json()),
             (STATISTICS_FILE, statistics),
+            (DEMONSTRATED_FILE, {"train": self._demonstrated}),
         ):
             (self._folder / name).write_text(json.dumps(content, indent=1) + "\n")
 

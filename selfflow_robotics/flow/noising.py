@@ -81,14 +81,23 @@ def anchors(tokens_BTNC: Tensor, prefix_B: Tensor) -> Tensor:
     return tokens_BTNC[rows, last.clamp(min=0)] * (last >= 0)[..., None, None]
 
 
-def _draw_uses(noising: Noising, clips: Clips, generator: torch.Generator | None) -> Tensor:
-    """One use a clip (B,); only clips that show how the task is done are imitated."""
-    device, batch = clips.latents_BTCHW.device, len(clips.latents_BTCHW)
-    if clips.action_BTA is None or clips.imitate_B is None:
-        return torch.zeros(batch, dtype=torch.long, device=device)
+def _draw_uses(
+    noising: Noising, clips: Clips, future_BT: Tensor, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor]:
+    """One use a clip (B,), and which future frames count in it (B, T).
+
+    What is imitated ends before the first action that does not show how the task is done; a clip
+    that has nothing to imitate serves the world model.
+    """
+    batch = len(future_BT)
+    if clips.action_BTA is None or clips.imitate_BT is None:
+        return torch.zeros(batch, dtype=torch.long, device=future_BT.device), future_BT
     shares = torch.tensor(noising.uses)
-    use = torch.multinomial(shares, batch, replacement=True, generator=generator).to(device)
-    return torch.where((use == POLICY) & (clips.imitate_B == 0), torch.zeros_like(use), use)
+    use = torch.multinomial(shares, batch, replacement=True, generator=generator)
+    use = use.to(future_BT.device)
+    shown = (clips.imitate_BT | ~future_BT).long().cumprod(dim=1).bool() & future_BT
+    use = torch.where((use == POLICY) & ~shown.any(dim=1), torch.zeros_like(use), use)
+    return use, torch.where((use == POLICY)[:, None], shown, future_BT)
 
 
 def noise_clips(
@@ -102,9 +111,9 @@ def noise_clips(
     clean = patchify(clips.latents_BTCHW, patch)
     batch, count, tokens, _ = clean.shape
     device = clean.device
-    use = _draw_uses(noising, clips, generator)
     prefix = clean_prefix(batch, count, generator, allow_none=noising.min_prefix == 0).to(device)
     future = torch.arange(count, device=device)[None] >= prefix[:, None]
+    use, counts = _draw_uses(noising, clips, future, generator)
     shown_noised = future & (use != INVERSE)[:, None]
     acts_noised = future & (use != WORLD)[:, None]
     known = torch.ones_like(future)
@@ -154,9 +163,9 @@ def noise_clips(
         velocity_BTNC=velocity(*video),
         velocity_state_BTP=None if state is None else velocity(*state),
         velocity_action_BTA=None if action is None else velocity(*action),
-        video_BT=shown_noised,
-        state_BT=shown_noised & state_known,
-        action_BT=acts_noised & known,
+        video_BT=shown_noised & counts,
+        state_BT=shown_noised & counts & state_known,
+        action_BT=acts_noised & counts & known,
         clean_BT=~future,
     )
 
@@ -172,8 +181,10 @@ def _with_noise(
 def _instructions(
     clips: Clips, encode: EncodeInstruction | None, given_BT: Tensor
 ) -> Tensor | None:
-    """Instruction vectors (B, T, D), zeros where a frame is not told."""
+    """Instruction vectors (B, T, D) that led to each frame, zeros where a frame is not told."""
     if clips.words_BTL is None or encode is None:
         return None
-    vectors = encode(rearrange(clips.words_BTL, "b t l -> (b t) l"))
+    # An action follows from what the frame before it was told.
+    words = torch.cat((clips.words_BTL[:, :1], clips.words_BTL[:, :-1]), dim=1)
+    vectors = encode(rearrange(words, "b t l -> (b t) l"))
     return rearrange(vectors, "(b t) d -> b t d", b=len(given_BT)) * given_BT[..., None]

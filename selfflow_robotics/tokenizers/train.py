@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +20,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 from tqdm import tqdm
 
+from selfflow_robotics.computing import computing
 from selfflow_robotics.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
 from selfflow_robotics.tokenizers.background import Backgrounds
 from selfflow_robotics.tokenizers.tokenizer import Tokenizer, to_pixels
@@ -171,7 +171,7 @@ def train_autoencoder(
     bar = tqdm(total=steps, desc="autoencoder", unit="step", disable=not progress)
     for step, batch in enumerate(_batches(sampler, rng, steps, batch_size)):
         pixels = to_pixels(batch.to(device))
-        with _autocast(device):
+        with computing("auto", device):
             raw = model.pixels_to_raw(pixels).float()
             latents = (raw - raw.mean((0, 2, 3), keepdim=True)) / _spread(raw)
             strength = objective.noise * torch.rand(
@@ -223,15 +223,6 @@ def _with_statistics(model: Autoencoder, pixels: Tensor) -> Autoencoder:
 def _spread(raw: Tensor) -> Tensor:
     """Standard deviation of each channel, (1, C, 1, 1); the floor keeps a dead channel finite."""
     return raw.var((0, 2, 3), keepdim=True, unbiased=False).add(1e-6).sqrt()
-
-
-def _autocast(device: torch.device) -> AbstractContextManager[object]:
-    """bfloat16 where the machine computes with it: on a CPU without it is slower than float32."""
-    if device.type == "cpu":
-        enabled = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    else:
-        enabled = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
 def _batches(

@@ -39,8 +39,7 @@ class ObjectiveConfig:
 class TrainerConfig:
     """How long, how large, how fast."""
 
-    steps: int = field(default=2000, metadata={"help": "optimizer steps, and of the schedule"})
-    stop_at: int | None = field(default=None, metadata={"help": "leave after this step"})
+    steps: int = field(default=2000, metadata={"help": "optimizer steps"})
     batch_size: int = field(default=64, metadata={"help": "clips a step"})
     frames: int = field(default=6, metadata={"help": "frames a clip"})
     learning_rate: float = field(default=1e-3, metadata={"help": "greatest learning rate"})
@@ -48,7 +47,9 @@ class TrainerConfig:
     weight_decay: float = 0.01
     clip_norm: float = field(default=1.0, metadata={"help": "greatest norm of the gradient"})
     ema: float = field(default=0.999, metadata={"help": "decay of the teacher's average"})
-    bf16: bool = field(default=True, metadata={"help": "compute in bfloat16; weights stay fp32"})
+    precision: Literal["auto", "bf16", "fp32"] = field(
+        default="auto", metadata={"help": "to compute in; auto: bf16 if faster; weights stay fp32"}
+    )
     seed: int = 0
     save_every: int = field(default=500, metadata={"help": "steps between checkpoints"})
     log_every: int = field(default=20, metadata={"help": "steps between points of the curves"})

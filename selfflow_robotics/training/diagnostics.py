@@ -1,4 +1,4 @@
-"""Whether a world model learns the right thing: it follows actions, and it beats a still frame."""
+"""Whether a world model learns the right thing: follows actions, beats a still frame, can act."""
 
 from __future__ import annotations
 
@@ -16,11 +16,16 @@ IGNORES_ACTIONS = 1.05
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Mean squared errors of the next frame's latents, imagined in one step from pure noise."""
+    """Mean squared errors of the next frame's latents, imagined in one step from pure noise.
+
+    `unexplained` is about the first action it proposes: its mean squared error from what was
+    demonstrated, over the variance of that; None where nothing was.
+    """
 
     true_actions: float
     shuffled_actions: float
     copy: float
+    unexplained: float | None = None
 
     @property
     def shuffled_ratio(self) -> float:
@@ -45,6 +50,14 @@ class Diagnosis:
         return None
 
 
+def share_unexplained(proposed_BA: Tensor, demonstrated_BA: Tensor) -> float | None:
+    """Mean squared error over the demonstrations' variance; None where these are all the same."""
+    spread = demonstrated_BA.var(dim=0, correction=0).sum()
+    if spread == 0:
+        return None
+    return float((proposed_BA - demonstrated_BA).square().mean(dim=0).sum() / spread)
+
+
 def diagnose(
     world_model: WorldModel, episodes: LatentEpisodes, clips: int = 256, seed: int = 0
 ) -> Diagnosis:
@@ -62,12 +75,15 @@ def diagnose(
             f"held-out episodes hold {len(starts)} clips of {history + 1} frames; give more"
         )
     random = np.random.default_rng(seed)
-    batch = episodes.clips(random.choice(starts, min(clips, len(starts)), False), history + 1)
-    batch = batch.to(world_model.device)
-    assert batch.action_BTA is not None
+    chosen_starts = random.choice(starts, min(clips, len(starts)), False)
+    batch = episodes.clips(chosen_starts, history + 1).to(world_model.device)
+    assert batch.action_BTA is not None and batch.imitate_BT is not None
+    told = None
+    if world_model.config.vocabulary.words and len(episodes.instructions):
+        told = [str(text) for text in episodes.instructions[chosen_starts + history - 1]]
     state = None if batch.state_BTP is None else batch.state_BTP[:, :history]
     context = world_model.observe_latents(
-        batch.latents_BTCHW[:, :history], batch.action_BTA[:, :history], state
+        batch.latents_BTCHW[:, :history], batch.action_BTA[:, :history], state, told
     )
     truth, last = batch.latents_BTCHW[:, history], batch.latents_BTCHW[:, history - 1]
     actions = world_model.action_spec.denormalize(batch.action_BTA[:, history])
@@ -76,6 +92,14 @@ def diagnose(
         future = world_model.rollout(context, chosen[:, None, None])
         return float(torch.mean((future.latents_BKHCHW[:, 0, 0] - truth) ** 2))
 
+    unexplained = None
+    shown = batch.imitate_BT[:, history]
+    if told is not None and shown.sum() > 1:
+        proposed = world_model.action_spec.normalize(world_model.propose(context, 1, 1)[:, 0, 0])
+        unexplained = share_unexplained(proposed[shown], batch.action_BTA[shown, history])
     return Diagnosis(
-        error(actions), error(actions.roll(1, dims=0)), float(torch.mean((last - truth) ** 2))
+        error(actions),
+        error(actions.roll(1, dims=0)),
+        float(torch.mean((last - truth) ** 2)),
+        unexplained,
     )

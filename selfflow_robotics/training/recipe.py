@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import fields
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -19,7 +20,7 @@ from ..flow.noising import Noising
 from ..flow.objectives import FlowMatching, SelfFlow
 from ..flow.timesteps import TimestepDistribution
 from ..model import released
-from ..model.dit import DiT, DiTConfig
+from ..model.dit import DiTConfig
 from ..model.presets import preset
 from ..pretrained import load_world_model
 from ..tokenizers import stored
@@ -40,6 +41,9 @@ def build_objective(config: ObjectiveConfig, patch: int, min_prefix: int) -> Flo
     if config.name == "flow_matching":
         return FlowMatching(noising, patch, weights)
     return SelfFlow(noising, patch, weights, config.representation)
+
+
+_FIELDS = tuple(field.name for field in fields(LatentEpisodes))
 
 
 class NamedEpisodes(Episodes, Protocol):
@@ -71,6 +75,7 @@ def build_world_model(
     actions: ActionSpec,
     states: StateSpec | None,
     vocabulary: Vocabulary,
+    time_shift: float = 1.0,
 ) -> WorldModel:
     """A world model with random weights that begins by keeping the last frame."""
     sizes = preset(model.preset)
@@ -91,7 +96,14 @@ def build_world_model(
         vocabulary=vocabulary.size if vocabulary.words else 0,
     )
     config = WorldModelConfig(
-        network, model.patch, image_size, model.history_len, actions, states, vocabulary
+        network,
+        model.patch,
+        image_size,
+        model.history_len,
+        actions,
+        states,
+        vocabulary,
+        time_shift,
     )
     world_model = WorldModel(config, tokenizer.requires_grad_(False))
     world_model.network.start_from_anchor()
@@ -101,27 +113,34 @@ def build_world_model(
 def start_from(world_model: WorldModel, start: Path) -> int:
     """Take over the weights of a world model's folder, or of the published image checkpoint.
 
-    Parts that the start lacks, or has in another size, stay as they are.
+    Parts that the start lacks, or has in another size, stay as they are; so do words where it knows
+    others. The tokenizer is not taken.
 
     Returns:
         The number of weights taken over.
 
     Raises:
-        ValueError: nothing fits.
+        ValueError: nothing fits, or its actions mean something else.
     """
     if start.suffix in (".pt", ".safetensors"):
-        network: DiT = released.inflate(released.load(start), grid=world_model.config.network.grid)
+        network = released.inflate(
+            released.load(start), grid=world_model.config.network.grid, keep_labels=False
+        )
+        given = {f"network.{k}": v for k, v in network.state_dict().items()}
     else:
-        network = load_world_model(start).network
-    own = world_model.network.state_dict()
-    fits = {k: v for k, v in network.state_dict().items() if k in own and own[k].shape == v.shape}
-    taken = sum(v.numel() for k, v in fits.items() if k.startswith("blocks."))
-    if not taken:
+        found = load_world_model(start)
+        given = {k: v for k, v in found.state_dict().items() if not k.startswith("tokenizer.")}
+        if found.config.vocabulary != world_model.config.vocabulary:
+            given.pop("network.instruction.word.weight", None)
+        found.action_spec.require_match(world_model.action_spec, str(start), "the data")
+    own = world_model.state_dict()
+    fits = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
+    if not any(k.startswith("network.blocks.") for k in fits):
         raise ValueError(
             f"no block of {start} fits this network of width {world_model.config.network.width}; "
             "choose the preset it was trained with"
         )
-    world_model.network.load_state_dict(fits, strict=False)
+    world_model.load_state_dict(fits, strict=False)
     return sum(v.numel() for v in fits.values())
 
 
@@ -134,15 +153,15 @@ def latents_of(
 ) -> LatentEpisodes:
     """Encode episodes, or read what was encoded before from `cache`.
 
-    The file's name holds a digest of tokenizer, specifications, name and number of the episodes and
-    the first one's images: anything else is another file.
+    The file's name holds a digest of what is kept, of the tokenizer, the specifications, name and
+    number of the episodes and the first one's images: anything else is another file.
     """
     path = None
     if cache is not None:
         digest = hashlib.blake2b(digest_size=8)
         for value in tokenizer.state_dict().values():
             digest.update(np.ascontiguousarray(value.cpu().numpy()).tobytes())
-        digest.update(repr((actions, states, episodes.name, len(episodes))).encode())
+        digest.update(repr((_FIELDS, actions, states, episodes.name, len(episodes))).encode())
         first = episodes[0].images
         digest.update(repr(first.shape).encode() + np.ascontiguousarray(first).tobytes())
         path = cache / f"latents-{digest.hexdigest()}.npz"

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from ..computing import computing
 from ..data.clips import Clips, LatentEpisodes
 from ..flow.objectives import FlowMatching, Losses
 from ..model.heads import ProjectionHead
@@ -129,12 +130,15 @@ class Trainer:
     def fit(self) -> WorldModel:
         """Train to the last step and return the EMA model."""
         self.resume()
+        with SummaryWriter(str(self.folder)) as writer:
+            self._train(writer)
+        return self.state.ema.module
+
+    def _train(self, writer: SummaryWriter) -> None:
         order = _order(len(self.starts), self.config)
-        writer = SummaryWriter(str(self.folder))
         waited, began = 0.0, time.monotonic()
         bar = tqdm(total=self.config.steps, initial=self.step, desc="training", unit="step")
-        last = min(self.config.steps, self.config.stop_at or self.config.steps)
-        while self.step < last:
+        while self.step < self.config.steps:
             asked = time.monotonic()
             clips = self._clips(order[self.step])
             waited += time.monotonic() - asked
@@ -147,7 +151,7 @@ class Trainer:
                 bar.set_postfix({k: f"{v:.3f}" for k, v in parts.items() if k in _SHOWN})
                 for key, value in parts.items():
                     writer.add_scalar(f"train/{key}", value, self.step)
-            if self.step % self.config.save_every == 0 or self.step == last:
+            if self.step % self.config.save_every == 0 or self.step == self.config.steps:
                 self.save()
                 if self.evaluate is not None:
                     found = self.evaluate(self.state.ema.module, self.step)
@@ -155,8 +159,6 @@ class Trainer:
                     for key, value in found.items():
                         writer.add_scalar(f"held-out/{key}", value, self.step)
         bar.close()
-        writer.close()
-        return self.state.ema.module
 
     def _clips(self, which: NDArray[np.int64]) -> Clips:
         random = np.random.default_rng((self.config.seed, self.step))
@@ -169,7 +171,7 @@ class Trainer:
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
         for group in self.state.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * _schedule(self.step, self.config)
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.config.bf16):
+        with computing(self.config.precision, device):
             losses = self.objective(
                 student.network,
                 self.state.ema.module.network,
@@ -209,7 +211,8 @@ class Trainer:
         losses.parts["progress"] = float(progress.detach())
         total = 0.5 * progress
         if clips.goal_BCHW is not None and clips.goal_steps_BT is not None:
-            goals = student.goal_features(clips.goal_BCHW, clips.goal_state_BP)
+            with torch.no_grad():  # the features that planning compares with, as they are
+                goals = student.goal_features(clips.goal_BCHW, clips.goal_state_BP)
             apart = steps_loss(
                 student.steps_head, seen, losses.clean_BT, goals, clips.goal_steps_BT
             )

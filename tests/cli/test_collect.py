@@ -76,8 +76,12 @@ def test_same_seed_same_bytes_whatever_the_workers(tmp_path: Path) -> None:
         quaternions = episode.states[:, 3:7]
         np.testing.assert_allclose(np.linalg.norm(quaternions, axis=1), 1.0, atol=1e-5)
         assert episode.instructions[0].split()[0] in ("pick", "close")
+        assert episode.demonstrated is not None
         if episode.source == "random":
             assert len(episode) <= 6
+            assert not episode.demonstrated.any()
+        elif episode.source == "expert":
+            assert episode.demonstrated[:-1].all() and not episode.demonstrated[-1]
     theirs = tfds.builder_from_directory(tmp_path / "one").as_data_source("train")
     step = next(iter(theirs[0]["steps"]))
     assert step["observation"]["base_pose_tool_reached"].shape == (7,)

@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -88,3 +90,18 @@ def test_nothing_to_do_shows_the_usage(capsys: pytest.CaptureFixture[str]) -> No
     assert "usage: selfflow COMMAND" in capsys.readouterr().out
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"selfflow {__version__}\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGTERM there")
+def test_a_terminated_command_leaves_nothing_half_written(tmp_path: Path) -> None:
+    words = [f"out={tmp_path / 'set'}", "episodes=100000", "tasks=CloseDrawer", "workers=1"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "selfflow_robotics.cli.main", "collect", *words],
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(".set-*")) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.terminate()
+        assert process.wait(timeout=60) == 143
+    assert not list(tmp_path.iterdir())

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from selfflow_robotics.cli.config import compose
 from selfflow_robotics.cli.tokenizer import Config, run
+from selfflow_robotics.data.physics_video import PhysicsVideo
 from selfflow_robotics.tokenizers import Autoencoder
+from selfflow_robotics.tokenizers.stored import load
 
 QUICK = ["physics_episodes=12", "steps=2", "batch_size=2", "channels=4", "widths=[8,8,8]"]
 
@@ -27,6 +30,16 @@ def test_it_continues_from_another(tmp_path: Path) -> None:
     run(configured(tmp_path / "a"))
     run(configured(tmp_path / "b", f"start={tmp_path / 'a'}", "channels=7"))
     assert Autoencoder.from_pretrained(tmp_path / "b").channels == 4
+
+
+def test_patches_are_scaled_to_the_frames(tmp_path: Path) -> None:
+    run(configured(tmp_path / "t", "kind=patches", "factor=4"))
+    patches = load(tmp_path / "t")
+    frames = PhysicsVideo(12, 24, (64, 80), seed=0)[0].images
+    latents = patches.encode(torch.from_numpy(frames))
+    assert latents.shape[1:] == (48, 16, 20)
+    assert abs(float(latents.mean())) < 0.7 and 0.3 < float(latents.std()) < 2.0
+    assert torch.equal(patches.decode(latents), torch.from_numpy(frames))
 
 
 def test_no_frames_is_an_error(tmp_path: Path) -> None:

@@ -29,16 +29,19 @@ def test_same_seed_same_actions(source: str) -> None:
 
 def test_perturbed_experts_stray_around_the_expert_and_recover() -> None:
     actions = np.concatenate([played("perturbed", seed) for seed in range(40)])
-    np.testing.assert_allclose(np.median(actions, axis=0), WANTED, atol=0.01)
-    assert 0.005 < actions[:, 0].std() < 0.06
-    assert 0.001 < (actions[:, 6] != 1.0).mean() < 0.05
+    np.testing.assert_array_equal(np.median(actions, axis=0), WANTED)
+    disturbed = (actions != WANTED).any(axis=1)
+    assert 0.15 < disturbed.mean() < 0.4
+    assert 0.01 < actions[disturbed, 0].std() < 0.08
+    assert 0.005 < (actions[:, 6] != 1.0).mean() < 0.06
 
 
 def test_disturbances_stay_within_their_ranges() -> None:
     rng = np.random.default_rng(0)
     drawn = [Disturbance.draw(rng) for _ in range(200)]
-    assert 0.02 < max(d.displacement for d in drawn) <= 0.025
-    assert 0.08 < max(d.rotation for d in drawn) <= 0.1
+    assert 0.05 < max(d.displacement for d in drawn) <= 0.06
+    assert 0.12 < max(d.rotation for d in drawn) <= 0.15
+    assert 0.05 <= min(d.often for d in drawn) < max(d.often for d in drawn) <= 0.3
 
 
 def test_random_play_gets_about_and_is_correlated() -> None:

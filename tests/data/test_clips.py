@@ -99,11 +99,19 @@ def test_only_clips_of_successes_are_imitated_and_words_are_those_of_their_frame
     made = [episode(6, 0, told=told), episode(6, 1, success=False)]
     encoded = encode_episodes(made, Patches(FACTOR), actions=RT1_ACTIONS)
     clips = encoded.with_words(VOCABULARY).clips(np.array([1, 6]), 4)
-    assert clips.imitate_B is not None and clips.words_BTL is not None
-    assert clips.imitate_B.tolist() == [1, 0]
+    assert clips.imitate_BT is not None and clips.words_BTL is not None
+    assert clips.imitate_BT.tolist() == [[True] * 4, [False] * 4]
     words = torch.from_numpy(VOCABULARY.encode(["pick can", "open drawer"]))
     assert torch.equal(clips.words_BTL[0], words[[0, 0, 1, 1]])
     assert clips.state_BTP is None
+
+
+def test_an_action_that_shows_nothing_is_not_imitated_at_the_frame_it_led_to() -> None:
+    made = replace(episode(5), demonstrated=np.array([True, False, True, True, False]))
+    encoded = encode_episodes([made], Patches(FACTOR), actions=RT1_ACTIONS)
+    clips = encoded.clips(np.array([1]), 4)
+    assert clips.imitate_BT is not None
+    assert clips.imitate_BT.tolist() == [[True, False, True, True]]
 
 
 def test_joined_episodes_stay_apart(numbered: LatentEpisodes) -> None:

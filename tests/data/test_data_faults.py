@@ -94,6 +94,22 @@ def test_fewer_episodes_than_promised(tmp_path: Path) -> None:
     refused(tmp_path / "set", "1 episodes of split train", "promises 2", "again")
 
 
+@pytest.mark.parametrize(
+    ("marks", "parts"),
+    [
+        ({"train": ["11111"]}, ("each of the 2 episodes of split train", "again")),
+        ({"train": 3}, ("each of the 2 episodes of split train", "again")),
+        (["11111"], ("is damaged", "a list", "again")),
+        ({"train": ["11111", "111"]}, ("episode train/1", "5 frames", "(3,)")),
+        ({"train": ["11111", "11x11"]}, ("episode train/1", '"11x11"', "again")),
+    ],
+)
+def test_marks_of_other_episodes(tmp_path: Path, marks: object, parts: tuple[str, ...]) -> None:
+    two_records(tmp_path / "set", sound_record(1))
+    (tmp_path / "set" / "demonstrated.json").write_text(json.dumps(marks))
+    refused(tmp_path / "set", "demonstrated", *parts)
+
+
 def nan_actions(feature: tf_example_pb2.Feature) -> None:
     feature.float_list.value[4] = float("nan")
 

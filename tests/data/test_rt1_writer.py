@@ -64,6 +64,18 @@ def test_episodes_read_back_as_written(
             assert (after.success, after.source, after.id) == (success, "expert", f"train/{i}")
 
 
+def test_what_is_to_be_imitated_is_kept_beside_the_records(tmp_path: Path) -> None:
+    marks = np.array([True, False, True, True, False])
+    with Rt1Writer(tmp_path / "set", SIZE) as writer:
+        writer.add(replace(rt1_episode(5), demonstrated=marks))
+        writer.add(rt1_episode(3))
+    source = open_dataset(tmp_path / "set")
+    np.testing.assert_array_equal(source[0].demonstrated, marks)
+    np.testing.assert_array_equal(source[1].demonstrated, [True] * 3)
+    (tmp_path / "set" / "demonstrated.json").unlink()
+    assert open_dataset(tmp_path / "set")[0].demonstrated is None
+
+
 def test_features_are_those_of_rt1() -> None:
     """Names, shapes and types of the catalogue entry of fractal20220817_data 0.1.0."""
     features = rt1_features((256, 320))

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from selfflow_robotics.envs.robot import ARM, BODIES, TOOL, menagerie_folder, robot_spec
 
+from selfflow_robotics.extras import MissingExtraError
+
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "fixtures"
 FIRST_STEP = SHARED / "rt1_episode" / "first_step.json"
 
@@ -65,7 +67,7 @@ def test_missing_meshes_say_how_to_get_them(
         menagerie_folder()
     monkeypatch.delenv("MENAGERIE_ROOT")
     monkeypatch.setitem(__import__("sys").modules, "mujoco_menagerie", None)
-    with pytest.raises(FileNotFoundError, match=r"pip install selfflow_robotics\[menagerie\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'selfflow_robotics\[menagerie\]'"):
         menagerie_folder()
 
 

@@ -10,6 +10,7 @@ import gymnasium
 import numpy as np
 import pytest
 import selfflow_robotics.envs
+from PIL import Image
 
 from selfflow_robotics.cli.demo import success_table
 from selfflow_robotics.cli.main import main
@@ -193,6 +194,19 @@ def test_plan_prints_itself_and_writes_a_video(
     assert status == 0, said.err
     assert "pick coke can" in said.out and "x m" in said.out and "cost" in said.out
     assert out.is_file()
+
+
+def test_plan_towards_a_picture(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    goal = tmp_path / "goal.png"
+    Image.fromarray(np.full((128, 200, 3), 90, np.uint8)).save(goal)
+    words = [f"world_model={model}", f"goal={goal}", f"out={tmp_path / 'plan.mp4'}", *CHEAP]
+    assert main(["plan", *words]) == 0
+    assert (tmp_path / "plan.mp4").is_file()
+    goal.write_bytes(b"no picture")
+    assert main(["plan", *words]) == 1
+    assert f"goal={goal} is no picture" in capsys.readouterr().err
 
 
 def test_policies_are_made_by_name() -> None:

@@ -185,6 +185,25 @@ def test_only_clips_that_show_how_it_is_done_are_imitated() -> None:
     assert not told[::2].any()
 
 
+def test_imitation_ends_before_the_first_action_that_shows_nothing() -> None:
+    given = clips(64, 4)
+    shown = torch.ones(64, 4, dtype=torch.bool)
+    shown[:, 2] = False
+    result = noised("policy", replace(given, imitate_BT=shown))
+    prefixes = history_of(result).sum(dim=1).tolist()
+    assert set(prefixes) == {1, 2, 3}
+    for prefix, acts, video in zip(
+        prefixes, result.action_BT.tolist(), result.video_BT.tolist(), strict=True
+    ):
+        if prefix == 1:
+            assert acts == video == [False, True, False, False]
+        elif prefix == 2:
+            assert not any(acts)
+            assert video == [False, False, True, True]
+        else:
+            assert acts == video == [False, False, False, True]
+
+
 def test_inverse_dynamics_are_learned_from_failures_too() -> None:
     result = noised("inverse", failed(clips(B, T), range(B)))
     assert torch.equal(result.action_BT.any(dim=1), torch.ones(B) > 0)

@@ -12,7 +12,7 @@ from selfflow_robotics.data.clips import LatentEpisodes
 from selfflow_robotics.data.vocabulary import Vocabulary
 from selfflow_robotics.tokenizers.patches import Patches
 from selfflow_robotics.training.config import ModelConfig
-from selfflow_robotics.training.diagnostics import Diagnosis, diagnose
+from selfflow_robotics.training.diagnostics import Diagnosis, diagnose, share_unexplained
 from selfflow_robotics.training.recipe import build_world_model
 
 
@@ -66,6 +66,23 @@ def test_errors_equal_those_of_imagined_frames(episodes: LatentEpisodes) -> None
     found = diagnose(model, episodes)
     assert found.true_actions == pytest.approx(np.mean(errors), rel=1e-4)
     assert found.copy == pytest.approx(np.mean(copies), rel=1e-4)
+
+
+def test_proposals_explain_all_none_or_part_of_what_was_demonstrated() -> None:
+    shown = torch.randn(50, A, generator=torch.Generator().manual_seed(0))
+    assert share_unexplained(shown, shown) == 0.0
+    usual = shown.mean(dim=0).expand_as(shown)
+    assert share_unexplained(usual, shown) == pytest.approx(1.0)
+    assert share_unexplained((usual + shown) / 2, shown) == pytest.approx(0.25)
+    assert share_unexplained(shown[:1], shown[:1]) is None
+
+
+def test_only_demonstrations_are_compared_with_proposals(episodes: LatentEpisodes) -> None:
+    model = world_model(history_len=2)
+    judged = diagnose(model, episodes)
+    assert judged.unexplained is not None and judged.unexplained > 0.5
+    nothing = replace(episodes, demonstrated=np.zeros(len(episodes.latents), np.bool_))
+    assert diagnose(model, nothing) == replace(judged, unexplained=None)
 
 
 def test_the_same_seed_gives_the_same_figures(episodes: LatentEpisodes) -> None:

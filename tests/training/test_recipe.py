@@ -106,15 +106,24 @@ def test_training_starts_from_what_fits_of_a_pretrained_model(tmp_path: Path) ->
     torch.manual_seed(0)
     pretrained, model = build(vocabulary=Vocabulary(())), build()
     pretrained.save_pretrained(str(tmp_path))
-    before = {k: v.clone() for k, v in model.network.state_dict().items()}
+    before = {k: v.clone() for k, v in model.state_dict().items()}
     taken = start_from(model, tmp_path)
-    given = pretrained.network.state_dict()
+    given = {k: v for k, v in pretrained.state_dict().items() if not k.startswith("tokenizer.")}
     assert taken == sum(v.numel() for v in given.values())
-    for name, value in model.network.state_dict().items():
+    for name, value in model.state_dict().items():
         expected = given[name].bfloat16().float() if name in given else before[name]
         if "positions" not in name:
             assert torch.equal(value, expected), name
-    assert "instruction.word.weight" in before and "instruction.word.weight" not in given
+    assert "network.instruction.word.weight" in before
+    assert "network.instruction.word.weight" not in given
+
+
+def test_words_are_taken_over_only_where_they_are_the_same(tmp_path: Path) -> None:
+    build(vocabulary=Vocabulary(("pick", "can"))).save_pretrained(str(tmp_path))
+    same, other = (build(vocabulary=Vocabulary(w)) for w in (("pick", "can"), ("can", "pick")))
+    before = other.network.instruction.word.weight.clone()  # type: ignore[union-attr]
+    assert start_from(same, tmp_path) > start_from(other, tmp_path)
+    assert torch.equal(other.network.instruction.word.weight, before)  # type: ignore[union-attr]
 
 
 def test_a_start_of_another_size_is_a_sentence(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tiny_world import PATCH, latent_episodes, world_model
 from torch import Tensor
 
+from selfflow_robotics.computing import Precision
 from selfflow_robotics.data.clips import LatentEpisodes
 from selfflow_robotics.flow.noising import Noising
 from selfflow_robotics.flow.objectives import SelfFlow
@@ -24,7 +25,7 @@ from selfflow_robotics.training.trainer import Trainer, _order
 from selfflow_robotics.world_model import WorldModel
 
 CONFIG = TrainerConfig(
-    steps=6, batch_size=2, frames=4, warmup=2, save_every=3, log_every=1, bf16=False
+    steps=6, batch_size=2, frames=4, warmup=2, save_every=3, log_every=1, precision="fp32"
 )
 
 
@@ -72,9 +73,11 @@ def kill(model: WorldModel, step: int) -> dict[str, float]:
     raise PowerFailureError
 
 
-@pytest.mark.parametrize("bf16", [False, True])
-def test_training_resumes_bit_for_bit(episodes: LatentEpisodes, tmp_path: Path, bf16: bool) -> None:
-    config = replace(CONFIG, bf16=bf16)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_training_resumes_bit_for_bit(
+    episodes: LatentEpisodes, tmp_path: Path, precision: Precision
+) -> None:
+    config = replace(CONFIG, precision=precision)
     whole = trainer(episodes, tmp_path / "whole", config).fit()
     with pytest.raises(PowerFailureError):
         trainer(episodes, tmp_path / "killed", config, kill).fit()

@@ -1,10 +1,11 @@
-"""What a world model computes with while it acts: kind of numbers, number of threads."""
+"""What networks compute with: kind of numbers, number of threads."""
 
 from __future__ import annotations
 
 import os
 import time
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -15,19 +16,21 @@ Precision = Literal["auto", "bf16", "fp32"]
 _WORTH = 1.3  # bf16 must be faster by this factor
 
 
-def computing(precision: Precision, device: str) -> AbstractContextManager[Any]:
+def computing(precision: Precision, device: str | torch.device) -> AbstractContextManager[Any]:
     """A context in which networks compute with these numbers.
 
     Args:
-        precision: "auto" takes bf16 where this device multiplies it faster, which is measured once
-            in some milliseconds: processors without bf16 instructions emulate it slowly.
+        precision: "auto" takes bf16 on a GPU that has it, and on a processor that multiplies it
+            faster, which is measured once in some milliseconds: those without bf16 instructions
+            emulate it slowly.
         device: "cpu", "cuda", "cuda:1", ….
     """
     import torch
 
     kind = torch.device(device).type
     if precision == "auto":
-        precision = "bf16" if kind != "cpu" or _bf16_is_faster() else "fp32"
+        has_bf16 = _bf16_is_faster() if kind == "cpu" else _has_bf16(kind)
+        precision = "bf16" if has_bf16 else "fp32"
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(kind, torch.bfloat16)
@@ -46,6 +49,13 @@ def use_threads(number: int | None) -> None:
     torch.set_num_threads(number or available or 1)
 
 
+def _has_bf16(kind: str) -> bool:
+    import torch
+
+    return kind == "cuda" and torch.cuda.is_bf16_supported()
+
+
+@cache
 def _bf16_is_faster() -> bool:
     import torch
 

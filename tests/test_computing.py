@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from selfflow_robotics.cli.computing import computing, use_threads
+from selfflow_robotics.computing import computing, use_threads
 
 
 def test_precision_is_what_was_asked_for() -> None:
