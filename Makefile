@@ -62,13 +62,13 @@ lock: $(installed)  ## choose the pinned versions anew
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
-# The shipped model's recipe from nothing but seeds; about 3 hours on 2 quiet cores. How the shipped
+# The shipped model's recipe from nothing but seeds; about 4 hours on 2 quiet cores. How the shipped
 # weights themselves came about stands in selfflow_robotics/weights/tabletop-small/README.md.
 tabletop-small: export OMP_NUM_THREADS = 2
 tabletop-small: $(installed)
 	$(bin)/selfflow collect out=$(RUNS)/tabletop seed=1 episodes=450 \
-	    episodes_of.PickCokeCan=1600 episodes_of.MoveNear=1100 episodes_of.OpenDrawer=700 \
-	    perturbed=0.65 random=0.08
+	    episodes_of.PickCokeCan=1600 episodes_of.MoveNear=2000 episodes_of.OpenDrawer=1600 \
+	    episodes_of.OpenDrawerAndPlace=700 perturbed=0.7 random=0.06
 	$(bin)/selfflow tokenizer output=$(RUNS)/tokenizer data=$(RUNS)/tabletop \
 	    physics_episodes=400 steps=3000
 	$(bin)/selfflow pretrain output=$(RUNS)/pretrained tokenizer=$(RUNS)/tokenizer \

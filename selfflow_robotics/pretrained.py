@@ -11,10 +11,12 @@ import torch
 from .data.action_spec import ActionSpec, StateSpec
 from .data.vocabulary import Vocabulary
 from .model.dit import DiTConfig
+from .model.prior import PriorConfig
 from .stored_model import find_model, load_weights, read_model, write_model
 from .tokenizers import stored
 from .tokenizers.tokenizer import Tokenizer
-from .world_model import WorldModel, WorldModelConfig
+from .values import WorldModelConfig
+from .world_model import WorldModel
 
 FORMAT = "selfflow_robotics/world_model/1"
 
@@ -33,6 +35,7 @@ def save_world_model(world_model: WorldModel, folder: str | os.PathLike[str]) ->
         "state_spec": config.state_spec.to_json() if config.state_spec else None,
         "vocabulary": list(config.vocabulary.words),
         "time_shift": config.time_shift,
+        "prior": asdict(config.prior) if config.prior else None,
     }
     state = {
         # Fixed positions are made anew when a model is loaded.
@@ -83,7 +86,7 @@ def _require_fit(config: WorldModelConfig, tokenizer: Tokenizer) -> None:
 def _config(entries: dict[str, Any]) -> WorldModelConfig:
     network = dict(entries["network"])
     network["grid"] = tuple(network["grid"])
-    spec = entries["state_spec"]
+    spec, prior = entries["state_spec"], entries["prior"]
     return WorldModelConfig(
         DiTConfig(**network),
         entries["patch"],
@@ -93,4 +96,5 @@ def _config(entries: dict[str, Any]) -> WorldModelConfig:
         StateSpec.from_json(spec) if spec else None,
         Vocabulary(tuple(entries["vocabulary"])),
         float(entries["time_shift"]),
+        PriorConfig(**{**prior, "latent": tuple(prior["latent"])}) if prior else None,
     )

@@ -8,7 +8,7 @@ same network imagines (actions clean, frames noised), proposes actions (both noi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -18,49 +18,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .data.action_spec import ActionSpec, StateSpec
-from .data.vocabulary import Vocabulary
 from .flow.noising import ROW_ACTION, ROW_T, ROW_UNKNOWN
-from .flow.timesteps import shift_time
+from .flow.samplers import schedule
 from .model.attention import Cache
-from .model.dit import Conditions, DiT, DiTConfig, Frames, Output
+from .model.dit import Conditions, DiT, Frames, Output
 from .model.heads import ProgressHead, StepsHead
 from .model.modalities import patchify, unpatchify
+from .model.prior import PolicyPrior
 from .tokenizers.tokenizer import Tokenizer
-
-
-@dataclass(frozen=True)
-class WorldModelConfig:
-    """Everything but the weights; steps of denoising lie as training's timesteps did."""
-
-    network: DiTConfig
-    patch: int
-    image_size: tuple[int, int]
-    history_len: int
-    action_spec: ActionSpec
-    state_spec: StateSpec | None
-    vocabulary: Vocabulary
-    time_shift: float = 1.0
-
-
-@dataclass(frozen=True)
-class Context:
-    """Encoded history of a batch of B environments. Opaque to planners but for `batch`."""
-
-    batch: int
-    cache: Cache
-    anchor_BNC: Tensor
-    instruction: tuple[str, ...] | None
-    instruction_BD: Tensor | None
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """K imagined futures of H frames for each of B environments; `passes` counts their frames."""
-
-    latents_BKHCHW: Tensor
-    features_BKHMD: Tensor
-    states_BKHP: Tensor | None
-    passes: int
+from .values import Context, Rollout, WorldModelConfig
 
 
 class WorldModel(nn.Module):
@@ -78,6 +44,7 @@ class WorldModel(nn.Module):
         self.config = config
         self.tokenizer = tokenizer
         self.network = DiT(config.network)
+        self.prior = PolicyPrior(config.prior) if config.prior else None
         self.progress_head = ProgressHead(config.network.width)
         self.steps_head = StepsHead(config.network.width)
         self.feature_layer = config.network.layer(0.7)
@@ -179,7 +146,8 @@ class WorldModel(nn.Module):
             self._conditions(action, known, time=0.0, state_known=states_BSP is not None),
             feature_layers=(self.feature_layer,),
         )
-        return Context(batch, out.cache, video[:, -1], *self._instruct(instruction, batch))
+        last = None if states_BSP is None else states_BSP[:, -1]
+        return Context(batch, out.cache, video[:, -1], last, *self._instruct(instruction, batch))
 
     def _check_frames(self, images: Tensor) -> None:
         expected = (*self.image_size, 3)
@@ -218,14 +186,14 @@ class WorldModel(nn.Module):
 
     def _instruct(
         self, instruction: str | Sequence[str] | None, batch: int
-    ) -> tuple[tuple[str, ...] | None, Tensor | None]:
+    ) -> tuple[Tensor | None, tuple[str, ...] | None, Tensor | None]:
         if instruction is None:
-            return None, None
+            return None, None, None
         texts = (instruction,) * batch if isinstance(instruction, str) else tuple(instruction)
         if len(texts) != batch:
             raise ValueError(f"{len(texts)} instructions for {batch} rows; give one a row")
         words = torch.from_numpy(self.config.vocabulary.encode(texts)).to(self.device)
-        return texts, self.network.encode_instruction(words)
+        return words, texts, self.network.encode_instruction(words)
 
     def _conditions(
         self,
@@ -334,10 +302,32 @@ class WorldModel(nn.Module):
         instruction = repeat(context.instruction_BD, "b d -> (b k) d", k=candidates)
         made = self._denoise(noised, cache, steps, act=True, instruction_BD=instruction)
         assert made.action_BTA is not None
+        return rearrange(self._in_units(made.action_BTA), "(b k) h a -> b k h a", k=candidates)
+
+    @torch.no_grad()
+    def guess(
+        self,
+        context: Context,
+        candidates: int,
+        horizon: int,
+        generator: Sequence[torch.Generator] | None = None,
+    ) -> Tensor:
+        """The policy prior's actions (B, K, H, A) in the environment's units, K times the same.
+
+        Past the prior's own horizon its last action is kept. `generator` is not used.
+        """
+        if self.prior is None or context.words_BL is None:
+            raise ValueError("a guess needs a model with a policy prior, and an instruction")
+        latents = unpatchify(context.anchor_BNC, self.config.patch, self.config.network.grid)
+        guess = self.prior(latents, context.state_BP, context.words_BL)
+        steps = torch.arange(horizon, device=guess.device).clamp(max=guess.shape[1] - 1)
+        return repeat(self._in_units(guess[:, steps]), "b h a -> b k h a", k=candidates)
+
+    def _in_units(self, normalised: Tensor) -> Tensor:
         spec = self.action_spec
-        actions = spec.denormalize(made.action_BTA.float().clamp(-1, 1))
+        actions = spec.denormalize(normalised.float().clamp(-1, 1))
         low, high = (actions.new_tensor(bound) for bound in (spec.low, spec.high))
-        return rearrange(actions.clamp(low, high), "(b k) h a -> b k h a", k=candidates)
+        return actions.clamp(low, high)
 
     def _noise(
         self, anchor: Tensor, streams: Sequence[torch.Generator], action: Tensor | None = None
@@ -370,8 +360,7 @@ class WorldModel(nn.Module):
         instruction_BD: Tensor | None = None,
     ) -> Frames:
         """Euler steps from t=1 to 0; with `act` of the actions too, else they are known."""
-        times = shift_time(torch.linspace(1.0, 0.0, steps + 1), self.config.time_shift)
-        for now, then in pairwise(times.tolist()):
+        for now, then in pairwise(schedule(steps, self.config.time_shift).tolist()):
             assert x.action_BTA is not None
             conditions = self._conditions(
                 x.action_BTA,

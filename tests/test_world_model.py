@@ -27,7 +27,8 @@ from selfflow_robotics.data.action_spec import RT1_ACTIONS
 from selfflow_robotics.model.dit import Conditions, Frames
 from selfflow_robotics.model.modalities import patchify, unpatchify
 from selfflow_robotics.stored_model import write_model
-from selfflow_robotics.world_model import Context, Rollout, WorldModel
+from selfflow_robotics.values import Context, Rollout
+from selfflow_robotics.world_model import WorldModel
 
 B, S, K, H = 3, 2, 4, 4
 
@@ -237,6 +238,27 @@ def test_proposals_follow_the_instruction(model: WorldModel) -> None:
         for told in ("pick can near apple", "pick apple near can")
     )
     assert (one - other).abs().max() > 1e-4
+
+
+def test_a_guess_is_the_priors_of_the_last_frame(model: WorldModel) -> None:
+    frames, past, states = history(B, S)
+    context = model.observe(frames, past, "pick can", states)
+    guess = model.guess(context, K, H)
+    assert guess.shape == (B, K, H, A)
+    assert torch.equal(guess[:, 0], guess[:, 1])
+    assert torch.equal(guess[:, :, -1], guess[:, :, 1])  # the prior of the tests knows two steps
+    last = model.observe(frames[:, -1:], past[:, :0], "pick can", states[:, -1:])
+    torch.testing.assert_close(model.guess(last, K, H), guess)
+    other = model.observe(frames, past, "open top drawer", states)
+    assert not torch.equal(model.guess(other, K, H), guess)
+    low, high = torch.tensor(RT1_ACTIONS.low), torch.tensor(RT1_ACTIONS.high)
+    assert ((guess >= low) & (guess <= high)).all()
+
+
+def test_a_guess_needs_a_prior_and_an_instruction(model: WorldModel) -> None:
+    frames, past, states = history(B, S)
+    with pytest.raises(ValueError, match="policy prior, and an instruction"):
+        model.guess(model.observe(frames, past, None, states), 1, 1)
 
 
 # -- judge ---------------------------------------------------------------------------------------

@@ -13,9 +13,11 @@ from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
 from selfflow_robotics.data.clips import NEVER, Clips, LatentEpisodes, encode_episodes
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.data.vocabulary import Vocabulary
-from selfflow_robotics.model.dit import DiTConfig
+from selfflow_robotics.model.dit import MAX_WORDS, DiTConfig
+from selfflow_robotics.model.prior import PriorConfig
 from selfflow_robotics.tokenizers.patches import Patches
-from selfflow_robotics.world_model import WorldModel, WorldModelConfig
+from selfflow_robotics.values import WorldModelConfig
+from selfflow_robotics.world_model import WorldModel
 
 A, P = RT1_ACTIONS.size, RT1_STATE.size
 IMAGE = (8, 12)
@@ -40,10 +42,16 @@ def world_model(seed: int = 0, *, states: bool = True, history_len: int = 3) -> 
         C, GRID, 32, 3, 2, action_dim=A, state_dim=P * states, vocabulary=VOCABULARY.size
     )
     spec = RT1_STATE if states else None
-    config = WorldModelConfig(network, PATCH, IMAGE, history_len, RT1_ACTIONS, spec, VOCABULARY)
+    prior = PriorConfig(
+        (CHANNELS, 4, 6), P * states, A, VOCABULARY.size, MAX_WORDS, horizon=2, width=8, hidden=16
+    )
+    config = WorldModelConfig(
+        network, PATCH, IMAGE, history_len, RT1_ACTIONS, spec, VOCABULARY, prior=prior
+    )
     model = WorldModel(config, Patches(FACTOR).requires_grad_(False))
     generator = seeded(seed)
-    for module in (model.network, model.progress_head, model.steps_head):
+    assert model.prior is not None
+    for module in (model.network, model.progress_head, model.steps_head, model.prior):
         for parameter in module.parameters():
             nn.init.normal_(parameter, std=0.12, generator=generator)
     return model.eval()

@@ -22,7 +22,7 @@ results.json and report.html (tables, plots, videos of imagination beside what h
 folder "out". "--json FILE" writes the success table as JSON too.
 """
 
-POLICIES = ("random", "expert", "joint", "planner")
+POLICIES = ("random", "expert", "joint", "prior", "planner")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def run(config: Config) -> int:
     results = run_comparison(
         Comparison(
             tasks=tasks,
-            policies=POLICIES,
+            policies=tuple(p for p in POLICIES if p != "prior" or world_model.prior is not None),
             seeds=tuple(range(config.seed, config.seed + config.episodes)),
             num_envs=config.episodes,
             image_size=world_model.image_size,

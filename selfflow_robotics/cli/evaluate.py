@@ -33,8 +33,8 @@ class Config:
         default=(), metadata={"help": "as PickCokeCan, or any Gymnasium id; all five when empty"}
     )
     policies: tuple[str, ...] = field(
-        default=("planner", "joint", "expert", "random", "zero"),
-        metadata={"help": "which of planner, joint, expert, random, zero"},
+        default=("planner", "prior", "joint", "expert", "random", "zero"),
+        metadata={"help": "which of planner, prior, joint, expert, random, zero"},
     )
     episodes: int = field(default=50, metadata={"help": "episodes a task and policy"})
     seed: int = field(default=10_000, metadata={"help": "of the first episode; then one more each"})

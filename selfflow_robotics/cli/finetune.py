@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..training.config import ModelConfig, ObjectiveConfig, TrainerConfig
+from ..training.config import ModelConfig, ObjectiveConfig, PriorTraining, TrainerConfig
 
 HELP = """Train an action-conditioned world model on a robot's episodes.
 
@@ -24,6 +24,10 @@ class DataConfig:
     )
     mapping: str = field(default="rt1", metadata={"help": "where it keeps images, actions, ..."})
     split: str = "train"
+    repeat: dict[str, int] = field(
+        default_factory=dict,
+        metadata={"help": "clips of one instruction more often, by its first word: repeat.pick=4"},
+    )
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    prior: PriorTraining = field(default_factory=PriorTraining)
 
 
 def run(config: Config) -> int:
@@ -53,6 +58,7 @@ def run(config: Config) -> int:
     from ..data.vocabulary import Vocabulary
     from ..stored_model import require_model_folder
     from ..training.diagnostics import diagnose
+    from ..training.prior import fit_prior
     from ..training.recipe import (
         OneSide,
         build_objective,
@@ -111,6 +117,7 @@ def run(config: Config) -> int:
         source.state_spec,
         vocabulary,
         config.objective.shift,
+        with_prior=config.prior.steps > 0 and bool(vocabulary.words),
     ).to(config.device)
     if config.start is not None:
         print(f"took over {start_from(world_model, config.start):,} weights of {config.start}")
@@ -133,7 +140,13 @@ def run(config: Config) -> int:
         config.trainer,
         config.output / "training",
         evaluate if judged else None,
+        config.data.repeat,
     )
-    trainer.fit().save_pretrained(str(config.output))
+    trained = trainer.fit()
+    if trained.prior is not None:
+        sides = [side.with_words(vocabulary) for side in (train, *held_out)]
+        error = fit_prior(trained.prior, sides[0], config.prior, *sides[1:])
+        print(f"policy prior: mean absolute error {error} of held-out demonstrations, normalised")
+    trained.save_pretrained(str(config.output))
     print(f"wrote {config.output}")
     return 0

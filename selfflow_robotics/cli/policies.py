@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from selfflow_robotics.cli.config import nearest
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from selfflow_robotics.policies.base import Policy
     from selfflow_robotics.world_model import WorldModel
 
-POLICIES = ("planner", "joint", "expert", "random", "zero")
+POLICIES = ("planner", "prior", "joint", "expert", "random", "zero")
 """What :func:`make_policy` can make."""
 
-NEED_WORLD_MODEL = frozenset({"planner", "joint"})
+NEED_WORLD_MODEL = frozenset({"planner", "prior", "joint"})
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,12 @@ class PlannerConfig:
     topk: int = field(default=1, metadata={"help": "elites of an iteration"})
     receding_horizon: int = field(default=2, metadata={"help": "steps carried out of each plan"})
     warm_start: bool = field(default=True, metadata={"help": "start from the plan before"})
+    start: Literal["prior", "joint"] = field(
+        default="prior",
+        metadata={"help": "search around the policy prior's guess, or from the joint use's draws"},
+    )
     proposals: int | None = field(
-        default=None, metadata={"help": "first candidates from the joint use; all when null"}
+        default=None, metadata={"help": "draws among the first candidates; all when null"}
     )
     max_seconds: float | None = field(default=None, metadata={"help": "limit of a search"})
     initial_std: float = field(default=0.2, metadata={"help": "of the first samples, normalised"})
@@ -54,6 +58,11 @@ def make_solver(
     from selfflow_robotics.planning.cem import CEM
     from selfflow_robotics.planning.objectives import Progress
 
+    propose, proposals = world_model.propose, config.proposals
+    if config.start == "prior" and world_model.prior is not None:
+        propose, proposals = world_model.guess, 1
+    elif proposals is None:
+        proposals = config.candidates
     return CEM(
         world_model,
         objective or Progress(world_model, config.discount),
@@ -64,8 +73,8 @@ def make_solver(
         max_seconds=config.max_seconds,
         initial_std=config.initial_std,
         min_std=config.min_std,
-        propose=None if config.proposals == 0 else world_model.propose,
-        proposals=config.candidates if config.proposals is None else config.proposals,
+        propose=propose if proposals else None,
+        proposals=proposals,
     )
 
 
@@ -79,7 +88,7 @@ def make_policy(
 
     Args:
         name: one of :data:`POLICIES`.
-        world_model: for the planner and the joint policy.
+        world_model: for the planner, the prior and the joint policy.
         vector_env: what it will act in; the expert looks into it.
         config: of the planner and the joint policy.
 
@@ -102,6 +111,10 @@ def make_policy(
         return policies.ZeroPolicy(spec)
     if world_model is None:
         raise ValueError(f"policy {name} needs a world model; add world_model=NAME_OR_FOLDER")
+    if name == "prior":
+        if world_model.prior is None:
+            raise ValueError("this world model has no policy prior; leave prior out of policies")
+        return policies.PriorPolicy(world_model, 1, config.gripper_threshold)
     if name == "joint":
         return policies.JointPolicy(
             world_model,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -101,13 +101,22 @@ class LatentEpisodes:
         texts, which = np.unique(self.instructions, return_inverse=True)
         return replace(self, words=vocabulary.encode([str(t) for t in texts])[which])
 
-    def starts(self, frames: int) -> NDArray[np.int64]:
-        """The first frame of every clip of that many frames inside one episode."""
+    def starts(self, frames: int, repeat: Mapping[str, int] | None = None) -> NDArray[np.int64]:
+        """The first frame of every clip of that many frames inside one episode.
+
+        Args:
+            repeat: how often clips come whose instruction begins with a word; the others once.
+        """
         spans = [
             np.arange(first, last - frames + 1)
             for first, last in zip(self.offsets[:-1], self.offsets[1:], strict=True)
         ]
-        return np.concatenate(spans) if spans else np.zeros(0, np.int64)
+        starts = np.concatenate(spans) if spans else np.zeros(0, np.int64)
+        if not repeat:
+            return starts
+        texts, which = np.unique(self.instructions, return_inverse=True)
+        times = np.array([repeat.get(str(text).partition(" ")[0], 1) for text in texts])
+        return np.repeat(starts, times[which[starts]])
 
     def clips(
         self, starts: NDArray[np.int64], frames: int, random: np.random.Generator | None = None

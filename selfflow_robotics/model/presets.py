@@ -7,16 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Preset:
-    """Width, depth and attention heads."""
+    """Width, depth, attention heads, and the width of the MLPs over that of the network."""
 
     width: int
     depth: int
     heads: int
+    mlp_ratio: float = 4.0
 
 
 PRESETS: dict[str, Preset] = {
     "tiny": Preset(64, 4, 2),
-    "small": Preset(256, 6, 4),
+    "small": Preset(256, 6, 4, 3.75),
     "S": Preset(384, 12, 6),
     "B": Preset(768, 12, 12),
     "L": Preset(1024, 24, 16),

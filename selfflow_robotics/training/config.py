@@ -53,3 +53,16 @@ class TrainerConfig:
     seed: int = 0
     save_every: int = field(default=500, metadata={"help": "steps between checkpoints"})
     log_every: int = field(default=20, metadata={"help": "steps between points of the curves"})
+
+
+@dataclass(frozen=True)
+class PriorTraining:
+    """How the policy prior is fitted, after the network."""
+
+    steps: int = field(default=20_000, metadata={"help": "optimizer steps; 0 leaves it out"})
+    batch_size: int = field(default=64, metadata={"help": "frames a step"})
+    learning_rate: float = field(default=1e-3, metadata={"help": "greatest learning rate"})
+    weight_decay: float = 0.05
+    noise: float = field(default=0.15, metadata={"help": "deviation of the noise on latents"})
+    state_noise: float = field(default=0.03, metadata={"help": "the same on proprioception"})
+    seed: int = 0

@@ -18,8 +18,8 @@ IGNORES_ACTIONS = 1.05
 class Diagnosis:
     """Mean squared errors of the next frame's latents, imagined in one step from pure noise.
 
-    `unexplained` is about the first action it proposes: its mean squared error from what was
-    demonstrated, over the variance of that; None where nothing was.
+    `unexplained` is about the next action it proposes, in one step as well: its mean squared error
+    from what was demonstrated, over the variance of that; None where nothing was.
     """
 
     true_actions: float
@@ -95,7 +95,9 @@ def diagnose(
     unexplained = None
     shown = batch.imitate_BT[:, history]
     if told is not None and shown.sum() > 1:
-        proposed = world_model.action_spec.normalize(world_model.propose(context, 1, 1)[:, 0, 0])
+        streams = [torch.Generator().manual_seed(seed) for seed in range(context.batch)]
+        proposed = world_model.propose(context, 1, 1, steps=1, generator=streams)[:, 0, 0]
+        proposed = world_model.action_spec.normalize(proposed)
         unexplained = share_unexplained(proposed[shown], batch.action_BTA[shown, history])
     return Diagnosis(
         error(actions),

@@ -20,12 +20,14 @@ from ..flow.noising import Noising
 from ..flow.objectives import FlowMatching, SelfFlow
 from ..flow.timesteps import TimestepDistribution
 from ..model import released
-from ..model.dit import DiTConfig
+from ..model.dit import MAX_WORDS, DiTConfig
 from ..model.presets import preset
+from ..model.prior import PriorConfig
 from ..pretrained import load_world_model
 from ..tokenizers import stored
 from ..tokenizers.tokenizer import Tokenizer
-from ..world_model import WorldModel, WorldModelConfig
+from ..values import WorldModelConfig
+from ..world_model import WorldModel
 from .config import ModelConfig, ObjectiveConfig
 
 
@@ -76,6 +78,7 @@ def build_world_model(
     states: StateSpec | None,
     vocabulary: Vocabulary,
     time_shift: float = 1.0,
+    with_prior: bool = False,
 ) -> WorldModel:
     """A world model with random weights that begins by keeping the last frame."""
     sizes = preset(model.preset)
@@ -91,9 +94,14 @@ def build_world_model(
         width=sizes.width,
         depth=sizes.depth,
         heads=sizes.heads,
+        mlp_ratio=sizes.mlp_ratio,
         action_dim=actions.size,
         state_dim=states.size if states else 0,
         vocabulary=vocabulary.size if vocabulary.words else 0,
+    )
+    latent = (tokenizer.channels, rows, columns)
+    prior = PriorConfig(
+        latent, states.size if states else 0, actions.size, vocabulary.size, MAX_WORDS
     )
     config = WorldModelConfig(
         network,
@@ -104,6 +112,7 @@ def build_world_model(
         states,
         vocabulary,
         time_shift,
+        prior if with_prior else None,
     )
     world_model = WorldModel(config, tokenizer.requires_grad_(False))
     world_model.network.start_from_anchor()

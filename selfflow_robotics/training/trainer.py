@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ class Trainer:
         world_model: the student; trained in place.
         objective: what the network learns from.
         episodes: training latents.
+        repeat: see :meth:`LatentEpisodes.starts`.
         folder: `checkpoint.pt` and TensorBoard's curves go here; a checkpoint found is resumed.
         evaluate: called with the EMA model every `save_every` steps; what it returns is logged.
     """
@@ -76,10 +77,11 @@ class Trainer:
         config: TrainerConfig,
         folder: Path,
         evaluate: Evaluate | None = None,
+        repeat: Mapping[str, int] | None = None,
     ) -> None:
         self.config, self.objective, self.episodes = config, objective, episodes
         self.folder, self.evaluate = folder, evaluate
-        self.starts = episodes.starts(config.frames)
+        self.starts = episodes.starts(config.frames, repeat)
         if not len(self.starts):
             raise ValueError(
                 f"no episode has {config.frames} frames; use shorter clips (trainer.frames) or "

@@ -114,6 +114,14 @@ def test_an_action_that_shows_nothing_is_not_imitated_at_the_frame_it_led_to() -
     assert clips.imitate_BT.tolist() == [[True, False, True, True]]
 
 
+def test_clips_of_one_instruction_can_come_more_often() -> None:
+    told = ("pick can",) * 3 + ("open drawer",) * 3
+    made = [episode(6, 0, told=told), episode(4, 1)]
+    encoded = encode_episodes(made, Patches(FACTOR), actions=RT1_ACTIONS)
+    assert encoded.starts(3, {"open": 3}).tolist() == [0, 1, 2, 3, 3, 3, 6, 7]
+    assert encoded.starts(3, {}).tolist() == encoded.starts(3).tolist()
+
+
 def test_joined_episodes_stay_apart(numbered: LatentEpisodes) -> None:
     other = latent_episodes((4, 6), seed=9)
     joined = LatentEpisodes.join([numbered, other])

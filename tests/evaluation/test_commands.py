@@ -57,6 +57,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         RT1_ACTIONS,
         RT1_STATE,
         Vocabulary.of([*words, "place apple into top drawer"]),
+        with_prior=True,
     )
     world_model.save_pretrained(str(folder))
     return folder
@@ -70,7 +71,7 @@ def test_evaluate_writes_results_and_report(
             "evaluate",
             f"world_model={model}",
             "tasks=CloseDrawer",
-            "policies=random,expert,joint,planner,zero",
+            "policies=random,expert,joint,prior,planner,zero",
             "episodes=2",
             f"out={tmp_path}",
             *CHEAP,
@@ -83,13 +84,14 @@ def test_evaluate_writes_results_and_report(
         "random",
         "expert",
         "joint",
+        "prior",
         "planner",
         "zero",
     ]
     assert all([e.seed for e in task.episodes] == [10_000, 10_001] for task in results.tasks)
     assert results.imagination is not None and results.imagination.horizon == 4
     assert results.settings.options["planner.candidates"] == "2"
-    assert (tmp_path / "report.html").read_text().count("data:video/mp4;base64,") == 5
+    assert (tmp_path / "report.html").read_text().count("data:video/mp4;base64,") == 6
     assert "CloseDrawer  " in out.out and "report.html" in out.out
 
 
@@ -120,7 +122,7 @@ def test_demo_writes_the_table_it_prints(
     assert list(found) == ["tasks"]
     assert list(found["tasks"]) == ["selfflow/PickCokeCan-v0"]
     for row in found["tasks"].values():
-        assert list(row) == ["random", "expert", "joint", "planner"]
+        assert list(row) == ["random", "expert", "joint", "prior", "planner"]
         assert all(set(cell) == {"success", "episodes"} for cell in row.values())
         assert all(cell["episodes"] == 1 for cell in row.values())
     assert str(tmp_path / "out" / "report.html") in out.out
@@ -216,7 +218,7 @@ def test_policies_are_made_by_name() -> None:
     }
     with pytest.raises(ValueError, match="needs a world model"):
         make_policy("joint", None, None)  # type: ignore[arg-type]
-    assert set(POLICIES) == {"planner", "joint", "expert", "random", "zero"}
+    assert set(POLICIES) == {"planner", "prior", "joint", "expert", "random", "zero"}
 
 
 def test_success_table_counts() -> None:

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tiny_world import CHANNELS, VOCABULARY, A, P, latent_episodes
+
+from selfflow_robotics.data.clips import NEVER, LatentEpisodes
+from selfflow_robotics.model.dit import MAX_WORDS
+from selfflow_robotics.model.prior import PolicyPrior, PriorConfig
+from selfflow_robotics.training.config import PriorTraining
+from selfflow_robotics.training.prior import demonstrations, fit_prior, prior_error
+
+CONFIG = PriorConfig((CHANNELS, 4, 6), P, A, VOCABULARY.size, MAX_WORDS, horizon=2)
+QUICK = PriorTraining(steps=300, batch_size=32, learning_rate=3e-3, noise=0.0, state_noise=0.0)
+
+
+@pytest.fixture
+def episodes() -> LatentEpisodes:
+    """What follows a frame is written in its first channel."""
+    made = latent_episodes((9, 8, 10, 9))
+    assert made.actions is not None
+    latents = made.latents.copy()
+    latents[:-1, 0] = made.actions[1:, 0, None, None]
+    return replace(made, latents=latents)
+
+
+def test_demonstrations_end_with_the_episode_and_before_what_shows_nothing() -> None:
+    made = latent_episodes((5, 4))
+    shown = np.ones(9, np.bool_)
+    shown[2] = False  # the action that led to frame 2
+    frames, ahead = demonstrations(replace(made, demonstrated=shown), 2)
+    assert frames.tolist() == [0, 2, 3, 5, 6, 7]
+    assert ahead.tolist() == [
+        [True, False],  # frame 0: the action to 2 shows nothing
+        [True, True],
+        [True, False],  # the episode ends
+        [True, True],
+        [True, True],
+        [True, False],
+    ]
+
+
+def test_failures_are_not_demonstrations() -> None:
+    made = latent_episodes((5, 4))
+    steps = made.steps_to_success.copy()
+    steps[:5] = NEVER
+    frames, _ = demonstrations(replace(made, steps_to_success=steps), 2)
+    assert frames.tolist() == [5, 6, 7]
+
+
+def test_it_learns_what_the_picture_tells(episodes: LatentEpisodes) -> None:
+    torch.manual_seed(0)
+    prior = PolicyPrior(CONFIG)
+    before = prior_error(prior, episodes)
+    after = fit_prior(prior, episodes, QUICK, episodes)
+    assert before is not None and after is not None
+    assert after < 0.3 * before
+
+
+def test_the_same_seed_fits_the_same_prior(episodes: LatentEpisodes) -> None:
+    found = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        prior = PolicyPrior(CONFIG)
+        fit_prior(prior, episodes, replace(QUICK, steps=5))
+        found.append(prior.state_dict())
+    for name, value in found[0].items():
+        assert torch.equal(value, found[1][name]), name
+
+
+def test_nothing_to_fit_to_is_a_sentence(episodes: LatentEpisodes) -> None:
+    nothing = replace(episodes, demonstrated=np.zeros(len(episodes.latents), np.bool_))
+    with pytest.raises(ValueError, match=r"no episode shows how .* prior.steps=0"):
+        fit_prior(PolicyPrior(CONFIG), nothing, QUICK)
+    with pytest.raises(ValueError, match="actions and instructions"):
+        fit_prior(PolicyPrior(CONFIG), replace(episodes, actions=None), QUICK)
+
+
+def test_what_is_told_and_felt_counts() -> None:
+    torch.manual_seed(0)
+    prior = PolicyPrior(CONFIG)
+    latents, state = torch.randn(2, CHANNELS, 4, 6), torch.randn(2, P)
+    pick, place = (
+        torch.from_numpy(VOCABULARY.encode([text] * 2)) for text in ("pick can", "open drawer")
+    )
+    guess = prior(latents, state, pick)
+    assert guess.shape == (2, 2, A)
+    assert not torch.equal(guess, prior(latents, state, place))
+    assert not torch.equal(guess, prior(latents, None, pick))
