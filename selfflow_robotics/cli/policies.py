@@ -25,12 +25,12 @@ NEED_WORLD_MODEL = frozenset({"planner", "prior", "joint"})
 class PlannerConfig:
     """How the planner searches, and how far ahead the joint policy acts."""
 
-    candidates: int = field(default=12, metadata={"help": "action sequences in an iteration"})
+    candidates: int = field(default=8, metadata={"help": "action sequences in an iteration"})
     iterations: int = field(default=1, metadata={"help": "at most so many"})
     horizon: int = field(default=3, metadata={"help": "steps imagined"})
-    topk: int = field(default=1, metadata={"help": "elites of an iteration"})
+    topk: int = field(default=3, metadata={"help": "elites of an iteration"})
     receding_horizon: int = field(default=2, metadata={"help": "steps carried out of each plan"})
-    warm_start: bool = field(default=True, metadata={"help": "start from the plan before"})
+    warm_start: bool = field(default=False, metadata={"help": "start from the plan before"})
     start: Literal["prior", "joint"] = field(
         default="prior",
         metadata={"help": "search around the policy prior's guess, or from the joint use's draws"},
@@ -39,8 +39,8 @@ class PlannerConfig:
         default=None, metadata={"help": "draws among the first candidates; all when null"}
     )
     max_seconds: float | None = field(default=None, metadata={"help": "limit of a search"})
-    initial_std: float = field(default=0.2, metadata={"help": "of the first samples, normalised"})
-    min_std: float = field(default=0.05, metadata={"help": "floor of the elites' deviation"})
+    initial_std: float = field(default=0.1, metadata={"help": "of the first samples, normalised"})
+    min_std: float = field(default=0.02, metadata={"help": "floor of the elites' deviation"})
     discount: float = field(
         default=1.0, metadata={"help": "weight of an imagined frame to the one before it"}
     )
