@@ -58,7 +58,7 @@ def run(config: Config) -> int:
     from ..data.vocabulary import Vocabulary
     from ..stored_model import require_model_folder
     from ..training.diagnostics import diagnose
-    from ..training.prior import fit_prior
+    from ..training.prior import fit_prior_once
     from ..training.recipe import (
         OneSide,
         build_objective,
@@ -144,9 +144,11 @@ def run(config: Config) -> int:
     )
     trained = trainer.fit()
     if trained.prior is not None:
-        sides = [side.with_words(vocabulary) for side in (train, *held_out)]
-        error = fit_prior(trained.prior, sides[0], config.prior, *sides[1:])
-        print(f"policy prior: mean absolute error {error} of held-out demonstrations, normalised")
+        told = [side.with_words(vocabulary) for side in (train, *held_out)]
+        fitted = config.output / "training" / "prior.pt"
+        error = fit_prior_once(trained.prior, fitted, told[0], config.prior, *told[1:])
+        if error is not None:
+            print(f"policy prior: mean error {error:.4f} of held-out demonstrations, normalised")
     trained.save_pretrained(str(config.output))
     print(f"wrote {config.output}")
     return 0

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from gymnasium.vector import VectorEnv
 
     from selfflow_robotics.planning.cem import CEM
-    from selfflow_robotics.planning.protocol import Objective
+    from selfflow_robotics.planning.protocol import Objective, Propose
     from selfflow_robotics.policies.base import Policy
     from selfflow_robotics.world_model import WorldModel
 
@@ -58,7 +58,8 @@ def make_solver(
     from selfflow_robotics.planning.cem import CEM
     from selfflow_robotics.planning.objectives import Progress
 
-    propose, proposals = world_model.propose, config.proposals
+    propose: Propose = world_model.propose
+    proposals = config.proposals
     if config.start == "prior" and world_model.prior is not None:
         propose, proposals = world_model.guess, 1
     elif proposals is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -67,6 +69,24 @@ def fit_prior(
         optimizer.step()
     prior.eval()
     return None if held_out is None else prior_error(prior, held_out)
+
+
+def fit_prior_once(
+    prior: PolicyPrior,
+    path: Path,
+    episodes: LatentEpisodes,
+    config: PriorTraining,
+    held_out: LatentEpisodes | None = None,
+) -> float | None:
+    """Take what was fitted before from `path`, or fit, and write it there."""
+    if path.exists():
+        prior.load_state_dict(torch.load(path, weights_only=True))
+        return None if held_out is None else prior_error(prior, held_out)
+    error = fit_prior(prior, episodes, config, held_out)
+    partial = path.with_suffix(".partial")
+    torch.save(prior.state_dict(), partial)
+    os.replace(partial, path)
+    return error
 
 
 @torch.no_grad()
