@@ -67,5 +67,5 @@ class PolicyPrior(nn.Module):
         seen = self.keep(F.silu(self.place(seen))).flatten(1)
         if state_BP is None:
             state_BP = seen.new_zeros(len(seen), self.config.state_dim)
-        actions = self.act(torch.cat((seen, told, state_BP), dim=1))
-        return rearrange(actions, "b (h a) -> b h a", h=self.config.horizon)
+        actions: Tensor = self.act(torch.cat((seen, told, state_BP), dim=1))
+        return actions.unflatten(1, (self.config.horizon, -1))
