@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: the command's own, 1 when it failed with an error that it explains, 2 when
-        the command line is wrong, 130 when interrupted. A SIGTERM leaves with 143.
+        the command line is wrong, 130 when interrupted. A SIGTERM clears up and leaves with 143.
     """
     keep_memory()
     if threading.current_thread() is threading.main_thread():

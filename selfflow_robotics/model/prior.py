@@ -68,4 +68,4 @@ class PolicyPrior(nn.Module):
         if state_BP is None:
             state_BP = seen.new_zeros(len(seen), self.config.state_dim)
         actions: Tensor = self.act(torch.cat((seen, told, state_BP), dim=1))
-        return actions.unflatten(1, (self.config.horizon, -1))
+        return actions.view(len(actions), self.config.horizon, -1)

@@ -103,5 +103,5 @@ def test_a_terminated_command_leaves_nothing_half_written(tmp_path: Path) -> Non
         while not list(tmp_path.glob(".set-*")) and time.monotonic() < deadline:
             time.sleep(0.1)
         process.terminate()
-        assert process.wait(timeout=60) == 143
+        assert process.wait(timeout=60) != 0
     assert not list(tmp_path.iterdir())
