@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from selfflow_robotics.cli.config import compose
-from selfflow_robotics.cli.main import commands
+from selfflow_robotics.cli.main import commands, module_of, named_by
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -31,10 +31,12 @@ def test_python_example_runs(tmp_path: Path) -> None:
 @pytest.mark.parametrize("line", re.findall(r"`selfflow ([a-z]+[^`]*)`", README))
 def test_command_lines_are_understood(line: str) -> None:
     words = [word.strip('"') for word in re.findall(r'(?:[^\s"]|"[^"]*")+', line)]
-    assert words[0] in commands()
-    if len(words) > 1 and "--help" not in words:
-        module = importlib.import_module(f"selfflow_robotics.cli.{words[0]}")
-        compose(words[0], module.Config, words[1:])
+    command = named_by(words, commands())
+    assert command is not None
+    rest = words[len(command.split()) :]
+    if rest and "--help" not in rest:
+        module = importlib.import_module(f"selfflow_robotics.cli.{module_of(command)}")
+        compose(command, module.Config, rest)
 
 
 def test_every_command_is_in_the_readme() -> None:

@@ -169,7 +169,8 @@ def choices_of(
 def _presets(
     command: str, choices: Mapping[str, str], config_dir: Path | None, package: str
 ) -> DictConfig:
-    source = importlib.resources.files(package) / f"{command}.yaml"
+    name = command.replace(" ", "_")
+    source = importlib.resources.files(package) / f"{name}.yaml"
     if not source.is_file() and not choices:
         return OmegaConf.create({})
 
@@ -191,7 +192,7 @@ def _presets(
         overrides.append(f"hydra.searchpath=['file://{config_dir.resolve()}']")
     try:
         with initialize_config_module(package, version_base="1.3"):
-            return hydra_compose(command if source.is_file() else None, overrides=overrides)
+            return hydra_compose(name if source.is_file() else None, overrides=overrides)
     except HydraException as error:
         raise ConfigError(_first_line(error)) from error
 

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -79,10 +79,20 @@ def commands() -> dict[str, str]:
     found = {}
     folder = importlib.resources.files("selfflow_robotics.cli")
     for name in COMMANDS:
-        source = folder / f"{name}.py"
+        source = folder / f"{module_of(name)}.py"
         if source.is_file():
             found[name] = _summary(source.read_text(encoding="utf-8"))
     return found
+
+
+def module_of(command: str) -> str:
+    """The module of a command: "data encode" is `selfflow_robotics.cli.data_encode`."""
+    return command.replace(" ", "_")
+
+
+def named_by(words: Sequence[str], known: Iterable[str]) -> str | None:
+    """The command, of one word or several, that a command line begins with."""
+    return next((name for name in known if name.split() == list(words)[: len(name.split())]), None)
 
 
 def normalize(words: Sequence[str]) -> list[str]:
@@ -123,12 +133,10 @@ def _dispatch(words: list[str]) -> int:
         print(f"selfflow {__version__}")
         return 0
 
-    command, rest = words[0], words[1:]
-    if command not in known:
-        from selfflow_robotics.cli.config import nearest
-
-        hint = nearest(command, known) or f"; there are: {', '.join(known)}"
-        return _fail(f'there is no command "{command}"{hint}', 2)
+    command = named_by(words, known)
+    if command is None:
+        return _fail(_no_command(words, known), 2)
+    rest = words[command.count(" ") + 1 :]
     try:
         return _run(command, rest)
     except (ValueError, OSError, ImportError, RuntimeError) as error:
@@ -141,10 +149,19 @@ def _dispatch(words: list[str]) -> int:
     return _fail(text, status)
 
 
+def _no_command(words: list[str], known: Iterable[str]) -> str:
+    from selfflow_robotics.cli.config import nearest
+
+    family = [name for name in known if name.split()[0] == words[0]] or list(known)
+    asked = " ".join(words[: max(name.count(" ") for name in family) + 1])
+    hint = nearest(asked, family) or f"; there are: {', '.join(family)}"
+    return f'there is no command "{asked}"{hint}'
+
+
 def _run(command: str, words: list[str]) -> int:
     from selfflow_robotics.cli.config import compose, describe
 
-    module = importlib.import_module(f"selfflow_robotics.cli.{command}")
+    module = importlib.import_module(f"selfflow_robotics.cli.{module_of(command)}")
     wants_help = any(word in ("-h", "--help") for word in words)
     arguments = normalize([word for word in words if word not in ("-h", "--help")])
     folders = [Path(word[11:]) for word in arguments if word.startswith("config_dir=")]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from selfflow_robotics import __version__
-from selfflow_robotics.cli.main import commands, main, normalize
+from selfflow_robotics.cli.main import commands, main, named_by, normalize
 
 
 def selfflow(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -26,7 +26,7 @@ def test_help_lists_each_command_with_what_it_does(capsys: pytest.CaptureFixture
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
     for name, summary in commands().items():
-        assert len(summary) > 10, f"selfflow_robotics/cli/{name}.py: HELP is no plain literal"
+        assert len(summary) > 10, f"{name}: HELP is no plain literal"
         assert summary in text
 
 
@@ -43,7 +43,7 @@ def test_help_imports_no_heavy_package() -> None:
 def test_help_of_each_command_shows_its_keys(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([command, "--help"]) == 0
+    assert main([*command.split(), "--help"]) == 0
     text = capsys.readouterr().out
     assert "Configuration" in text
     assert commands()[command] in text
@@ -68,6 +68,13 @@ def test_mistyped_command_is_one_sentence_and_status_2() -> None:
     done = selfflow("doctr")
     assert done.returncode == 2
     assert done.stderr == 'error: there is no command "doctr"; did you mean "doctor"?\n'
+
+
+def test_a_command_may_have_several_words() -> None:
+    known = ["data encode", "data convert rlds", "doctor"]
+    assert named_by(["data", "convert", "rlds", "out=a"], known) == "data convert rlds"
+    assert named_by(["data", "encode"], known) == "data encode"
+    assert named_by(["data"], known) is None
 
 
 def test_unknown_key_is_one_sentence_and_status_2() -> None:
