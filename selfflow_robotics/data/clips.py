@@ -118,10 +118,25 @@ class LatentEpisodes:
         times = np.array([repeat.get(str(text).partition(" ")[0], 1) for text in texts])
         return np.repeat(starts, times[which[starts]])
 
+    def ids_at(self, frames: NDArray[np.int64]) -> tuple[str, ...]:
+        """The episodes that these frames are of."""
+        return tuple(self.ids[np.searchsorted(self.offsets, frames, side="right") - 1].tolist())
+
+    def goals(self, starts: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
+        """A later frame of the same episode for each: near ones and far ones alike.
+
+        The distance is geometric with a mean of 12 steps.
+        """
+        ends = self.offsets[np.searchsorted(self.offsets, starts, side="right")]
+        return np.asarray(np.minimum(starts + random.geometric(1 / 12, len(starts)), ends - 1))
+
     def clips(
-        self, starts: NDArray[np.int64], frames: int, random: np.random.Generator | None = None
+        self,
+        starts: NDArray[np.int64],
+        frames: int,
+        goals: NDArray[np.int64] | None = None,
     ) -> Clips:
-        """The clips that begin at these frames; with `random`, also a goal frame for each."""
+        """The clips that begin at these frames, each with its goal frame where one is given."""
         index = starts[:, None] + np.arange(frames)
         latents = torch.from_numpy(self.latents[index].astype(np.float32))
         if self.actions is None:
@@ -131,14 +146,11 @@ class LatentEpisodes:
         known[:, 0] = 0.0
         steps = torch.from_numpy(self.steps_to_success[index])
         goal: dict[str, Tensor] = {}
-        if random is not None:
-            ends = self.offsets[np.searchsorted(self.offsets, starts, side="right")]
-            # Near goals and far ones alike: the distance is geometric with a mean of 12 steps.
-            later = np.minimum(starts + random.geometric(1 / 12, len(starts)), ends - 1)
-            goal["goal_BCHW"] = torch.from_numpy(self.latents[later].astype(np.float32))
-            goal["goal_steps_BT"] = torch.from_numpy(later[:, None] - index)
+        if goals is not None:
+            goal["goal_BCHW"] = torch.from_numpy(self.latents[goals].astype(np.float32))
+            goal["goal_steps_BT"] = torch.from_numpy(goals[:, None] - index)
             if self.states is not None:
-                goal["goal_state_BP"] = torch.from_numpy(self.states[later])
+                goal["goal_state_BP"] = torch.from_numpy(self.states[goals])
         return Clips(
             latents,
             **goal,

@@ -10,16 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import grain
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from ..computing import computing
 from ..data.clips import Clips, LatentEpisodes
+from ..data.loader import ClipLoader
 from ..flow.objectives import FlowMatching, Losses
 from ..model.heads import ProjectionHead
 from ..world_model import WorldModel
@@ -79,14 +77,9 @@ class Trainer:
         evaluate: Evaluate | None = None,
         repeat: Mapping[str, int] | None = None,
     ) -> None:
-        self.config, self.objective, self.episodes = config, objective, episodes
+        self.config, self.objective = config, objective
         self.folder, self.evaluate = folder, evaluate
-        self.starts = episodes.starts(config.frames, repeat)
-        if not len(self.starts):
-            raise ValueError(
-                f"no episode has {config.frames} frames; use shorter clips (trainer.frames) or "
-                "longer episodes"
-            )
+        self.loader = ClipLoader(episodes, config.frames, config.batch_size, config.seed, repeat)
         torch.manual_seed(config.seed)
         projector = ProjectionHead(world_model.config.network.width).to(world_model.device)
         trained = [p for p in world_model.parameters() if p.requires_grad]
@@ -137,12 +130,12 @@ class Trainer:
         return self.state.ema.module
 
     def _train(self, writer: SummaryWriter) -> None:
-        order = _order(len(self.starts), self.config)
+        batches = self.loader.batches(self.step)
         waited, began = 0.0, time.monotonic()
         bar = tqdm(total=self.config.steps, initial=self.step, desc="training", unit="step")
         while self.step < self.config.steps:
             asked = time.monotonic()
-            clips = self._clips(order[self.step])
+            clips = next(batches).clips.to(self.state.student.device)
             waited += time.monotonic() - asked
             parts = self._train_step(clips)
             self.step += 1
@@ -161,12 +154,6 @@ class Trainer:
                     for key, value in found.items():
                         writer.add_scalar(f"held-out/{key}", value, self.step)
         bar.close()
-
-    def _clips(self, which: NDArray[np.int64]) -> Clips:
-        random = np.random.default_rng((self.config.seed, self.step))
-        wants_goal = random if self.episodes.actions is not None else None
-        clips = self.episodes.clips(self.starts[which], self.config.frames, wants_goal)
-        return clips.to(self.state.student.device)
 
     def _train_step(self, clips: Clips) -> dict[str, float]:
         student, device = self.state.student, self.state.student.device
@@ -228,13 +215,6 @@ _SHOWN = ("loss", "video", "action", "cosine", "data_wait")
 
 def _sentence(values: dict[str, float]) -> str:
     return ", ".join(f"{key} {value:.4g}" for key, value in values.items())
-
-
-def _order(count: int, config: TrainerConfig) -> Any:
-    """Random access to the clip numbers of step i, a global shuffle of each epoch from the seed."""
-    epochs = math.ceil((config.steps + 1) * config.batch_size / count)
-    source = grain.MapDataset.source(range(count)).seed(config.seed).shuffle().repeat(epochs)
-    return source.batch(config.batch_size)
 
 
 def _schedule(step: int, config: TrainerConfig) -> float:

@@ -54,7 +54,7 @@ def test_without_instructions_there_is_nothing_to_get_to() -> None:
 def test_clips_never_straddle_episodes(numbered: LatentEpisodes, frames: int) -> None:
     starts = numbered.starts(frames)
     assert len(starts) == sum(max(n - frames + 1, 0) for n in LENGTHS)
-    clips = numbered.clips(starts, frames, np.random.default_rng(0))
+    clips = numbered.clips(starts, frames, numbered.goals(starts, np.random.default_rng(0)))
     value = clips.latents_BTCHW[:, :, 0, 0, 0]
     assert torch.equal(value - value[:, :1], torch.arange(frames).expand(len(starts), -1).float())
     assert len(value[:, 0].unique()) == len(starts)
@@ -62,7 +62,7 @@ def test_clips_never_straddle_episodes(numbered: LatentEpisodes, frames: int) ->
 
 def test_goals_are_later_frames_of_the_same_episode(numbered: LatentEpisodes) -> None:
     starts = np.repeat(numbered.starts(2), 20)
-    clips = numbered.clips(starts, 2, np.random.default_rng(0))
+    clips = numbered.clips(starts, 2, numbered.goals(starts, np.random.default_rng(0)))
     assert clips.goal_BCHW is not None and clips.goal_steps_BT is not None
     goal, value = clips.goal_BCHW[:, 0, 0, 0], clips.latents_BTCHW[:, :, 0, 0, 0]
     assert torch.equal(goal // 100, value[:, 0] // 100)

@@ -8,10 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from tiny_world import PATCH, latent_episodes, world_model
 from torch import Tensor
 
@@ -21,7 +19,7 @@ from selfflow_robotics.flow.noising import Noising
 from selfflow_robotics.flow.objectives import SelfFlow
 from selfflow_robotics.flow.timesteps import TimestepDistribution
 from selfflow_robotics.training.config import TrainerConfig
-from selfflow_robotics.training.trainer import Trainer, _order
+from selfflow_robotics.training.trainer import Trainer
 from selfflow_robotics.world_model import WorldModel
 
 CONFIG = TrainerConfig(
@@ -101,33 +99,6 @@ def test_training_that_is_done_is_not_done_again(episodes: LatentEpisodes, tmp_p
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
     for name, value in first.state_dict().items():
         assert torch.equal(value, second.state_dict()[name])
-
-
-def batches(episodes: LatentEpisodes, config: TrainerConfig, folder: Path) -> NDArray[np.int64]:
-    """First frames of the clips of each step, told by their latents."""
-    made, order = trainer(episodes, folder, config), _order(len(episodes.starts(4)), config)
-    seen = []
-    for step in range(config.steps):
-        clips = made._clips(order[step])
-        first = clips.latents_BTCHW[:, 0].numpy()
-        same = (episodes.latents[:, None].astype(np.float32) == first[None]).all(axis=(2, 3, 4))
-        seen.append(same.argmax(axis=0))
-    return np.stack(seen)
-
-
-def test_each_epoch_holds_every_clip_once_in_another_order(tmp_path: Path) -> None:
-    episodes = latent_episodes((8, 7, 9))
-    unique = np.arange(len(episodes.latents), dtype=np.float16).reshape(-1, 1, 1, 1)
-    episodes = replace(episodes, latents=np.broadcast_to(unique, episodes.latents.shape).copy())
-    starts = episodes.starts(4)
-    assert len(starts) == 15
-    config = replace(CONFIG, steps=10, batch_size=3)
-    found = batches(episodes, config, tmp_path).reshape(2, 15)
-    assert sorted(found[0]) == sorted(found[1]) == sorted(starts)
-    assert found[0].tolist() != found[1].tolist() != sorted(starts)
-    assert batches(episodes, config, tmp_path).reshape(2, 15).tolist() == found.tolist()
-    other = batches(episodes, replace(config, seed=1), tmp_path).reshape(2, 15)
-    assert other.tolist() != found.tolist()
 
 
 def test_loss_that_is_not_finite_stops_with_a_sentence(
@@ -244,8 +215,3 @@ def test_training_on_video_leaves_heads_as_they_are(tmp_path: Path) -> None:
     after = made.state.student.state_dict()
     moved = {k.split(".")[0] for k, v in after.items() if not torch.equal(v, before[k])}
     assert moved == {"network"}
-
-
-def test_episodes_that_are_too_short_are_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no episode has 4 frames; use shorter clips"):
-        trainer(latent_episodes((3, 2)), tmp_path)
