@@ -316,12 +316,39 @@ class WorldModel(nn.Module):
 
         Past the prior's own horizon its last action is kept. `generator` is not used.
         """
-        if self.prior is None or context.words_BL is None:
-            raise ValueError("a guess needs a model with a policy prior, and an instruction")
         latents = unpatchify(context.anchor_BNC, self.config.patch, self.config.network.grid)
-        guess = self.prior(latents, context.state_BP, context.words_BL)
+        guess = self._guess(latents, context.state_BP, context.words_BL)
         steps = torch.arange(horizon, device=guess.device).clamp(max=guess.shape[1] - 1)
-        return repeat(self._in_units(guess[:, steps]), "b h a -> b k h a", k=candidates)
+        return repeat(guess[:, steps], "b h a -> b k h a", k=candidates)
+
+    @torch.no_grad()
+    def react(
+        self,
+        frames: NDArray[np.uint8] | Tensor,
+        instruction: str | Sequence[str],
+        states: NDArray[np.float32] | Tensor | None = None,
+    ) -> Tensor:
+        """`guess` from the last frames alone, without the cost of observing: actions (B, A).
+
+        Args:
+            frames: (B, height, width, 3) uint8.
+            instruction: one for all, or one a row.
+            states: (B, P) proprioception, or None where it is not known.
+        """
+        images = torch.as_tensor(frames)[:, None]
+        self._check_frames(images)
+        given = None if states is None else torch.as_tensor(states)[:, None]
+        state = self._state_tokens(given, len(images), 1)
+        words, _, _ = self._instruct(instruction, len(images))
+        known = None if states is None or state is None else state[:, 0]
+        return self._guess(self._encode(images)[:, 0], known, words)[:, 0]
+
+    def _guess(
+        self, latents_BCHW: Tensor, state_BP: Tensor | None, words_BL: Tensor | None
+    ) -> Tensor:
+        if self.prior is None or words_BL is None:
+            raise ValueError("a guess needs a model with a policy prior, and an instruction")
+        return self._in_units(self.prior(latents_BCHW, state_BP, words_BL))
 
     def _in_units(self, normalised: Tensor) -> Tensor:
         spec = self.action_spec

@@ -255,6 +255,16 @@ def test_a_guess_is_the_priors_of_the_last_frame(model: WorldModel) -> None:
     assert ((guess >= low) & (guess <= high)).all()
 
 
+def test_reacting_is_guessing_without_history(model: WorldModel) -> None:
+    frames, past, states = history(B, S)
+    guess = model.guess(model.observe(frames, past, "pick can", states), 1, 1)[:, 0, 0]
+    torch.testing.assert_close(model.react(frames[:, -1], "pick can", states[:, -1]), guess)
+    blind = model.guess(model.observe(frames, past, "pick can"), 1, 1)[:, 0, 0]
+    torch.testing.assert_close(model.react(frames[:, -1], "pick can"), blind)
+    with pytest.raises(ValueError, match="frames have shape"):
+        model.react(frames, "pick can")
+
+
 def test_a_guess_needs_a_prior_and_an_instruction(model: WorldModel) -> None:
     frames, past, states = history(B, S)
     with pytest.raises(ValueError, match="policy prior, and an instruction"):

@@ -1,4 +1,4 @@
-"""`selfflow collect`: episodes of the tasks, played by experts and at random, as an RT-1 data set.
+"""`selfflow collect`: episodes of the tasks, played by experts and others, as an RT-1 data set.
 
 Every episode has its own seed, so the data do not depend on the number of workers.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -25,12 +25,15 @@ from tqdm import tqdm
 if TYPE_CHECKING:
     import gymnasium
 
+    from selfflow_robotics.data.behaviours import Novice
+
 HELP = """Record episodes of the tasks as a data set with RT-1's features.
 
-Experts, perturbed experts and random play run in parallel processes. Writes a TFDS data set (as
-ArrayRecord, or as TFRecord) to the folder "out", with action_spec.json, statistics, and which
-actions are to be imitated (demonstrated.json), beside the shards. The same seed gives the same
-data, whatever the number of workers.
+Experts, perturbed experts, experts that take over from a world model's policy prior, and random
+play run in parallel processes. Writes a TFDS data set (as ArrayRecord, or as TFRecord) to the
+folder "out", with action_spec.json, statistics, and which actions are to be imitated
+(demonstrated.json), beside the shards. The same seed gives the same data, whatever the number of
+workers.
 """
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -53,6 +56,12 @@ class Config:
     )
     perturbed: float = field(
         default=0.45, metadata={"help": "share of episodes with a perturbed expert"}
+    )
+    intervened: float = field(
+        default=0.0, metadata={"help": "share in which experts take over from a prior's mistakes"}
+    )
+    world_model: str | None = field(
+        default=None, metadata={"help": "whose prior: a shipped name, a folder, or org/name"}
     )
     random: float = field(
         default=0.25, metadata={"help": "share of episodes of random play; experts do the rest"}
@@ -165,13 +174,15 @@ def plan(config: Config) -> tuple[Assignment, ...]:
             raise ValueError(f'there is no task "{name}"; choose from {", ".join(names)}')
         return names[name]
 
-    shares = {"perturbed": config.perturbed, "random": config.random}
-    for key, share in shares.items():
-        if not 0 <= share <= 1 - sum(v for k, v in shares.items() if k != key):
-            raise ValueError(
-                f"perturbed={config.perturbed} and random={config.random} must be shares from 0 "
-                "with a sum of at most 1"
-            )
+    shares = {name: getattr(config, name) for name in ("perturbed", "intervened", "random")}
+    if min(shares.values()) < 0 or sum(shares.values()) > 1:
+        wrong = ", ".join(f"{name}={share}" for name, share in shares.items())
+        raise ValueError(f"{wrong} must be shares from 0 with a sum of at most 1")
+    if config.intervened and config.world_model is None:
+        raise ValueError(
+            f"intervened={config.intervened} needs a policy that makes mistakes; add "
+            "world_model=NAME_OR_FOLDER"
+        )
     tasks: tuple[str, ...] = tuple(resolve(name) for name in config.tasks) or TASKS
     wanted = dict.fromkeys(tasks, config.episodes)
     wanted |= {resolve(name): number for name, number in config.episodes_of.items()}
@@ -192,9 +203,10 @@ def plan(config: Config) -> tuple[Assignment, ...]:
 
 
 def _sources(number: int, order: int, config: Config) -> Sequence[str]:
-    perturbed, random = round(config.perturbed * number), round(config.random * number)
-    expert = max(number - perturbed - random, 0)
-    sources = ["expert"] * expert + ["perturbed"] * perturbed + ["random"] * random
+    sources: list[str] = []
+    for name in ("perturbed", "random", "intervened"):
+        sources += [name] * round(getattr(config, name) * number)
+    sources = ["expert"] * (number - len(sources)) + sources
     rng = np.random.default_rng([config.seed, order])
     return [sources[i] for i in rng.permutation(len(sources))]
 
@@ -207,6 +219,7 @@ def _record_all(assignments: Sequence[Assignment], config: Config) -> Iterator[R
         image_size=config.image_size,
         robot=config.robot,
         random_steps=config.random_steps,
+        world_model=config.world_model,
     )
     with _one_thread_each():
         pool = ProcessPoolExecutor(
@@ -229,6 +242,7 @@ def _record(
     image_size: tuple[int, int],
     robot: str,
     random_steps: int,
+    world_model: str | None,
 ) -> Recorded:
     from selfflow_robotics.data.recording import record
     from selfflow_robotics.data.rt1_features import serialize
@@ -246,6 +260,7 @@ def _record(
             np.random.SeedSequence(seed, spawn_key=(assignment.index,)),
             assignment.task,
             random_steps,
+            _novice(world_model) if assignment.source == "intervened" else None,
         )
     except Exception as error:
         raise RuntimeError(
@@ -271,6 +286,26 @@ def _environment(
     import selfflow_robotics.envs  # noqa: F401  registers the tasks
 
     return gymnasium.make(task, image_size=image_size, robot=robot, disable_env_checker=True)
+
+
+@cache
+def _novice(world_model: str | None) -> Novice:
+    """The policy prior of a world model, frame by frame."""
+    import torch
+
+    from selfflow_robotics.world_model import WorldModel
+
+    assert world_model is not None
+    torch.set_num_threads(1)
+    model = WorldModel.from_pretrained(world_model)
+
+    def act(seen: Mapping[str, Any]) -> NDArray[np.float32]:
+        actions = model.react(
+            seen["image"][None], seen["instruction"], seen["proprioception"][None]
+        )
+        return np.asarray(actions[0].numpy())
+
+    return act
 
 
 def _ignore_interrupts() -> None:

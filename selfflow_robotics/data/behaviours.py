@@ -1,27 +1,31 @@
-"""How recorded actions come about: the expert's, the expert's disturbed, or play at random."""
+"""How recorded actions come about: an expert's, disturbed or taking over, or play at random."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Action = NDArray[np.float32]  # (7,), RT1_ACTIONS
 State = NDArray[np.float32]  # (8,), RT1_STATE
+Observation = Mapping[str, Any]  # of one of this project's tasks
+Novice = Callable[[Observation], Action]
+"""A policy without memory, such as a trained model's prior."""
 
 
 class Behaviour(Protocol):
     """Chooses what is executed and recorded, step by step, in one episode."""
 
-    def act(self, expert: Callable[[], Action], state: State) -> Action:
+    def act(self, expert: Callable[[], Action], observation: Observation) -> Action:
         """The next action, perhaps outside the bounds.
 
         Args:
-            expert: says what the expert would do now; call it at most once.
-            state: (8,) proprioception now.
+            expert: says what the expert would do now; call it at most once, and only where what
+                it says decides the action: an action equal to it is taken for a demonstration.
+            observation: what is seen and felt now.
         """
         ...
 
@@ -29,7 +33,7 @@ class Behaviour(Protocol):
 class Expert:
     """What the expert does."""
 
-    def act(self, expert: Callable[[], Action], state: State) -> Action:
+    def act(self, expert: Callable[[], Action], observation: Observation) -> Action:
         """See :meth:`Behaviour.act`."""
         return expert()
 
@@ -68,7 +72,7 @@ class Perturbed:
         self._keep = 1.0
         self._gripper: float | None = None
 
-    def act(self, expert: Callable[[], Action], state: State) -> Action:
+    def act(self, expert: Callable[[], Action], observation: Observation) -> Action:
         """See :meth:`Behaviour.act`."""
         rng, strength = self._rng, self._strength
         action = expert().astype(np.float32)
@@ -85,6 +89,29 @@ class Perturbed:
         if self._gripper is not None:
             action[6] = self._gripper
         return action
+
+
+class Intervened:
+    """A novice acts, and from time to time the expert takes over (DAgger, arXiv 1011.0686).
+
+    So the data show how to get on from where the novice's own mistakes lead, which no disturbance
+    of the expert comes upon.
+    """
+
+    novice_steps, expert_steps = 16, 6  # greatest lengths of a stretch
+
+    def __init__(self, rng: np.random.Generator, novice: Novice) -> None:
+        self._rng, self._novice = rng, novice
+        self._left, self._expert = 0, True
+
+    def act(self, expert: Callable[[], Action], observation: Observation) -> Action:
+        """See :meth:`Behaviour.act`."""
+        if self._left == 0:
+            self._expert = not self._expert
+            longest = self.expert_steps if self._expert else self.novice_steps
+            self._left = int(self._rng.integers(1, longest + 1))
+        self._left -= 1
+        return expert() if self._expert else self._novice(observation)
 
 
 class RandomPlay:
@@ -110,9 +137,9 @@ class RandomPlay:
         self._start: State | None = None
         self._target = np.zeros(3)
 
-    def act(self, expert: Callable[[], Action], state: State) -> Action:
+    def act(self, expert: Callable[[], Action], observation: Observation) -> Action:
         """See :meth:`Behaviour.act`."""
-        rng = self._rng
+        rng, state = self._rng, observation["proprioception"]
         if self._start is None:
             self._start = state.copy()
             self._target = self._draw_target(state)
@@ -159,12 +186,20 @@ def turn(now: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.fl
     return np.asarray(imaginary * (angle / length))
 
 
-def behaviour_for(source: str, rng: np.random.Generator) -> Behaviour:
-    """The behaviour that a source names, with its own draws from rng."""
+def behaviour_for(source: str, rng: np.random.Generator, novice: Novice | None = None) -> Behaviour:
+    """The behaviour that a source names, with its own draws from rng.
+
+    Raises:
+        ValueError: no such behaviour, or one that needs a novice and got none.
+    """
     if source == "expert":
         return Expert()
     if source == "perturbed":
         return Perturbed(rng)
     if source == "random":
         return RandomPlay(rng)
-    raise ValueError(f'nobody acts as "{source}"; choose expert, perturbed or random')
+    if source == "intervened":
+        if novice is None:
+            raise ValueError("an expert can take over from a novice only; name a model that acts")
+        return Intervened(rng, novice)
+    raise ValueError(f'nobody acts as "{source}"; choose expert, perturbed, intervened or random')

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from selfflow_robotics.data.behaviours import Action, behaviour_for
+from selfflow_robotics.data.behaviours import Action, Novice, behaviour_for
 from selfflow_robotics.data.rt1_features import OBSERVATIONS, Rt1Episode
 
 _MID_START = 0.7  # share of random play that begins where an expert has got to
@@ -22,6 +22,7 @@ def record(
     seed: np.random.SeedSequence,
     task: str,
     random_steps: int = 40,
+    novice: Novice | None = None,
 ) -> Rt1Episode:
     """Record an episode; the same seed gives the same episode.
 
@@ -31,10 +32,11 @@ def record(
     Args:
         env: one of this project's tasks, within its time limit.
         make_expert: from the bare environment, what the expert does now.
-        source: "expert", "perturbed" or "random".
+        source: "expert", "perturbed", "intervened" or "random".
         seed: decides the scene and every random choice.
         task: name stored with the episode.
         random_steps: length of random play.
+        novice: acts in "intervened" episodes until the expert takes over.
 
     Returns:
         The episode; the last action, which leads nowhere, is zero. Actions are as executed; those
@@ -47,7 +49,7 @@ def record(
     limit = random_steps if source == "random" else None
     if source == "random" and choices.random() < _MID_START:
         observation = _advance(env, expert, choices)
-    behaviour = behaviour_for(source, choices)
+    behaviour = behaviour_for(source, choices, novice)
     asked: Action | None = None
 
     def ask() -> Action:
@@ -71,7 +73,7 @@ def record(
         if over or len(actions) == limit:
             break
         asked = None
-        wanted = behaviour.act(ask, observation["proprioception"])
+        wanted = behaviour.act(ask, observation)
         demonstrated.append(asked is not None and np.array_equal(wanted, asked))
         actions.append(np.clip(wanted, low, high).astype(np.float32))
         observation, _, terminated, truncated, info = env.step(actions[-1])

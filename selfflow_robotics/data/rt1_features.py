@@ -43,7 +43,7 @@ ATTRIBUTES = (
     "objects_family",
     "task_family",
 )
-SOURCES = ("expert", "perturbed", "random")
+SOURCES = ("expert", "perturbed", "random", "intervened")
 """Who acted, stored as attributes/collection_mode(_name)."""
 
 JPEG_QUALITY = 95

@@ -39,6 +39,7 @@ def test_every_task_gets_its_share_of_every_kind() -> None:
         ({"episodes_of": {"PickCan": 3}}, 'no task "PickCan"'),
         ({"perturbed": 0.8, "random": 0.4}, "sum of at most 1"),
         ({"random": -0.1}, "shares from 0"),
+        ({"perturbed": 0.0, "intervened": 0.5}, r"intervened=0.5 needs a policy .* world_model="),
         ({"episodes": 0}, "0 for selfflow/PickCokeCan-v0 makes no data"),
         ({"workers": 0}, "workers=0 is too few"),
     ],
@@ -86,6 +87,27 @@ def test_same_seed_same_bytes_whatever_the_workers(tmp_path: Path) -> None:
     step = next(iter(theirs[0]["steps"]))
     assert step["observation"]["base_pose_tool_reached"].shape == (7,)
     assert np.isinf(step["observation"]["orientation_box"]).all()
+
+
+def test_an_expert_takes_over_from_a_world_models_prior(tmp_path: Path) -> None:
+    config = replace(
+        SMALL,
+        out=tmp_path / "set",
+        tasks=("CloseDrawer",),
+        episodes=1,
+        image_size=(64, 80),
+        perturbed=0.0,
+        random=0.0,
+        intervened=1.0,
+        world_model="tabletop-small",
+        workers=1,
+    )
+    assert run(config) == 0
+    (episode,) = list(open_dataset(tmp_path / "set"))
+    assert episode.source == "intervened"
+    assert episode.actions is not None and episode.demonstrated is not None
+    assert not episode.demonstrated[0] and episode.demonstrated.any()  # the novice begins
+    RT1_ACTIONS.check(episode.actions, episode.id)
 
 
 @pytest.mark.slow

@@ -14,7 +14,9 @@ STATE = np.array([0.44, -0.2, 0.97, 0.0, 1.0, 0.0, 0.0, 0.0], np.float32)
 
 def played(source: str, seed: int, steps: int = 200) -> np.ndarray:
     behaviour = behaviour_for(source, np.random.default_rng(seed))
-    return np.stack([behaviour.act(lambda: WANTED.copy(), STATE) for _ in range(steps)])
+    return np.stack(
+        [behaviour.act(lambda: WANTED.copy(), {"proprioception": STATE}) for _ in range(steps)]
+    )
 
 
 def test_expert_is_left_as_it_is() -> None:
@@ -44,6 +46,34 @@ def test_disturbances_stay_within_their_ranges() -> None:
     assert 0.05 <= min(d.often for d in drawn) < max(d.often for d in drawn) <= 0.3
 
 
+def test_the_expert_takes_over_from_a_novice_for_stretches() -> None:
+    beginners = np.full(7, 0.01, np.float32)
+    asked = 0
+
+    def expert() -> np.ndarray:
+        nonlocal asked
+        asked += 1
+        return WANTED
+
+    shares = []
+    for seed in range(20):
+        behaviour = behaviour_for("intervened", np.random.default_rng(seed), lambda seen: beginners)
+        actions = np.stack([behaviour.act(expert, {"proprioception": STATE}) for _ in range(100)])
+        taken_over = (actions == WANTED).all(axis=1)
+        assert ((actions == beginners).all(axis=1) | taken_over).all()
+        assert not taken_over[0]
+        changes = np.flatnonzero(np.diff(taken_over))
+        assert 8 < len(changes) < 50
+        shares.append(taken_over.mean())
+    assert 0.2 < np.mean(shares) < 0.4
+    assert asked == round(sum(shares) * 100)  # the expert is not asked while the novice acts
+
+
+def test_no_intervention_without_a_novice() -> None:
+    with pytest.raises(ValueError, match="take over from a novice only"):
+        behaviour_for("intervened", np.random.default_rng(0))
+
+
 def test_random_play_gets_about_and_is_correlated() -> None:
     places, correlations = [], []
     for seed in range(20):
@@ -51,7 +81,7 @@ def test_random_play_gets_about_and_is_correlated() -> None:
         state = STATE.copy()
         moves = []
         for _ in range(40):
-            action = play.act(lambda: WANTED, state)
+            action = play.act(lambda: WANTED, {"proprioception": state})
             state[:3] += action[:3]
             moves.append(action[:3])
             places.append(state[:3].copy())
