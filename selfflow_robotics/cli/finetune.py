@@ -54,7 +54,7 @@ def run(config: Config) -> int:
     import torch
 
     from ..data.clips import LatentEpisodes
-    from ..data.rlds import open_dataset
+    from ..data.datasets import open_dataset
     from ..data.vocabulary import Vocabulary
     from ..stored_model import require_model_folder
     from ..training.diagnostics import diagnose

@@ -137,7 +137,8 @@ def _actions(episode: Episode) -> NDArray[np.float32]:
 
 def _stored(config: Config, most: int = 16) -> tuple[list[Episode], ActionSpec]:
     """The wanted episode, then others of the held-out ones."""
-    from selfflow_robotics.data.rlds import open_dataset, split_of
+    from selfflow_robotics.data.datasets import open_dataset
+    from selfflow_robotics.data.held_out import split_of
 
     assert config.data is not None
     source = open_dataset(config.data, config.mapping, config.split)

@@ -122,7 +122,7 @@ def _save_patches(sources: list[EpisodeSource], config: Config) -> None:
 def _sources(config: Config) -> list[EpisodeSource]:
     sources: list[EpisodeSource] = []
     if config.data is not None:
-        from selfflow_robotics.data.rlds import open_dataset
+        from selfflow_robotics.data.datasets import open_dataset
 
         sources.append(open_dataset(config.data, config.mapping, config.split))
     if config.videos is not None:
