@@ -33,7 +33,9 @@ class Config:
     world_model: str = field(
         default="tabletop-small", metadata={"help": "shipped name, folder, or org/name of the Hub"}
     )
-    data: Path | None = field(default=None, metadata={"help": "folder of an RLDS data set"})
+    data: Path | None = field(
+        default=None, metadata={"help": "folder of an RLDS or LeRobot data set"}
+    )
     mapping: str = field(default="rt1", metadata={"help": "where it keeps images, actions, ..."})
     split: str = field(default="train", metadata={"help": "of the data set"})
     episode: int | None = field(

@@ -26,7 +26,7 @@ class Config:
     """Keys of `selfflow tokenizer`."""
 
     output: Path = field(metadata={"help": "folder to write; an older tokenizer is replaced"})
-    data: Path | None = field(default=None, metadata={"help": "RLDS data set"})
+    data: Path | None = field(default=None, metadata={"help": "RLDS or LeRobot data set"})
     mapping: str = field(default="rt1", metadata={"help": "where it keeps its images"})
     split: str = field(default="train", metadata={"help": "split of the data set"})
     videos: Path | None = field(default=None, metadata={"help": "folder or glob of video files"})

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.data.lerobot.info import features, info, tasks_table
-from selfflow_robotics.data.lerobot.mappings import ACTION, EXPORTED_IMAGE, SOURCE, STATE, SUCCESS
+from selfflow_robotics.data.lerobot.mappings import ACTION, EXPORTED_IMAGE, STATE
 from selfflow_robotics.data.lerobot.part import Limits, Part
-from selfflow_robotics.data.lerobot.source import DEMONSTRATED
+from selfflow_robotics.data.lerobot.source import DEMONSTRATED, SOURCE, SUCCESS
 from selfflow_robotics.data.lerobot.statistics import levels, of_levels, of_numbers
 from selfflow_robotics.data.rlds import ACTION_SPEC_FILE, STATE_SPEC_FILE
 from selfflow_robotics.data.rt1_writer import require_absent

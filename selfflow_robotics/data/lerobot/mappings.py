@@ -10,8 +10,6 @@ from selfflow_robotics.data.mappings import BRIDGE, MAPPINGS, RldsMapping, mappi
 EXPORTED_IMAGE = "observation.images.image"
 ACTION = "action"
 STATE = "observation.state"
-SUCCESS = "success"
-SOURCE = "source"
 
 
 @dataclass(frozen=True)
@@ -29,9 +27,10 @@ class LeRobotMapping:
     states: tuple[str, ...] = ()  # () for no proprioception
     state_entries: tuple[int, ...] = ()  # of the concatenation; () for all
     state_spec: StateSpec | None = None
-    # A column of the episodes, or of the steps: a success where it is true in any.
-    success: str | None = None
-    source: str | None = None  # a column of the episodes: who acted
+    success: str | None = None  # a truth value of a step: a success where it is true in any
+    # Whether the folder has to say itself what its actions mean, as exports from here do. Other
+    # writers use the same names and sizes for other conventions.
+    self_described: bool = False
 
 
 def as_exported(mapping: RldsMapping) -> LeRobotMapping:
@@ -42,8 +41,7 @@ def as_exported(mapping: RldsMapping) -> LeRobotMapping:
         action_spec=mapping.action_spec,
         states=() if mapping.state_spec is None else (STATE,),
         state_spec=mapping.state_spec,
-        success=SUCCESS,
-        source=SOURCE,
+        self_described=True,
     )
 
 

@@ -96,20 +96,16 @@ class LeRobotMeta:
         file = self.path / self._fill("video_path", {"video_key": key, **numbers})
         if self.version != "v3.0":
             return VideoPart(file, 0.0, None)
-        row = self._row(episode)
         start, end = (
-            float(self._column(f"videos/{key}/{edge}_timestamp", episode)[row])
+            float(self._required(episode, f"videos/{key}/{edge}_timestamp"))
             for edge in ("from", "to")
         )
         return VideoPart(file, start, end)
 
-    def has(self, column: str) -> bool:
-        """Whether the episodes have such a column."""
-        return column in self._episodes
-
     def value(self, episode: int, column: str) -> Any:
-        """An episode's value in a column that :meth:`has` tells of."""
-        return self._episodes[column][self._row(episode)]
+        """What `meta/` says of an episode under a name; None where it says nothing."""
+        values = self._episodes.get(column)
+        return None if values is None else values[self._row(episode)]
 
     @cached_property
     def _rows(self) -> dict[int, int]:
@@ -123,23 +119,22 @@ class LeRobotMeta:
             )
         return self._rows[episode]
 
-    def _column(self, column: str, episode: int) -> list[Any]:
-        values = self._episodes.get(column)
-        if values is None or values[self._row(episode)] is None:
+    def _required(self, episode: int, column: str) -> Any:
+        found = self.value(episode, column)
+        if found is None:
             raise ValueError(
                 f"meta/episodes of {self.path} lacks {column} of episode {episode}; "
                 "copy or download the data set again"
             )
-        return values
+        return found
 
     def _numbers(self, episode: int, prefix: str) -> dict[str, int]:
         """What the templates of `info.json` are filled with."""
         if self.version != "v3.0":
             chunk = episode // int(self._entry("chunks_size"))
             return {"episode_chunk": chunk, "episode_index": episode}
-        row = self._row(episode)
         return {
-            f"{kind}_index": int(self._column(f"{prefix}/{kind}_index", episode)[row])
+            f"{kind}_index": int(self._required(episode, f"{prefix}/{kind}_index"))
             for kind in ("chunk", "file")
         }
 

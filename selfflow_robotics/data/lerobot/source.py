@@ -17,17 +17,24 @@ from numpy.typing import NDArray
 
 from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
 from selfflow_robotics.data.episode import Episode
-from selfflow_robotics.data.lerobot.mappings import LeRobotMapping, lerobot_mapping_named
+from selfflow_robotics.data.lerobot.mappings import (
+    LEROBOT_MAPPINGS,
+    LeRobotMapping,
+    lerobot_mapping_named,
+)
 from selfflow_robotics.data.lerobot.meta import LeRobotMeta
-from selfflow_robotics.data.lerobot.rows import LeRobotRows
+from selfflow_robotics.data.lerobot.rows import LeRobotRows, Rows
 from selfflow_robotics.data.mappings import RldsMapping
 from selfflow_robotics.data.rlds import ACTION_SPEC_FILE, STATE_SPEC_FILE, stored_spec
 from selfflow_robotics.data.video_part import frames_between
 
-__all__ = ["DEMONSTRATED", "LeRobotSource", "open_lerobot"]
+__all__ = ["DEMONSTRATED", "SOURCE", "SUCCESS", "LeRobotSource", "open_lerobot"]
 
+# What data sets exported from here have besides, read wherever it is. Steps have marks; episodes
+# have the others, which LeRobot's own tools drop.
 DEMONSTRATED = "demonstrated"
-"""A step's mark in data sets exported from here, see :class:`Episode`."""
+SUCCESS = "success"
+SOURCE = "source"
 
 
 def open_lerobot(
@@ -63,9 +70,14 @@ class LeRobotSource:
         self._meta = LeRobotMeta(path)
         self._numbers = self._meta.split(split)
         self.image_size = self._require_fit()
-        self.action_spec: ActionSpec = stored_spec(
-            path / "meta" / ACTION_SPEC_FILE, mapping.action_spec, mapping.name
-        )
+        said = path / "meta" / ACTION_SPEC_FILE
+        if mapping.self_described and not said.is_file():
+            raise ValueError(
+                f"{path} lacks meta/{said.name}, with which an export says that its actions are "
+                f'those of the mapping "{mapping.name}"; name its writer\'s mapping, one of '
+                f"{sorted(LEROBOT_MAPPINGS)} or your own, or copy meta/{said.name} from the export"
+            )
+        self.action_spec: ActionSpec = stored_spec(said, mapping.action_spec, mapping.name)
         self.state_spec: StateSpec | None = None
         if mapping.state_spec is not None:
             self.state_spec = stored_spec(
@@ -105,14 +117,13 @@ class LeRobotSource:
             images = self._frames(number, rows.times, where)
         else:
             images = rows.images(mapping.image, self.image_size)
-        known = self._value(number, mapping.source)
         return Episode(
             images=images,
             actions=_entries(actions, mapping.action_entries),
             states=None if states is None else _entries(states, mapping.state_entries),
             instructions=rows.instructions(),
-            success=self._success(number, rows.flags),
-            source="demonstration" if known is None else str(known),
+            success=self._success(number, rows),
+            source=str(self._meta.value(number, SOURCE) or "demonstration"),
             id=f"{self.split}/{index}",
             demonstrated=rows.flags(DEMONSTRATED) if self._has_marks else None,
         )
@@ -130,17 +141,13 @@ class LeRobotSource:
         keys = [*mapping.actions, *mapping.states]
         keys += [] if self._is_video else [mapping.image]
         keys += [DEMONSTRATED] if self._has_marks else []
-        keys += [mapping.success] if mapping.success in self._meta.features else []
-        return tuple(key for key in keys if key is not None)
+        keys += [] if mapping.success is None else [mapping.success]
+        return tuple(keys)
 
-    def _value(self, number: int, column: str | None) -> Any:
-        return None if column is None else self._meta.value(number, column)
-
-    def _success(self, number: int, flags: Any) -> bool | None:
-        key = self.mapping.success
-        if key in self._meta.features:
-            return bool(flags(key).any())
-        found = self._value(number, key)
+    def _success(self, number: int, rows: Rows) -> bool | None:
+        if self.mapping.success is not None:
+            return bool(rows.flags(self.mapping.success).any())
+        found = self._meta.value(number, SUCCESS)
         return None if found is None else bool(found)
 
     def _frames(self, number: int, times: NDArray[np.float64], where: str) -> NDArray[np.uint8]:
@@ -150,8 +157,8 @@ class LeRobotSource:
         end = None if part.end is None else part.end - half
         try:
             shown, images = frames_between(part.file, part.start - half, end)
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from error
+        except (FileNotFoundError, ValueError) as error:
+            raise type(error)(f"{where}: {error}") from error
         if len(images) != len(times):
             raise ValueError(
                 f"{where} has {len(times)} rows, but its video {part.file} shows {len(images)} "
@@ -176,10 +183,8 @@ class LeRobotSource:
         """Refuse a mapping that reads what is not there; height and width of the images."""
         mapping, features = self.mapping, self._meta.features
         wanted = [mapping.image, *mapping.actions, *mapping.states]
+        wanted += [] if mapping.success is None else [mapping.success]
         lacking = [key for key in wanted if key not in features]
-        for key in (mapping.success, mapping.source):
-            if key is not None and key not in features and not self._meta.has(key):
-                lacking.append(key)
         if lacking:
             raise ValueError(
                 f"{self.path} lacks {', '.join(lacking)}, which the mapping "
