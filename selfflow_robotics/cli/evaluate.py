@@ -139,7 +139,8 @@ def held_out(
     Raises:
         ValueError: it has none.
     """
-    from selfflow_robotics.data.rlds import open_dataset, split_of
+    from selfflow_robotics.data.datasets import open_dataset
+    from selfflow_robotics.data.held_out import split_of
 
     source = open_dataset(path, mapping, split)
     chosen = [i for i in range(len(source)) if split_of(f"{split}/{i}") == "held-out"][:most]

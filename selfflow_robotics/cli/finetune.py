@@ -9,9 +9,9 @@ from ..training.config import ModelConfig, ObjectiveConfig, PriorTraining, Train
 
 HELP = """Train an action-conditioned world model on a robot's episodes.
 
-Reads an RLDS data set (data.path) and the model to start from (start), or a tokenizer; writes the
-world model (config.json, model.safetensors) and, in training/, checkpoint and curves under output.
-Run again with the same output, it resumes.
+Reads an RLDS or LeRobot data set (data.path) and the model to start from (start), or a tokenizer;
+writes the world model (config.json, model.safetensors) and, in training/, checkpoint and curves
+under output. Run again with the same output, it resumes.
 """
 
 
@@ -20,7 +20,8 @@ class DataConfig:
     """Which episodes."""
 
     path: list[Path] = field(
-        default_factory=list, metadata={"help": "folders of RLDS data sets; the first's statistics"}
+        default_factory=list,
+        metadata={"help": "folders of RLDS or LeRobot data sets; the first's statistics"},
     )
     mapping: str = field(default="rt1", metadata={"help": "where it keeps images, actions, ..."})
     split: str = "train"
@@ -54,7 +55,7 @@ def run(config: Config) -> int:
     import torch
 
     from ..data.clips import LatentEpisodes
-    from ..data.rlds import open_dataset
+    from ..data.datasets import open_dataset
     from ..data.vocabulary import Vocabulary
     from ..stored_model import require_model_folder
     from ..training.diagnostics import diagnose

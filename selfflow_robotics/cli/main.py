@@ -21,6 +21,7 @@ from ..allocator import keep_memory
 COMMANDS = (
     "demo",
     "collect",
+    "data export lerobot",
     "tokenizer",
     "pretrain",
     "finetune",

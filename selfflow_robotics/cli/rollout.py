@@ -33,7 +33,9 @@ class Config:
     world_model: str = field(
         default="tabletop-small", metadata={"help": "shipped name, folder, or org/name of the Hub"}
     )
-    data: Path | None = field(default=None, metadata={"help": "folder of an RLDS data set"})
+    data: Path | None = field(
+        default=None, metadata={"help": "folder of an RLDS or LeRobot data set"}
+    )
     mapping: str = field(default="rt1", metadata={"help": "where it keeps images, actions, ..."})
     split: str = field(default="train", metadata={"help": "of the data set"})
     episode: int | None = field(
@@ -137,7 +139,8 @@ def _actions(episode: Episode) -> NDArray[np.float32]:
 
 def _stored(config: Config, most: int = 16) -> tuple[list[Episode], ActionSpec]:
     """The wanted episode, then others of the held-out ones."""
-    from selfflow_robotics.data.rlds import open_dataset, split_of
+    from selfflow_robotics.data.datasets import open_dataset
+    from selfflow_robotics.data.held_out import split_of
 
     assert config.data is not None
     source = open_dataset(config.data, config.mapping, config.split)

@@ -26,7 +26,7 @@ class Config:
     """Keys of `selfflow tokenizer`."""
 
     output: Path = field(metadata={"help": "folder to write; an older tokenizer is replaced"})
-    data: Path | None = field(default=None, metadata={"help": "RLDS data set"})
+    data: Path | None = field(default=None, metadata={"help": "RLDS or LeRobot data set"})
     mapping: str = field(default="rt1", metadata={"help": "where it keeps its images"})
     split: str = field(default="train", metadata={"help": "split of the data set"})
     videos: Path | None = field(default=None, metadata={"help": "folder or glob of video files"})
@@ -122,7 +122,7 @@ def _save_patches(sources: list[EpisodeSource], config: Config) -> None:
 def _sources(config: Config) -> list[EpisodeSource]:
     sources: list[EpisodeSource] = []
     if config.data is not None:
-        from selfflow_robotics.data.rlds import open_dataset
+        from selfflow_robotics.data.datasets import open_dataset
 
         sources.append(open_dataset(config.data, config.mapping, config.split))
     if config.videos is not None:

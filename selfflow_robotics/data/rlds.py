@@ -1,8 +1,8 @@
 """Episodes of any RLDS data set as TFDS wrote it, ArrayRecord or TFRecord, without TensorFlow.
 
 Example:
-    >>> episodes = open_dataset("data/train")                      # RT-1's features
-    >>> bridge = open_dataset("bridge_dataset/1.0.0", mapping="bridge", split="val")
+    >>> episodes = open_rlds("data/train")                         # RT-1's features
+    >>> bridge = open_rlds("bridge_dataset/1.0.0", mapping="bridge", split="val")
     >>> episodes[3].images.shape, episodes[3].actions.shape        # doctest: +SKIP
     ((41, 64, 80, 3), (41, 7))
 """
@@ -29,7 +29,7 @@ from selfflow_robotics.data.held_out import split_of
 from selfflow_robotics.data.mappings import RldsMapping, mapping_named
 from selfflow_robotics.data.tfrecord import TFRecords
 
-__all__ = ["RldsSource", "open_dataset", "split_of"]
+__all__ = ["RldsSource", "open_rlds", "split_of", "stored_spec"]
 
 ACTION_SPEC_FILE = "action_spec.json"
 STATE_SPEC_FILE = "state_spec.json"
@@ -38,10 +38,10 @@ DEMONSTRATED_FILE = "demonstrated.json"
 _Spec = TypeVar("_Spec", ActionSpec, StateSpec)
 
 
-def open_dataset(
+def open_rlds(
     path: str | Path, mapping: str | RldsMapping = "rt1", split: str = "train"
 ) -> RldsSource:
-    """Open a data set for random access to its episodes.
+    """Open an RLDS data set for random access to its episodes.
 
     Args:
         path: folder with `features.json`, `dataset_info.json` and the shards.
@@ -58,7 +58,7 @@ def open_dataset(
 
 
 class RldsSource:
-    """Episodes of one split of an RLDS data set; see :func:`open_dataset`.
+    """Episodes of one split of an RLDS data set; see :func:`open_rlds`.
 
     It can be sent to another process, where it opens its files anew.
     """
@@ -72,10 +72,10 @@ class RldsSource:
         keys = [f"steps/{key}" for key in mapping.step_keys] + list(mapping.episode_keys)
         self._parser = ExampleParserNp({key: infos[key] for key in keys})
         self.image_size = self._require_sizes(features)
-        self.action_spec = _stored(path / ACTION_SPEC_FILE, mapping.action_spec, mapping.name)
+        self.action_spec = stored_spec(path / ACTION_SPEC_FILE, mapping.action_spec, mapping.name)
         self.state_spec = None
         if mapping.state_spec is not None:
-            self.state_spec = _stored(path / STATE_SPEC_FILE, mapping.state_spec, mapping.name)
+            self.state_spec = stored_spec(path / STATE_SPEC_FILE, mapping.state_spec, mapping.name)
         self._records = _records(path, builder, split)
         self._demonstrated = _demonstrated(path, split, len(self._records))
 
@@ -261,7 +261,17 @@ def _records(path: Path, builder: Any, split: str) -> ArrayRecords | TFRecords:
     return records
 
 
-def _stored(path: Path, declared: _Spec, mapping: str) -> _Spec:
+def stored_spec(path: Path, declared: _Spec, mapping: str) -> _Spec:
+    """The specification of a file, or the declared one where there is no file.
+
+    Args:
+        path: what :data:`ACTION_SPEC_FILE` or :data:`STATE_SPEC_FILE` names, in the data set.
+        declared: the specification of the mapping.
+        mapping: the mapping's name, for messages.
+
+    Raises:
+        ValueError: the file is damaged, or means something else than the mapping.
+    """
     if not path.is_file():
         return declared
     stored = type(declared).from_json(_json(path))

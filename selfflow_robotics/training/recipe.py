@@ -12,9 +12,9 @@ import numpy as np
 
 from ..data.action_spec import ActionSpec, StateSpec
 from ..data.clips import Episodes, LatentEpisodes, encode_episodes
+from ..data.datasets import Dataset
 from ..data.episode import Episode
 from ..data.held_out import split_of
-from ..data.rlds import RldsSource
 from ..data.vocabulary import Vocabulary
 from ..flow.noising import Noising
 from ..flow.objectives import FlowMatching, SelfFlow
@@ -58,7 +58,7 @@ class NamedEpisodes(Episodes, Protocol):
 class OneSide:
     """The episodes of a data set on one side of the split by episode."""
 
-    def __init__(self, source: RldsSource, side: Literal["train", "held-out"]) -> None:
+    def __init__(self, source: Dataset, side: Literal["train", "held-out"]) -> None:
         self.source = source
         self.name = f"{source.name} {side}"
         self.index = [i for i in range(len(source)) if split_of(f"{source.split}/{i}") == side]

@@ -179,3 +179,11 @@ def test_output_that_holds_other_things_is_refused_before_training(
     assert main([command, f"output={tmp_path}", f"tokenizer={tokenizer}", source, *TINY]) == 1
     assert "is not a model's folder (it holds thesis.tex)" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_finetune_reads_a_lerobot_data_set(dataset: Path, tokenizer: Path, tmp_path: Path) -> None:
+    exported, output = tmp_path / "exported", tmp_path / "model"
+    assert main(["data", "export", "lerobot", f"source={dataset}", f"out={exported}"]) == 0
+    words = [f"data.path=[{exported}]", f"tokenizer={tokenizer}", f"output={output}"]
+    assert main(["finetune", *words, *FINETUNED]) == 0
+    assert WorldModel.from_pretrained(str(output)).image_size == SIZE

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from selfflow_robotics.data.rlds import RldsSource, open_dataset
+from selfflow_robotics.data.rlds import RldsSource, open_rlds
 
 HERE = Path(__file__).parent
 FIXTURE = HERE.parents[2] / "shared" / "fixtures" / "octo_bridge_debug"
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not FIXTURE.is_dir(), reason=f"no Bridge fixture
 
 @pytest.fixture(params=["train", "val"])
 def source(request: pytest.FixtureRequest) -> RldsSource:
-    return open_dataset(FIXTURE, mapping="bridge", split=request.param)
+    return open_rlds(FIXTURE, mapping="bridge", split=request.param)
 
 
 def test_counts_equal_those_of_tfds(source: RldsSource) -> None:

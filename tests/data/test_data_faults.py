@@ -13,8 +13,8 @@ from rt1_material import SIZE, altered, as_tfrecord, rt1_episode, sound_record, 
 from tensorflow_datasets.proto import tf_example_pb2
 
 from selfflow_robotics.data.action_spec import RT1_STATE
+from selfflow_robotics.data.datasets import open_dataset
 from selfflow_robotics.data.mappings import BRIDGE, RT1
-from selfflow_robotics.data.rlds import open_dataset
 from selfflow_robotics.data.rt1_features import serialize
 
 IMAGE = "steps/observation/image"

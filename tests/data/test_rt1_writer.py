@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rt1_material import SIZE, rt1_episode, sound_record
 
+from selfflow_robotics.data.datasets import open_dataset
 from selfflow_robotics.data.instruction_embedding import embed_instruction
-from selfflow_robotics.data.rlds import open_dataset
 from selfflow_robotics.data.rt1_features import OBSERVATIONS, Rt1Episode, rt1_features, serialize
 from selfflow_robotics.data.rt1_writer import Container, Rt1Writer
 
@@ -244,7 +244,7 @@ def test_tensorflow_stays_out(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from rt1_material import sound_record, write_records
-from selfflow_robotics.data.rlds import open_dataset
+from selfflow_robotics.data.datasets import open_dataset
 write_records(Path({str(tmp_path)!r}) / "set", [sound_record()])
 open_dataset(Path({str(tmp_path)!r}) / "set")[0]
 sys.exit("tensorflow" in sys.modules)

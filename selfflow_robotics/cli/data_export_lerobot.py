@@ -1,0 +1,49 @@
+"""`selfflow data export lerobot`: a data set's episodes as a LeRobot data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HELP = """Export a data set's episodes as a LeRobot data set (v3.0: parquet and H.264).
+
+Reads an RLDS or LeRobot data set (source); writes the folder "out", in full or not at all. Actions,
+states and instructions are kept exactly, images within the codec's error. "selfflow finetune" and
+the other commands read the result with the same mapping.
+"""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Keys of `selfflow data export lerobot`."""
+
+    source: Path = field(metadata={"help": "folder of the data set to export"})
+    out: Path = field(metadata={"help": "folder to write; must not exist"})
+    mapping: str = field(default="rt1", metadata={"help": "where it keeps images, actions, ..."})
+    split: str = field(default="train", metadata={"help": "split of the data set"})
+
+
+def run(config: Config) -> int:
+    """Export and say what was written; returns 0.
+
+    Raises:
+        FileExistsError: the folder exists.
+        FileNotFoundError: there is no such data set.
+        ValueError: the data set does not fit the mapping, or an episode is faulty.
+    """
+    from tqdm import tqdm
+
+    from selfflow_robotics.data.datasets import open_dataset
+    from selfflow_robotics.data.lerobot.export import LeRobotExport
+
+    source = open_dataset(config.source, config.mapping, config.split)
+    steps = 0
+    with LeRobotExport(config.out, source.action_spec, source.state_spec) as export:
+        for index in tqdm(range(len(source)), desc=f"export {source.name}", unit="episode"):
+            episode = source[index]
+            export.add(episode)
+            steps += len(episode)
+    size = sum(file.stat().st_size for file in config.out.rglob("*") if file.is_file())
+    print(f"{len(source)} episodes, {steps} steps, {size / steps:.0f} bytes a step")
+    print(f"wrote {config.out}")
+    return 0

@@ -1,0 +1,230 @@
+"""Episodes of a LeRobot data set, versions 2.0, 2.1 and 3.0, without LeRobot.
+
+Example:
+    >>> episodes = open_lerobot("bridge_orig_lerobot", mapping="bridge_orig_lerobot")
+    >>> episodes[3].images.shape, episodes[3].actions.shape        # doctest: +SKIP
+    ((38, 256, 256, 3), (38, 7))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
+from selfflow_robotics.data.episode import Episode
+from selfflow_robotics.data.lerobot.mappings import (
+    LEROBOT_MAPPINGS,
+    LeRobotMapping,
+    lerobot_mapping_named,
+)
+from selfflow_robotics.data.lerobot.meta import LeRobotMeta
+from selfflow_robotics.data.lerobot.rows import LeRobotRows, Rows
+from selfflow_robotics.data.mappings import RldsMapping
+from selfflow_robotics.data.rlds import ACTION_SPEC_FILE, STATE_SPEC_FILE, stored_spec
+from selfflow_robotics.data.video_part import frames_between
+
+__all__ = ["DEMONSTRATED", "SOURCE", "SUCCESS", "LeRobotSource", "open_lerobot"]
+
+# What data sets exported from here have besides, read wherever it is. Steps have marks; episodes
+# have the others, which LeRobot's own tools drop.
+DEMONSTRATED = "demonstrated"
+SUCCESS = "success"
+SOURCE = "source"
+
+
+def open_lerobot(
+    path: str | Path,
+    mapping: str | RldsMapping | LeRobotMapping = "rt1",
+    split: str = "train",
+) -> LeRobotSource:
+    """Open a LeRobot data set for random access to its episodes.
+
+    Args:
+        path: folder with `meta/info.json`.
+        mapping: which features are read: the name of a declared mapping, or one. An RLDS mapping
+            stands for what was exported with it.
+        split: a split of `meta/info.json`.
+
+    Raises:
+        FileNotFoundError: no such folder, or it lacks a file of `meta/`.
+        ValueError: no such mapping or split, an unknown version, a damaged file of `meta/`, a
+            feature that the mapping reads is absent or has another size, or the stored action
+            specification or rate differs from the mapping's.
+    """
+    return LeRobotSource(Path(path), lerobot_mapping_named(mapping), split)
+
+
+class LeRobotSource:
+    """Episodes of one split of a LeRobot data set; see :func:`open_lerobot`.
+
+    It can be sent to another process, where it opens its files anew.
+    """
+
+    def __init__(self, path: Path, mapping: LeRobotMapping, split: str) -> None:
+        self.path, self.mapping, self.split = path, mapping, split
+        self._meta = LeRobotMeta(path)
+        self._numbers = self._meta.split(split)
+        self.image_size = self._require_fit()
+        said = path / "meta" / ACTION_SPEC_FILE
+        if mapping.self_described and not said.is_file():
+            raise ValueError(
+                f"{path} lacks meta/{said.name}, with which an export says that its actions are "
+                f'those of the mapping "{mapping.name}"; name its writer\'s mapping, one of '
+                f"{sorted(LEROBOT_MAPPINGS)} or your own, or copy meta/{said.name} from the export"
+            )
+        self.action_spec: ActionSpec = stored_spec(said, mapping.action_spec, mapping.name)
+        self.state_spec: StateSpec | None = None
+        if mapping.state_spec is not None:
+            self.state_spec = stored_spec(
+                path / "meta" / STATE_SPEC_FILE, mapping.state_spec, mapping.name
+            )
+        self._rows = LeRobotRows(self._meta, self._columns())
+
+    @property
+    def name(self) -> str:
+        """The folder and the split."""
+        return f"{self.path}:{self.split}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Files are opened anew where the source is unpickled."""
+        return LeRobotSource, (self.path, self.mapping, self.split)
+
+    def __len__(self) -> int:
+        """Number of episodes of the split."""
+        return len(self._numbers)
+
+    def __getitem__(self, index: int) -> Episode:
+        """Read episode number index of the split.
+
+        Raises:
+            IndexError: no such episode.
+            FileNotFoundError: its rows' or its video's file is not there.
+            ValueError: the stored episode is faulty; the message names it.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.name} has episodes 0..{len(self) - 1}, not {index}")
+        number, mapping = self._numbers[index], self.mapping
+        where = f"episode {self.split}/{index} of {self.path}"
+        rows = self._rows.read(number, where)
+        actions = rows.numbers(mapping.actions)
+        states = rows.numbers(mapping.states) if mapping.states else None
+        if self._is_video:
+            images = self._frames(number, rows.times, where)
+        else:
+            images = rows.images(mapping.image, self.image_size)
+        return Episode(
+            images=images,
+            actions=_entries(actions, mapping.action_entries),
+            states=None if states is None else _entries(states, mapping.state_entries),
+            instructions=rows.instructions(),
+            success=self._success(number, rows),
+            source=str(self._meta.value(number, SOURCE) or "demonstration"),
+            id=f"{self.split}/{index}",
+            demonstrated=rows.flags(DEMONSTRATED) if self._has_marks else None,
+        )
+
+    @property
+    def _is_video(self) -> bool:
+        return bool(self._meta.features[self.mapping.image]["dtype"] == "video")
+
+    @property
+    def _has_marks(self) -> bool:
+        return DEMONSTRATED in self._meta.features
+
+    def _columns(self) -> tuple[str, ...]:
+        mapping = self.mapping
+        keys = [*mapping.actions, *mapping.states]
+        keys += [] if self._is_video else [mapping.image]
+        keys += [DEMONSTRATED] if self._has_marks else []
+        keys += [] if mapping.success is None else [mapping.success]
+        return tuple(keys)
+
+    def _success(self, number: int, rows: Rows) -> bool | None:
+        if self.mapping.success is not None:
+            return bool(rows.flags(self.mapping.success).any())
+        found = self._meta.value(number, SUCCESS)
+        return None if found is None else bool(found)
+
+    def _frames(self, number: int, times: NDArray[np.float64], where: str) -> NDArray[np.uint8]:
+        """(S, height, width, 3): the frames at these times of the episode, in seconds."""
+        part = self._meta.video(number, self.mapping.image)
+        half = 0.5 / self._meta.rate_hz
+        end = None if part.end is None else part.end - half
+        try:
+            shown, images = frames_between(part.file, part.start - half, end)
+        except (FileNotFoundError, ValueError) as error:
+            raise type(error)(f"{where}: {error}") from error
+        if len(images) != len(times):
+            raise ValueError(
+                f"{where} has {len(times)} rows, but its video {part.file} shows {len(images)} "
+                "frames in its time; copy the data set again, or leave the episode out"
+            )
+        late = np.abs(shown - part.start - times) >= half
+        if late.any():
+            step = int(np.flatnonzero(late)[0])
+            raise ValueError(
+                f"{where} has step {step} at {times[step]:.3f} s, but its video {part.file} shows "
+                f"frame {step} at {shown[step] - part.start:.3f} s; leave the episode out"
+            )
+        size = images[0].shape[:2]
+        if size != self.image_size:
+            raise ValueError(
+                f"{where} has a video {part.file} of {size} pixels where meta/info.json declares "
+                f"{self.image_size}; copy the data set again"
+            )
+        return np.stack(images)
+
+    def _require_fit(self) -> tuple[int, int]:
+        """Refuse a mapping that reads what is not there; height and width of the images."""
+        mapping, features = self.mapping, self._meta.features
+        wanted = [mapping.image, *mapping.actions, *mapping.states]
+        wanted += [] if mapping.success is None else [mapping.success]
+        lacking = [key for key in wanted if key not in features]
+        if lacking:
+            raise ValueError(
+                f"{self.path} lacks {', '.join(lacking)}, which the mapping "
+                f'"{mapping.name}" reads; it has {", ".join(sorted(features))}: '
+                "choose or declare another mapping"
+            )
+        for what, keys, entries, spec in (
+            ("actions", mapping.actions, mapping.action_entries, mapping.action_spec),
+            ("states", mapping.states, mapping.state_entries, mapping.state_spec),
+        ):
+            sizes = {key: int(np.prod(features[key]["shape"])) for key in keys}
+            total = sum(sizes.values())
+            if max(entries, default=-1) >= total or (
+                spec is not None and len(entries or range(total)) != spec.size
+            ):
+                raise ValueError(
+                    f'{self.path} has {what} of {sizes}, but the mapping "{mapping.name}" '
+                    f"describes {spec.size if spec else 0} entries {spec.names if spec else ()}; "
+                    "choose or declare another mapping"
+                )
+        if mapping.action_spec.rate_hz != self._meta.rate_hz:
+            raise ValueError(
+                f"{self.path} has {self._meta.rate_hz:g} steps a second, but the mapping "
+                f'"{mapping.name}" describes {mapping.action_spec.rate_hz:g}; '
+                "choose or declare another mapping"
+            )
+        return _image_size(features[mapping.image], mapping.image, self.path)
+
+
+def _image_size(feature: Mapping[str, Any], key: str, path: Path) -> tuple[int, int]:
+    """(height, width). Some writers put channels first, and some name the axes wrongly."""
+    shape = tuple(feature["shape"])
+    if feature["dtype"] not in ("video", "image") or len(shape) != 3 or 3 not in shape:
+        raise ValueError(
+            f"{path} has {key} of type {feature['dtype']} and shape {shape}, no RGB image; "
+            "choose or declare another mapping"
+        )
+    height, width = shape[1:] if shape[0] == 3 and shape[2] != 3 else shape[:2]
+    return int(height), int(width)
+
+
+def _entries(values: NDArray[np.float32], entries: tuple[int, ...]) -> NDArray[np.float32]:
+    return values[:, list(entries)] if entries else values
