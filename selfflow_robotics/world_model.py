@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .data.action_spec import ActionSpec, StateSpec
-from .flow.noising import ROW_ACTION, ROW_T, ROW_UNKNOWN
 from .flow.samplers import schedule
+from .flow.shared_timestep import conditions_at
 from .model.attention import Cache
-from .model.dit import Conditions, DiT, Frames, Output
+from .model.dit import DiT, Frames, Output
 from .model.heads import ProgressHead, StepsHead
 from .model.modalities import patchify, unpatchify
 from .model.prior import PolicyPrior
@@ -143,7 +143,9 @@ class WorldModel(nn.Module):
         state = states_BSP if states_BSP is not None else self._state_tokens(None, batch, count)
         out = self.network(
             Frames(video, anchor, action, state),
-            self._conditions(action, known, time=0.0, state_known=states_BSP is not None),
+            conditions_at(
+                self.config.network, action, known, time=0.0, state_known=states_BSP is not None
+            ),
             feature_layers=(self.feature_layer,),
         )
         last = None if states_BSP is None else states_BSP[:, -1]
@@ -195,35 +197,6 @@ class WorldModel(nn.Module):
         words = torch.from_numpy(self.config.vocabulary.encode(texts)).to(self.device)
         return words, texts, self.network.encode_instruction(words)
 
-    def _conditions(
-        self,
-        action_BTA: Tensor,
-        known_BT: Tensor,
-        time: float,
-        *,
-        action_time: float = 0.0,
-        state_known: bool = True,
-        instruction_BD: Tensor | None = None,
-    ) -> Conditions:
-        """Conditions of frames that share one timestep. Actions modulate where they are known."""
-        batch, count = known_BT.shape
-        tokens = self.config.network.grid[0] * self.config.network.grid[1]
-        times = torch.tensor([time, time, action_time, 1.0], device=self.device)
-        rows = [torch.full((batch, count, tokens), ROW_T, device=self.device)]
-        as_action = known_BT if action_time == 0 else torch.ones_like(known_BT)
-        rows.append(torch.where(as_action, ROW_ACTION, ROW_UNKNOWN)[..., None])
-        if self.state_spec is not None:
-            row = ROW_T if state_known else ROW_UNKNOWN
-            rows.append(torch.full((batch, count, 1), row, device=self.device))
-        told = None if instruction_BD is None else repeat(instruction_BD, "b d -> b t d", t=count)
-        return Conditions(
-            times.expand(batch, count, 4),
-            torch.cat(rows, dim=-1),
-            action_BTA=action_BTA,
-            action_known_BT=known_BT.to(action_BTA.dtype),
-            instruction_BTD=told,
-        )
-
     # -- imagine ---------------------------------------------------------------------------------
 
     @torch.no_grad()
@@ -262,7 +235,9 @@ class WorldModel(nn.Module):
             last = f == horizon - 1
             out = self.network(
                 made,
-                self._conditions(action, torch.ones_like(action[..., 0]) > 0, time=0.0),
+                conditions_at(
+                    self.config.network, action, torch.ones_like(action[..., 0]) > 0, time=0.0
+                ),
                 cache=cache,
                 feature_layers=(self.feature_layer,),
                 stop_after=self.feature_layer if last else None,
@@ -389,7 +364,8 @@ class WorldModel(nn.Module):
         """Euler steps from t=1 to 0; with `act` of the actions too, else they are known."""
         for now, then in pairwise(schedule(steps, self.config.time_shift).tolist()):
             assert x.action_BTA is not None
-            conditions = self._conditions(
+            conditions = conditions_at(
+                self.config.network,
                 x.action_BTA,
                 torch.full(x.action_BTA.shape[:2], not act, device=self.device),
                 now,
@@ -444,7 +420,9 @@ class WorldModel(nn.Module):
         state = self._state_tokens(None, batch, 1) if state_BP is None else state_BP[:, None]
         out: Output = self.network(
             Frames(video, torch.zeros_like(video), action, state),
-            self._conditions(action, known, time=0.0, state_known=state_BP is not None),
+            conditions_at(
+                self.config.network, action, known, time=0.0, state_known=state_BP is not None
+            ),
             feature_layers=(self.feature_layer,),
             stop_after=self.feature_layer,
         )
