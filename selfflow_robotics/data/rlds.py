@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,14 +18,16 @@ import numpy as np
 import tensorflow_datasets as tfds
 from numpy.typing import NDArray
 from PIL import Image
-from tensorflow_datasets.core.example_parser import ExampleParserNp
 from tensorflow_datasets.core.file_adapters import FileFormat
 
 from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
 from selfflow_robotics.data.array_record import ArrayRecords
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.data.held_out import split_of
+from selfflow_robotics.data.mapping_fit import require_fit
 from selfflow_robotics.data.mappings import RldsMapping, mapping_named
+from selfflow_robotics.data.rlds_features import flatten, require_folder
+from selfflow_robotics.data.rlds_record import RecordParser, columns, texts
 from selfflow_robotics.data.tfrecord import TFRecords
 
 __all__ = ["RldsSource", "open_dataset", "split_of"]
@@ -66,12 +67,10 @@ class RldsSource:
     def __init__(self, path: Path, mapping: RldsMapping, split: str) -> None:
         self.path, self.mapping, self.split = path, mapping, split
         builder = _builder(path)
-        features = _flatten(builder.info.features)
-        self._require_keys(features)
-        infos = _flatten(builder.info.features.get_serialized_info())
+        features = builder.info.features
+        self.image_size = require_fit(mapping, flatten(features), str(path))
         keys = [f"steps/{key}" for key in mapping.step_keys] + list(mapping.episode_keys)
-        self._parser = ExampleParserNp({key: infos[key] for key in keys})
-        self.image_size = self._require_sizes(features)
+        self._parse = RecordParser(features, keys)
         self.action_spec = _stored(path / ACTION_SPEC_FILE, mapping.action_spec, mapping.name)
         self.state_spec = None
         if mapping.state_spec is not None:
@@ -109,37 +108,19 @@ class RldsSource:
             raise ValueError(f"{where} has no steps; leave it out of the data set")
         instructions: tuple[str, ...] = ()
         if mapping.instruction is not None:
-            texts = found[f"steps/{mapping.instruction}"]
-            instructions = tuple(text.decode(errors="replace") for text in texts)
+            instructions = texts(found[f"steps/{mapping.instruction}"])
         known = mapping.success_known is None or bool(found[mapping.success_known])
         rated = mapping.success is not None and known
         return Episode(
             images=self._images(encoded, where),
-            actions=_columns(found, mapping.actions, where),
-            states=_columns(found, mapping.states, where) if mapping.states else None,
+            actions=columns(found, mapping.actions, where),
+            states=columns(found, mapping.states, where) if mapping.states else None,
             instructions=instructions,
             success=bool(found[mapping.success]) if rated and mapping.success else None,
             source=found[mapping.source].decode() if mapping.source else "demonstration",
             id=f"{self.split}/{index}",
             demonstrated=self._marks(index, where),
         )
-
-    def _parse(self, record: bytes, where: str) -> Mapping[str, Any]:
-        try:
-            found: Mapping[str, Any] = self._parser.parse_example(record)
-        except Exception as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ValueError(
-                f"{where} does not hold what features.json promises ({reason}); "
-                "write the data set again, or leave the episode out"
-            ) from error
-        lacking = [key for key, value in found.items() if value is None]
-        if lacking:
-            raise ValueError(
-                f"{where} lacks {', '.join(lacking)}, which features.json promises; "
-                "write the data set again, or leave the episode out"
-            )
-        return found
 
     def _marks(self, index: int, where: str) -> NDArray[np.bool_] | None:
         if self._demonstrated is None:
@@ -174,45 +155,9 @@ class RldsSource:
                 )
         return np.stack(images)
 
-    def _require_keys(self, features: Mapping[str, Any]) -> None:
-        wanted = [f"steps/{key}" for key in self.mapping.step_keys]
-        lacking = [key for key in [*wanted, *self.mapping.episode_keys] if key not in features]
-        if lacking:
-            raise ValueError(
-                f"{self.path} lacks {', '.join(lacking)}, which the mapping "
-                f'"{self.mapping.name}" reads; it has {", ".join(sorted(features))}: '
-                "choose or declare another mapping"
-            )
-
-    def _require_sizes(self, features: Mapping[str, Any]) -> tuple[int, int] | None:
-        mapping = self.mapping
-        for what, keys, spec in (
-            ("actions", mapping.actions, mapping.action_spec),
-            ("states", mapping.states, mapping.state_spec),
-        ):
-            sizes = {key: int(np.prod(features[f"steps/{key}"].shape)) for key in keys}
-            if spec is not None and sum(sizes.values()) != spec.size:
-                raise ValueError(
-                    f'{self.path} has {what} of {sizes}, but the mapping "{mapping.name}" '
-                    f"describes {spec.size} entries {spec.names}; choose or declare another mapping"
-                )
-        shape = features[f"steps/{mapping.image}"].shape
-        if len(shape) != 3 or shape[2] != 3:
-            raise ValueError(
-                f"{self.path} has {mapping.image} of shape {shape}, no RGB image; "
-                "choose or declare another mapping"
-            )
-        return None if None in shape else (shape[0], shape[1])
-
 
 def _builder(path: Path) -> Any:
-    if not path.is_dir():
-        raise FileNotFoundError(f"there is no data set at {path}: the folder does not exist")
-    for name in ("features.json", "dataset_info.json"):
-        if not (path / name).is_file():
-            versions = sorted(str(p.parent) for p in path.glob("*/features.json"))
-            hint = f"did you mean {versions[0]}?" if versions else "give the folder TFDS wrote"
-            raise FileNotFoundError(f"{path} is no data set: it lacks {name}; {hint}")
+    require_folder(path)
     try:
         return tfds.builder_from_directory(path)
     except Exception as error:
@@ -221,17 +166,6 @@ def _builder(path: Path) -> Any:
             f"{path} has an unreadable features.json or dataset_info.json ({reason}); "
             "copy or download them again"
         ) from error
-
-
-def _flatten(features: Any) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in features.items():
-        inner = value.feature if isinstance(value, tfds.features.Dataset) else value
-        if hasattr(inner, "items"):
-            flat.update({f"{key}/{name}": v for name, v in _flatten(inner).items()})
-        else:
-            flat[key] = inner
-    return flat
 
 
 def _records(path: Path, builder: Any, split: str) -> ArrayRecords | TFRecords:
@@ -294,25 +228,3 @@ def _json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         reason = str(error)
     raise ValueError(f"{path} is damaged ({reason}); copy the data set again")
-
-
-def _columns(found: Mapping[str, Any], keys: tuple[str, ...], where: str) -> NDArray[np.float32]:
-    columns: list[NDArray[np.float32]] = []
-    for key in keys:
-        values = np.asarray(found[f"steps/{key}"], np.float32)
-        values = values.reshape(len(values), -1)
-        bad = ~np.isfinite(values).all(axis=1)
-        if bad.any():
-            step = int(np.flatnonzero(bad)[0])
-            raise ValueError(
-                f"{where} has {key} = {values[step].tolist()} at step {step}; "
-                "leave the episode out or write it again with finite numbers"
-            )
-        columns.append(values)
-    if len({len(values) for values in columns}) > 1:
-        lengths = {key: len(values) for key, values in zip(keys, columns, strict=True)}
-        raise ValueError(
-            f"{where} has features of different lengths {lengths}; "
-            "leave the episode out or write it again"
-        )
-    return np.concatenate(columns, axis=1)
