@@ -29,6 +29,8 @@ class Config:
 
 def run(config: Config) -> int:
     """Check and print a summary."""
+    import numpy as np
+
     from ..data.dataset_check import check_dataset
     from ..data.mappings import mapping_named
     from ..data.rlds_features import flatten, read_features
@@ -41,7 +43,7 @@ def run(config: Config) -> int:
             f"{split.num_bytes:14} bytes {len(split.faults):4} faults"
         )
     for key, feature in sorted(flatten(read_features(config.path)).items()):
-        print(f"  {key:55} {feature.np_dtype.__name__:8} {feature.shape}")
+        print(f"  {key:55} {np.dtype(feature.np_dtype).name:8} {feature.shape}")
     faults = [fault for split in splits for fault in split.faults]
     if not faults:
         return 0

@@ -11,7 +11,7 @@ HELP = """Turn an RLDS data set from TFRecord into ArrayRecord, for random acces
 Reads the folder that TFDS wrote (source: local, gs://, or any URL of fsspec) and writes the same
 episodes, in the same order and bytes, to the folder "out", with action_spec.json, state_spec.json
 and action_statistics.json beside them. Every checksum, every declared feature and what was written
-are checked. Killed or out of disk space, run it again: it goes on where it was. Needs no TensorFlow.
+are checked. Killed or out of disk space, run it again: it goes on where it was. No TensorFlow.
 """
 
 

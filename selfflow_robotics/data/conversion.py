@@ -25,7 +25,7 @@ from selfflow_robotics.data.conversion_source import ConversionSource
 from selfflow_robotics.data.mapping_fit import fitting_mapping, require_fit
 from selfflow_robotics.data.mappings import RldsMapping
 from selfflow_robotics.data.rlds import ACTION_SPEC_FILE, STATE_SPEC_FILE
-from selfflow_robotics.data.rlds_features import INFO_FILE, DatasetInfo, flatten, read_features
+from selfflow_robotics.data.rlds_features import INFO_FILE, DatasetInfo, flatten
 from selfflow_robotics.data.shard_conversion import (
     WORK_FOLDER,
     Shard,
@@ -77,23 +77,20 @@ def convert(
         OutputError: out cannot be written, because the disk is full. What was written is kept.
     """
     found = ConversionSource.open(source)
+    shards = found.shards(out)
+    features = flatten(found.features())
+    chosen = mapping or fitting_mapping(features)
+    if chosen is not None:
+        require_fit(chosen, features, source)
     out.mkdir(parents=True, exist_ok=True)
     with _only_writer(out):
         if (out / INFO_FILE).is_file():
             _require_finished(found, out)
             return None
-        work = out / WORK_FOLDER
         _begin(found, out, mapping)
-        features = read_features(work)
-        flat = flatten(features)
-        if mapping is None:
-            mapping = fitting_mapping(flat)
-        else:
-            require_fit(mapping, flat, source)
-        shards = found.shards(out)
         missing = [shard for shard in shards if not shard.is_done]
-        _convert_all(missing, partial(convert_shard, mapping=mapping), workers)
-        return _finish(found, out, shards, mapping)
+        _convert_all(missing, partial(convert_shard, mapping=chosen), workers)
+        return _finish(found, out, shards, chosen)
 
 
 def _begin(found: ConversionSource, out: Path, mapping: RldsMapping | None) -> None:
@@ -105,8 +102,8 @@ def _begin(found: ConversionSource, out: Path, mapping: RldsMapping | None) -> N
     if work.is_dir() and (work / _BEGUN_FILE).is_file():
         if (work / _BEGUN_FILE).read_text() != begun:
             raise FileExistsError(
-                f"{out} holds an unfinished conversion of another source or with another mapping; "
-                "name another folder or remove it first"
+                f"{out} holds an unfinished conversion of another source, or of this one before it "
+                "changed, or with another mapping; name another folder or remove it first"
             )
     elif others := [path.name for path in out.iterdir() if path.name != WORK_FOLDER]:
         raise FileExistsError(

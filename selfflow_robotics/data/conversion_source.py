@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+import tensorflow_datasets as tfds
 
 from selfflow_robotics.data.remote_folder import RemoteFolder
 from selfflow_robotics.data.rlds_features import (
     FEATURES_FILE,
     INFO_FILE,
     DatasetInfo,
+    read_features,
     shards_of,
 )
 from selfflow_robotics.data.shard_conversion import Shard
@@ -61,6 +65,20 @@ class ConversionSource:
         for name, value in sorted(self.metadata.items()):
             content.update(name.encode() + value)
         return content.hexdigest()
+
+    def features(self) -> tfds.features.FeaturesDict:
+        """What features.json declares.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in self.metadata.items():
+                (Path(folder) / name).write_bytes(content)
+            try:
+                return read_features(Path(folder))
+            except ValueError as error:
+                raise ValueError(str(error).replace(folder, self.url)) from error
 
     def shards(self, out: Path) -> list[Shard]:
         """All shards, and which file of the folder `out` each becomes.

@@ -104,7 +104,7 @@ def _require_ragged(stored: Any, key: str, where: str) -> None:
 
 
 def _require_finite(
-    values: NDArray[np.float64], shape: tuple[int | None, ...], key: str, where: str
+    values: NDArray[np.float64], shape: tuple[int, ...], key: str, where: str
 ) -> None:
     per_step = int(np.prod(shape[1:], dtype=np.int64)) if shape else 1
     rows = values.reshape(-1, per_step)
