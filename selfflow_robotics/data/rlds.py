@@ -9,7 +9,6 @@ Example:
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,13 +16,13 @@ from typing import Any, TypeVar
 import numpy as np
 import tensorflow_datasets as tfds
 from numpy.typing import NDArray
-from PIL import Image
 from tensorflow_datasets.core.file_adapters import FileFormat
 
 from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
 from selfflow_robotics.data.array_record import ArrayRecords
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.data.held_out import split_of
+from selfflow_robotics.data.image_decoding import decode_image
 from selfflow_robotics.data.mapping_fit import require_fit
 from selfflow_robotics.data.mappings import RldsMapping, mapping_named
 from selfflow_robotics.data.rlds_features import flatten, require_folder
@@ -98,6 +97,28 @@ class RldsSource:
             IndexError: no such episode.
             ValueError: the stored episode is faulty; the message names it.
         """
+        return self._read(index, slice(None))
+
+    def clip(self, index: int, start: int, frames: int) -> Episode:
+        """Some steps of an episode; of its images only theirs are decoded.
+
+        Args:
+            index: number of the episode.
+            start: its first step that is read.
+            frames: how many are.
+
+        Returns:
+            These steps as an episode; id, source and success are those of all of it.
+
+        Raises:
+            IndexError: no such episode, or it ends before.
+            ValueError: the stored episode is faulty; the message names it.
+        """
+        if start < 0 or frames < 1:
+            raise IndexError(f"a clip of {frames} frames from step {start} on is none")
+        return self._read(index, slice(start, start + frames))
+
+    def _read(self, index: int, window: slice) -> Episode:
         if not 0 <= index < len(self):
             raise IndexError(f"{self.name} has episodes 0..{len(self) - 1}, not {index}")
         where = f"episode {self.split}/{index} of {self.path}"
@@ -106,20 +127,23 @@ class RldsSource:
         encoded = found[f"steps/{mapping.image}"]
         if len(encoded) == 0:
             raise ValueError(f"{where} has no steps; leave it out of the data set")
+        if window.stop is not None and window.stop > len(encoded):
+            raise IndexError(f"{where} has {len(encoded)} steps, not {window.stop}")
         instructions: tuple[str, ...] = ()
         if mapping.instruction is not None:
             instructions = texts(found[f"steps/{mapping.instruction}"])
         known = mapping.success_known is None or bool(found[mapping.success_known])
         rated = mapping.success is not None and known
+        marks = self._marks(index, where)
         return Episode(
-            images=self._images(encoded, where),
-            actions=columns(found, mapping.actions, where),
-            states=columns(found, mapping.states, where) if mapping.states else None,
-            instructions=instructions,
+            images=self._images(encoded, window, where),
+            actions=columns(found, mapping.actions, where)[window],
+            states=columns(found, mapping.states, where)[window] if mapping.states else None,
+            instructions=instructions[window],
             success=bool(found[mapping.success]) if rated and mapping.success else None,
             source=found[mapping.source].decode() if mapping.source else "demonstration",
             id=f"{self.split}/{index}",
-            demonstrated=self._marks(index, where),
+            demonstrated=None if marks is None else marks[window],
         )
 
     def _marks(self, index: int, where: str) -> NDArray[np.bool_] | None:
@@ -133,15 +157,14 @@ class RldsSource:
             )
         return np.array([mark == "1" for mark in marks])
 
-    def _images(self, encoded: NDArray[Any], where: str) -> NDArray[np.uint8]:
+    def _images(self, encoded: NDArray[Any], window: slice, where: str) -> NDArray[np.uint8]:
         if encoded.dtype != object:
-            return encoded.astype(np.uint8, copy=False)
+            return encoded[window].astype(np.uint8, copy=False)
         images: list[NDArray[np.uint8]] = []
-        for step, data in enumerate(encoded):
+        for step in range(len(encoded))[window]:
             try:
-                with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
-                    images.append(np.asarray(image.convert("RGB")))
-            except (OSError, SyntaxError, ValueError) as error:
+                images.append(decode_image(encoded[step]))
+            except ValueError as error:
                 raise ValueError(
                     f"{where} has a corrupt {self.mapping.image} at step {step}; "
                     "leave the episode out or write it again"

@@ -276,7 +276,7 @@ def test_what_lies_in_the_folder_is_left_alone(
     other = rt1_tfrecords(tmp_path / "other", shards=1, per_shard=5)
     with pytest.raises(FileExistsError, match="another data set already; name another folder"):
         convert(str(other), other)
-    (other / "features.json").write_text("{}")
+    (other / "notes.txt").touch()
     with pytest.raises(FileExistsError, match="another data set already"):
         convert(str(other), unbroken)
     (tmp_path / "mine").mkdir()
@@ -359,7 +359,7 @@ def test_missing_sources(source: Path, tmp_path: Path) -> None:
     shutil.copy(source / "fractal20220817_data-train.tfrecord-00007-of-00012", copy)
     with pytest.raises(ValueError, match=r"copy/features.json is unreadable .*download it again"):
         convert(str(copy), tmp_path / "out")
-    with pytest.raises(ValueError, match=r'lacks .*image_0, which the mapping "bridge" reads'):
+    with pytest.raises(ValueError, match=r'lacks .*image_0.* the mapping "bridge" reads'):
         convert(str(source), tmp_path / "out", mapping_named("bridge"))
     assert not (tmp_path / "out").exists()
     with pytest.raises(ValueError, match="workers=0 is too few"):
