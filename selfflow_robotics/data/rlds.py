@@ -160,23 +160,29 @@ class RldsSource:
     def _images(self, encoded: NDArray[Any], window: slice, where: str) -> NDArray[np.uint8]:
         if encoded.dtype != object:
             return encoded[window].astype(np.uint8, copy=False)
-        images: list[NDArray[np.uint8]] = []
-        for step in range(len(encoded))[window]:
+        steps = range(len(encoded))[window]
+        images: NDArray[np.uint8] | None = None
+        if self.image_size is not None:
+            images = np.empty((len(steps), *self.image_size, 3), np.uint8)
+        for i, step in enumerate(steps):
             try:
-                images.append(decode_image(encoded[step]))
+                image = decode_image(encoded[step], None if images is None else images[i])
             except ValueError as error:
                 raise ValueError(
                     f"{where} has a corrupt {self.mapping.image} at step {step}; "
                     "leave the episode out or write it again"
                 ) from error
-            size = images[-1].shape[:2]
-            if size != (self.image_size or images[0].shape[:2]):
+            if images is None:
+                images = np.empty((len(steps), *image.shape), np.uint8)
+            if image.shape != images[i].shape:
                 raise ValueError(
-                    f"{where} has a {self.mapping.image} of {size} pixels at step {step} where "
-                    f"{self.image_size or images[0].shape[:2]} were declared; "
-                    "write the data set again"
+                    f"{where} has a {self.mapping.image} of {image.shape[:2]} pixels at step "
+                    f"{step} where {images.shape[1:3]} were declared; write the data set again"
                 )
-        return np.stack(images)
+            if not np.may_share_memory(image, images):
+                images[i] = image
+        assert images is not None
+        return images
 
 
 def _builder(path: Path) -> Any:
