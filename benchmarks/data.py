@@ -2,18 +2,19 @@
 
     python benchmarks/data.py [--json] [--rounds 3] [--seconds 6]
 
-Makes 64 synthetic episodes with RT-1's features, 43 steps on average, 256x320, about 30 kB a frame
+Makes 96 synthetic episodes with RT-1's features, 43 steps on average, 256x320, about 30 kB a frame
 as RT-1's are, as TFRecord, and converts them. Every reader gives batches of 16 random clips of 8
-frames (uint8) with their actions; each runs in a process of its own, in turns, and its best round
-counts. tf.data pipelines, all parsing only what is read, autotuned, prefetched:
+frames (uint8) with their actions, mixed from 32 episodes at a time or from more; each runs in a
+process of its own, in turns, and its best round counts. tf.data pipelines, all parsing only what is
+read, autotuned, prefetched:
 
 - episodes: one random clip of every episode, its frames decoded
-- flattened: all clips of every episode, shuffled while encoded, then decoded (as Octo does)
+- flattened: all clips of every episode, shuffled while encoded in a buffer of 1000, then decoded
 - decoded: all frames of every episode decoded once, cut into all clips, shuffled as pixels
 
-The second and third draw many clips of an episode, near each other in the order: they are shuffled
-in a buffer of 1000 encoded or 200 decoded clips. `latents` are frames from the latent cache of the
-same episodes (4x32x40, the shape of Stable Diffusion's) through the loader that training uses.
+Ours is `ClipReader`, which decodes a frame once an epoch too. `latents` are frames from the latent
+cache of the same episodes (4x32x40, the shape of Stable Diffusion's) through the loader that
+training uses.
 
 Needs the extra [rlds]. Prints `clips_vs_tfdata`, clips a second over the best pipeline's, and
 `latents_vs_tfdata`, frames a second from the latent cache over that pipeline's frames a second.
@@ -25,6 +26,7 @@ import argparse
 import itertools
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -150,7 +152,10 @@ def pipeline(folder: Path, kind: str) -> Iterator[Any]:
 
     def decode_all(encoded: Any, actions: Any) -> tuple[Any, Any]:
         signature = tf.TensorSpec((*SIZE, 3), tf.uint8)
-        one = lambda data: tf.ensure_shape(tf.io.decode_jpeg(data, channels=3), (*SIZE, 3))  # noqa: E731
+
+        def one(data: Any) -> Any:
+            return tf.ensure_shape(tf.io.decode_jpeg(data, channels=3), (*SIZE, 3))
+
         return tf.map_fn(one, encoded, fn_output_signature=signature), actions
 
     files = tf.data.Dataset.list_files(str(folder / "tfrecord" / "*.tfrecord-*"), seed=0).repeat()
@@ -192,6 +197,13 @@ def measure(folder: Path, what: str, seconds: float) -> None:
     print(rate(batches, seconds))
 
 
+def machine() -> str:
+    """The processor, and how many cores were used."""
+    names = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
+    model = next((line.partition(": ")[2] for line in names if line.startswith("model name")), "")
+    return f"2 cores of {model or platform.processor()}"
+
+
 def main() -> None:
     """Measure all in turns and print."""
     parser = argparse.ArgumentParser()
@@ -216,7 +228,8 @@ def main() -> None:
             )
             best[what] = max(best[what], float(done.stdout.split()[-1]))
     tfdata = max(best[kind] for kind in PIPELINES)
-    result = {
+    result: dict[str, Any] = {
+        "machine": machine(),
         "clips_per_second": best["clips"],
         **{f"tfdata_{kind}_clips_per_second": best[kind] for kind in PIPELINES},
         "latent_frames_per_second": best["latents"] * FRAMES,
@@ -228,7 +241,7 @@ def main() -> None:
         print(json.dumps(result))
         return
     for key, value in result.items():
-        print(f"{key:36} {value:12.2f}")
+        print(f"{key:36} {value if isinstance(value, str) else round(value, 2)}")
 
 
 if __name__ == "__main__":
