@@ -53,7 +53,7 @@ from typing import Any, TypeVar
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from selfflow_robotics.cli.typed_values import (
+from selfflow_robotics.typed_values import (
     ConfigError,
     build,
     nearest,
@@ -120,7 +120,7 @@ def compose(
         content = OmegaConf.to_container(tree, resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(_first_line(error)) from error
-    config = build(content, schema, "", command)
+    config = build(content, schema, "", f'"selfflow {command}"')
     assert isinstance(config, schema)
     return config
 

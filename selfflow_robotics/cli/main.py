@@ -21,6 +21,8 @@ from ..allocator import keep_memory
 COMMANDS = (
     "demo",
     "collect",
+    "data convert rlds",
+    "data check",
     "data export lerobot",
     "tokenizer",
     "pretrain",

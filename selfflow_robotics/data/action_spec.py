@@ -22,6 +22,10 @@ _Spec = TypeVar("_Spec", "ActionSpec", "StateSpec")
 
 _MEANING = ("names", "units", "frame", "rotation", "gripper", "rate_hz")
 _BOUND_SLACK = 1e-5
+_MEASURE = (
+    'convert the data set ("selfflow data convert rlds"), which measures them, or give them in '
+    "the mapping"
+)
 
 
 def _as(like: Array, values: Sequence[float]) -> Array:
@@ -59,12 +63,14 @@ class ActionSpec:
     rate_hz: float
     low: tuple[float, ...]  # A hard lower bounds, in units
     high: tuple[float, ...]  # A hard upper bounds, in units
-    q01: tuple[float, ...]  # A values that normalise to -1
-    q99: tuple[float, ...]  # A values that normalise to +1
+    q01: tuple[float, ...] = ()  # A values that normalise to -1; () where nobody measured them
+    q99: tuple[float, ...] = ()  # A values that normalise to +1
 
     def __post_init__(self) -> None:
         for key in ("units", "low", "high", "q01", "q99"):
             entries = getattr(self, key)
+            if key.startswith("q") and not self.q01 and not self.q99:
+                continue
             if len(entries) != len(self.names):
                 raise ValueError(
                     f"ActionSpec.{key} has {len(entries)} entries for {len(self.names)} names "
@@ -72,7 +78,7 @@ class ActionSpec:
                 )
         for lower, upper in (("low", "high"), ("q01", "q99")):
             for name, a, b in zip(
-                self.names, getattr(self, lower), getattr(self, upper), strict=True
+                self.names, getattr(self, lower), getattr(self, upper), strict=False
             ):
                 if not a <= b:
                     raise ValueError(
@@ -92,6 +98,9 @@ class ActionSpec:
 
         Returns:
             (..., A), same type, in [-1, 1].
+
+        Raises:
+            ValueError: the specification has no statistics.
         """
         middle, half = self._middle_and_half()
         scale = [1.0 / h if h > 0 else 0.0 for h in half]
@@ -194,6 +203,8 @@ class ActionSpec:
         return _from_json(cls, values)
 
     def _middle_and_half(self) -> tuple[list[float], list[float]]:
+        if not self.q01:
+            raise ValueError(f"the actions {self.names} have no q01 and q99; {_MEASURE}")
         pairs = list(zip(self.q01, self.q99, strict=True))
         return [(a + b) / 2 for a, b in pairs], [(b - a) / 2 for a, b in pairs]
 
@@ -203,10 +214,12 @@ class StateSpec:
     """Names and statistics of a proprioceptive state of P entries."""
 
     names: tuple[str, ...]  # P entries
-    mean: tuple[float, ...]  # P entries
-    std: tuple[float, ...]  # P entries, above 0
+    mean: tuple[float, ...] = ()  # P entries; () where nobody measured them
+    std: tuple[float, ...] = ()  # P entries, above 0
 
     def __post_init__(self) -> None:
+        if not self.mean and not self.std:
+            return
         if not len(self.names) == len(self.mean) == len(self.std):
             raise ValueError(
                 f"StateSpec has {len(self.names)} names, {len(self.mean)} means and "
@@ -221,12 +234,18 @@ class StateSpec:
         return len(self.names)
 
     def normalize(self, states: Array) -> Array:
-        """(states - mean) / std, for states (..., P) of either type."""
+        """(states - mean) / std, for states (..., P) of either type.
+
+        Raises:
+            ValueError: the specification has no statistics.
+        """
+        self._require_statistics()
         normalized: Array = (states - _as(states, self.mean)) / _as(states, self.std)
         return normalized
 
     def denormalize(self, states: Array) -> Array:
         """Inverse of :meth:`normalize`."""
+        self._require_statistics()
         restored: Array = states * _as(states, self.std) + _as(states, self.mean)
         return restored
 
@@ -263,6 +282,10 @@ class StateSpec:
             ValueError: a field lacks or is unknown.
         """
         return _from_json(cls, values)
+
+    def _require_statistics(self) -> None:
+        if not self.mean:
+            raise ValueError(f"the states {self.names} have no mean and std; {_MEASURE}")
 
 
 _QUARTER_PI = float(np.pi / 4)

@@ -1,10 +1,34 @@
-"""Where an RLDS data set keeps what we read: one declaration a data set."""
+"""Where an RLDS data set keeps what we read: one declaration a data set.
+
+A data set that is not declared here needs a short YAML with the fields of :class:`RldsMapping`, and
+its file's name wherever a mapping's name is taken::
+
+    name: my_robot
+    image: observation/image
+    actions: [action]
+    action_spec:
+      names: [x, y, gripper]
+      units: [m, m, "1"]
+      frame: robot base axes, displacement of the tool
+      rotation: none
+      gripper: absolute, 1 open, 0 closed
+      rate_hz: 10
+      low: [-0.1, -0.1, 0]
+      high: [0.1, 0.1, 1]          # q01 and q99 may follow; left out, a conversion measures them
+    states: [observation/state]
+    state_spec: {names: [x, y]}    # mean and std likewise
+    instruction: language_instruction
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE, ActionSpec, StateSpec
+from selfflow_robotics.typed_values import build
 
 
 @dataclass(frozen=True)
@@ -83,20 +107,93 @@ BRIDGE = RldsMapping(
 """BridgeData V2 as RLDS, its first camera. Action quantiles are those published for the whole data
 set (OpenVLA, `bridge_orig`); state statistics are of the 25 episodes of Octo's debugging copy."""
 
-MAPPINGS: dict[str, RldsMapping] = {mapping.name: mapping for mapping in (RT1, BRIDGE)}
+DROID = RldsMapping(
+    name="droid",
+    image="observation/exterior_image_1_left",
+    actions=("action_dict/cartesian_velocity", "action_dict/gripper_position"),
+    action_spec=ActionSpec(
+        names=("x", "y", "z", "roll", "pitch", "yaw", "gripper"),
+        units=("0.075 m", "0.075 m", "0.075 m", "0.15 rad", "0.15 rad", "0.15 rad", "1"),
+        frame="robot base axes, displacement of the tool in a step, as a share of the greatest",
+        rotation="roll-pitch-yaw",
+        gripper="absolute, 0 open, 1 closed",
+        rate_hz=15.0,
+        low=(-1.0, -1.0, -1.0, -1.0, -1.0, -1.0, 0.0),
+        high=(1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0),
+    ),
+    states=("observation/cartesian_position", "observation/gripper_position"),
+    state_spec=StateSpec(
+        names=("x", "y", "z", "roll", "pitch", "yaw", "gripper"),
+        mean=(0.5353851, 0.0015335, 0.3146043, 0.3269543, -0.0870143, -0.0483224, 0.1537326),
+        std=(0.1164692, 0.1739102, 0.1611651, 2.7485383, 0.3466010, 0.7527546, 0.3339526),
+    ),
+    instruction="language_instruction",
+)
+"""DROID as RLDS, its first exterior camera, in the action space that Octo and OpenVLA take. The
+features are those of its documentation; the greatest displacement a step, 0.075 m and 0.15 rad, of
+its controller (`robot_ik_solver.py`). State statistics of 92,233 episodes are those in FLOWER VLA's
+README. Nobody is known to publish quantiles of these actions: they are measured."""
+
+LANGUAGE_TABLE = RldsMapping(
+    name="language_table",
+    image="observation/rgb",
+    actions=("action",),
+    action_spec=ActionSpec(
+        names=("x", "y"),
+        units=("m", "m"),
+        frame="robot base axes, displacement of the tool's set point on the table",
+        rotation="none",
+        gripper="none",
+        rate_hz=10.0,
+        low=(-0.1, -0.1),
+        high=(0.1, 0.1),
+    ),
+    states=("observation/effector_translation",),
+    state_spec=StateSpec(names=("x", "y")),
+    instruction="observation/instruction",
+)
+"""Language-Table, real or simulated. Bounds and rate are those of its environment
+(`language_table.py`); its instructions are rows of 512 bytes. Nobody is known to publish quantiles:
+they are measured."""
+
+MAPPINGS: dict[str, RldsMapping] = {
+    mapping.name: mapping for mapping in (RT1, BRIDGE, DROID, LANGUAGE_TABLE)
+}
 
 
 def mapping_named(mapping: str | RldsMapping) -> RldsMapping:
-    """The declared mapping of that name, or the mapping itself.
+    """The declared mapping of that name, the one a YAML file declares, or the mapping itself.
 
     Raises:
-        ValueError: no mapping is called that.
+        FileNotFoundError: there is no such file.
+        ValueError: no mapping is called that, or the file declares none; the message says why.
     """
     if isinstance(mapping, RldsMapping):
         return mapping
+    if mapping.endswith((".yaml", ".yml")):
+        return _read_mapping(Path(mapping).expanduser())
     if mapping not in MAPPINGS:
         raise ValueError(
-            f'no mapping is called "{mapping}"; choose one of {sorted(MAPPINGS)} or declare an '
-            "RldsMapping"
+            f'no mapping is called "{mapping}"; choose one of {sorted(MAPPINGS)} or give the name '
+            "of a YAML file that declares one"
         )
     return MAPPINGS[mapping]
+
+
+def _read_mapping(path: Path) -> RldsMapping:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no mapping file {path}")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is no readable YAML ({reason})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds no keys; give those of an RldsMapping: image, actions, ...")
+    try:
+        found = build({"name": path.stem, **content}, RldsMapping, "", str(path))
+    except ValueError as error:
+        text = str(error)
+        raise ValueError(text if str(path) in text else f"{path}: {text}") from error
+    assert isinstance(found, RldsMapping)
+    return found

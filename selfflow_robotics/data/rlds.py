@@ -9,24 +9,24 @@ Example:
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 from numpy.typing import NDArray
-from PIL import Image
-from tensorflow_datasets.core.example_parser import ExampleParserNp
 from tensorflow_datasets.core.file_adapters import FileFormat
 
 from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
 from selfflow_robotics.data.array_record import ArrayRecords
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.data.held_out import split_of
+from selfflow_robotics.data.image_decoding import decode_image
+from selfflow_robotics.data.mapping_fit import require_fit
 from selfflow_robotics.data.mappings import RldsMapping, mapping_named
+from selfflow_robotics.data.rlds_features import flatten, require_folder
+from selfflow_robotics.data.rlds_record import RecordParser, columns, texts
 from selfflow_robotics.data.tfrecord import TFRecords
 
 __all__ = ["RldsSource", "open_rlds", "split_of", "stored_spec"]
@@ -66,12 +66,10 @@ class RldsSource:
     def __init__(self, path: Path, mapping: RldsMapping, split: str) -> None:
         self.path, self.mapping, self.split = path, mapping, split
         builder = _builder(path)
-        features = _flatten(builder.info.features)
-        self._require_keys(features)
-        infos = _flatten(builder.info.features.get_serialized_info())
+        features = builder.info.features
+        self.image_size = require_fit(mapping, flatten(features), str(path))
         keys = [f"steps/{key}" for key in mapping.step_keys] + list(mapping.episode_keys)
-        self._parser = ExampleParserNp({key: infos[key] for key in keys})
-        self.image_size = self._require_sizes(features)
+        self._parse = RecordParser(features, keys)
         self.action_spec = stored_spec(path / ACTION_SPEC_FILE, mapping.action_spec, mapping.name)
         self.state_spec = None
         if mapping.state_spec is not None:
@@ -99,6 +97,28 @@ class RldsSource:
             IndexError: no such episode.
             ValueError: the stored episode is faulty; the message names it.
         """
+        return self._read(index, slice(None))
+
+    def clip(self, index: int, start: int, frames: int) -> Episode:
+        """Some steps of an episode; of its images only theirs are decoded.
+
+        Args:
+            index: number of the episode.
+            start: its first step that is read.
+            frames: how many are.
+
+        Returns:
+            These steps as an episode; id, source and success are those of all of it.
+
+        Raises:
+            IndexError: no such episode, or it ends before.
+            ValueError: the stored episode is faulty; the message names it.
+        """
+        if start < 0 or frames < 1:
+            raise IndexError(f"a clip of {frames} frames from step {start} on is none")
+        return self._read(index, slice(start, start + frames))
+
+    def _read(self, index: int, window: slice) -> Episode:
         if not 0 <= index < len(self):
             raise IndexError(f"{self.name} has episodes 0..{len(self) - 1}, not {index}")
         where = f"episode {self.split}/{index} of {self.path}"
@@ -107,39 +127,24 @@ class RldsSource:
         encoded = found[f"steps/{mapping.image}"]
         if len(encoded) == 0:
             raise ValueError(f"{where} has no steps; leave it out of the data set")
+        if window.stop is not None and window.stop > len(encoded):
+            raise IndexError(f"{where} has {len(encoded)} steps, not {window.stop}")
         instructions: tuple[str, ...] = ()
         if mapping.instruction is not None:
-            texts = found[f"steps/{mapping.instruction}"]
-            instructions = tuple(text.decode(errors="replace") for text in texts)
+            instructions = texts(found[f"steps/{mapping.instruction}"])
         known = mapping.success_known is None or bool(found[mapping.success_known])
         rated = mapping.success is not None and known
+        marks = self._marks(index, where)
         return Episode(
-            images=self._images(encoded, where),
-            actions=_columns(found, mapping.actions, where),
-            states=_columns(found, mapping.states, where) if mapping.states else None,
-            instructions=instructions,
+            images=self._images(encoded, window, where),
+            actions=columns(found, mapping.actions, where)[window],
+            states=columns(found, mapping.states, where)[window] if mapping.states else None,
+            instructions=instructions[window],
             success=bool(found[mapping.success]) if rated and mapping.success else None,
             source=found[mapping.source].decode() if mapping.source else "demonstration",
             id=f"{self.split}/{index}",
-            demonstrated=self._marks(index, where),
+            demonstrated=None if marks is None else marks[window],
         )
-
-    def _parse(self, record: bytes, where: str) -> Mapping[str, Any]:
-        try:
-            found: Mapping[str, Any] = self._parser.parse_example(record)
-        except Exception as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ValueError(
-                f"{where} does not hold what features.json promises ({reason}); "
-                "write the data set again, or leave the episode out"
-            ) from error
-        lacking = [key for key, value in found.items() if value is None]
-        if lacking:
-            raise ValueError(
-                f"{where} lacks {', '.join(lacking)}, which features.json promises; "
-                "write the data set again, or leave the episode out"
-            )
-        return found
 
     def _marks(self, index: int, where: str) -> NDArray[np.bool_] | None:
         if self._demonstrated is None:
@@ -152,67 +157,36 @@ class RldsSource:
             )
         return np.array([mark == "1" for mark in marks])
 
-    def _images(self, encoded: NDArray[Any], where: str) -> NDArray[np.uint8]:
+    def _images(self, encoded: NDArray[Any], window: slice, where: str) -> NDArray[np.uint8]:
         if encoded.dtype != object:
-            return encoded.astype(np.uint8, copy=False)
-        images: list[NDArray[np.uint8]] = []
-        for step, data in enumerate(encoded):
+            return encoded[window].astype(np.uint8, copy=False)
+        steps = range(len(encoded))[window]
+        images: NDArray[np.uint8] | None = None
+        if self.image_size is not None:
+            images = np.empty((len(steps), *self.image_size, 3), np.uint8)
+        for i, step in enumerate(steps):
             try:
-                with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
-                    images.append(np.asarray(image.convert("RGB")))
-            except (OSError, SyntaxError, ValueError) as error:
+                image = decode_image(encoded[step], None if images is None else images[i])
+            except ValueError as error:
                 raise ValueError(
                     f"{where} has a corrupt {self.mapping.image} at step {step}; "
                     "leave the episode out or write it again"
                 ) from error
-            size = images[-1].shape[:2]
-            if size != (self.image_size or images[0].shape[:2]):
+            if images is None:
+                images = np.empty((len(steps), *image.shape), np.uint8)
+            if image.shape != images[i].shape:
                 raise ValueError(
-                    f"{where} has a {self.mapping.image} of {size} pixels at step {step} where "
-                    f"{self.image_size or images[0].shape[:2]} were declared; "
-                    "write the data set again"
+                    f"{where} has a {self.mapping.image} of {image.shape[:2]} pixels at step "
+                    f"{step} where {images.shape[1:3]} were declared; write the data set again"
                 )
-        return np.stack(images)
-
-    def _require_keys(self, features: Mapping[str, Any]) -> None:
-        wanted = [f"steps/{key}" for key in self.mapping.step_keys]
-        lacking = [key for key in [*wanted, *self.mapping.episode_keys] if key not in features]
-        if lacking:
-            raise ValueError(
-                f"{self.path} lacks {', '.join(lacking)}, which the mapping "
-                f'"{self.mapping.name}" reads; it has {", ".join(sorted(features))}: '
-                "choose or declare another mapping"
-            )
-
-    def _require_sizes(self, features: Mapping[str, Any]) -> tuple[int, int] | None:
-        mapping = self.mapping
-        for what, keys, spec in (
-            ("actions", mapping.actions, mapping.action_spec),
-            ("states", mapping.states, mapping.state_spec),
-        ):
-            sizes = {key: int(np.prod(features[f"steps/{key}"].shape)) for key in keys}
-            if spec is not None and sum(sizes.values()) != spec.size:
-                raise ValueError(
-                    f'{self.path} has {what} of {sizes}, but the mapping "{mapping.name}" '
-                    f"describes {spec.size} entries {spec.names}; choose or declare another mapping"
-                )
-        shape = features[f"steps/{mapping.image}"].shape
-        if len(shape) != 3 or shape[2] != 3:
-            raise ValueError(
-                f"{self.path} has {mapping.image} of shape {shape}, no RGB image; "
-                "choose or declare another mapping"
-            )
-        return None if None in shape else (shape[0], shape[1])
+            if not np.may_share_memory(image, images):
+                images[i] = image
+        assert images is not None
+        return images
 
 
 def _builder(path: Path) -> Any:
-    if not path.is_dir():
-        raise FileNotFoundError(f"there is no data set at {path}: the folder does not exist")
-    for name in ("features.json", "dataset_info.json"):
-        if not (path / name).is_file():
-            versions = sorted(str(p.parent) for p in path.glob("*/features.json"))
-            hint = f"did you mean {versions[0]}?" if versions else "give the folder TFDS wrote"
-            raise FileNotFoundError(f"{path} is no data set: it lacks {name}; {hint}")
+    require_folder(path)
     try:
         return tfds.builder_from_directory(path)
     except Exception as error:
@@ -221,17 +195,6 @@ def _builder(path: Path) -> Any:
             f"{path} has an unreadable features.json or dataset_info.json ({reason}); "
             "copy or download them again"
         ) from error
-
-
-def _flatten(features: Any) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in features.items():
-        inner = value.feature if isinstance(value, tfds.features.Dataset) else value
-        if hasattr(inner, "items"):
-            flat.update({f"{key}/{name}": v for name, v in _flatten(inner).items()})
-        else:
-            flat[key] = inner
-    return flat
 
 
 def _records(path: Path, builder: Any, split: str) -> ArrayRecords | TFRecords:
@@ -304,25 +267,3 @@ def _json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         reason = str(error)
     raise ValueError(f"{path} is damaged ({reason}); copy the data set again")
-
-
-def _columns(found: Mapping[str, Any], keys: tuple[str, ...], where: str) -> NDArray[np.float32]:
-    columns: list[NDArray[np.float32]] = []
-    for key in keys:
-        values = np.asarray(found[f"steps/{key}"], np.float32)
-        values = values.reshape(len(values), -1)
-        bad = ~np.isfinite(values).all(axis=1)
-        if bad.any():
-            step = int(np.flatnonzero(bad)[0])
-            raise ValueError(
-                f"{where} has {key} = {values[step].tolist()} at step {step}; "
-                "leave the episode out or write it again with finite numbers"
-            )
-        columns.append(values)
-    if len({len(values) for values in columns}) > 1:
-        lengths = {key: len(values) for key, values in zip(keys, columns, strict=True)}
-        raise ValueError(
-            f"{where} has features of different lengths {lengths}; "
-            "leave the episode out or write it again"
-        )
-    return np.concatenate(columns, axis=1)

@@ -1,4 +1,4 @@
-"""TFRecord files without TensorFlow: written in order, read in random access.
+"""TFRecord files without TensorFlow: written in order, read in order or in random access.
 
 A record is its length (uint64, little endian), the masked CRC-32C of the length, the bytes, and the
 masked CRC-32C of the bytes.
@@ -7,14 +7,16 @@ masked CRC-32C of the bytes.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import google_crc32c
 
 _HEADER = struct.Struct("<QI")
 _FOOTER = struct.Struct("<I")
+_REMEDY = "copy or download it again"
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,36 @@ class TFRecordWriter:
     def close(self) -> None:
         """Finish the file."""
         self._file.close()
+
+
+def read_in_order(file: BinaryIO, name: str) -> Iterator[bytes]:
+    """The records of an open file from the beginning, each verified by its checksums.
+
+    Args:
+        file: its bytes, which need not be seekable.
+        name: what the file is called in messages.
+
+    Raises:
+        ValueError: the file is truncated, is no TFRecord file, or disagrees with a checksum.
+    """
+    number = 0
+    while header := file.read(_HEADER.size):
+        where = f"record {number} of {name}"
+        if len(header) < _HEADER.size:
+            raise ValueError(f"{name} is truncated in the header of record {number}; {_REMEDY}")
+        length, crc = _HEADER.unpack(header)
+        if _masked_crc(header[:8]) != crc:
+            raise ValueError(
+                f"{where} does not start as a TFRecord; the file is damaged: {_REMEDY}"
+            )
+        record = file.read(length)
+        footer = file.read(_FOOTER.size)
+        if len(record) < length or len(footer) < _FOOTER.size:
+            raise ValueError(f"{name} is truncated within record {number}; {_REMEDY}")
+        if _masked_crc(record) != _FOOTER.unpack(footer)[0]:
+            raise ValueError(f"{where} disagrees with its checksum; the file is damaged: {_REMEDY}")
+        yield record
+        number += 1
 
 
 def _index(path: Path) -> list[_Place]:

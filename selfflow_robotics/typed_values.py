@@ -88,10 +88,17 @@ def type_name(annotation: Any) -> str:
     return plain.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 
-def build(value: Any, annotation: Any, name: str, command: str) -> Any:
-    """`value` as the declared type, or a ConfigError which says what was expected."""
+def build(value: Any, annotation: Any, name: str, who: str) -> Any:
+    """`value` as the declared type, or a ConfigError which says what was expected.
+
+    Args:
+        value: of YAML: mappings, lists, texts, numbers.
+        annotation: the type; a dataclass takes a mapping with its fields as keys.
+        name: of the key; "" for all of it.
+        who: whose values these are, for messages: a command, or a file.
+    """
     if value == MISSING and isinstance(value, str):
-        raise ConfigError(f'"selfflow {command}" needs a value for {name}: add {name}=VALUE')
+        raise ConfigError(f"{who} needs a value for {name}: add {name}=VALUE")
     if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
         if not isinstance(value, Mapping):
             raise ConfigError(f"{name} is a section of keys, got {value!r}")
@@ -99,16 +106,22 @@ def build(value: Any, annotation: Any, name: str, command: str) -> Any:
         for key in value:
             if key not in hints:
                 where = f"{name}.{key}" if name else str(key)
-                raise ConfigError(
-                    f'a preset of "{command}" has an unknown key "{where}"{nearest(key, hints)}'
-                )
+                raise ConfigError(f'{who} has an unknown key "{where}"{nearest(key, hints)}')
+        for item in dataclasses.fields(annotation):
+            missing = (item.default, item.default_factory) == (dataclasses.MISSING,) * 2
+            if missing and item.name not in value:
+                lacking = f"{name}.{item.name}" if name else item.name
+                raise ConfigError(f"{who} lacks {lacking}, {_article(type_name(hints[item.name]))}")
         parts = {
-            key: build(item, hints[key], f"{name}.{key}" if name else key, command)
+            key: build(item, hints[key], f"{name}.{key}" if name else key, who)
             for key, item in value.items()
         }
         return annotation(**parts)
+    sections = [kind for kind in members(annotation) if dataclasses.is_dataclass(kind)]
+    if len(sections) == 1 and isinstance(value, Mapping):
+        return build(value, sections[0], name, who)
     for member in members(annotation):
-        converted = _convert(value, member, name, command)
+        converted = _convert(value, member, name, who)
         if converted is not _UNFIT:
             return converted
     raise ConfigError(f"{name} takes {_article(type_name(annotation))}, got {value!r}")
@@ -117,7 +130,7 @@ def build(value: Any, annotation: Any, name: str, command: str) -> Any:
 _UNFIT = object()
 
 
-def _convert(value: Any, kind: Any, name: str, command: str) -> Any:
+def _convert(value: Any, kind: Any, name: str, who: str) -> Any:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is types.NoneType:
         return None if value is None else _UNFIT
@@ -132,14 +145,14 @@ def _convert(value: Any, kind: Any, name: str, command: str) -> Any:
             return _UNFIT
         kinds = arguments if Ellipsis not in arguments and origin is tuple else None
         items = [
-            build(item, kinds[index] if kinds else arguments[0], f"{name}[{index}]", command)
+            build(item, kinds[index] if kinds else arguments[0], f"{name}[{index}]", who)
             for index, item in enumerate(value)
         ]
         return origin(items)
     if origin is dict:
         if not isinstance(value, Mapping):
             return _UNFIT
-        return {k: build(v, arguments[1], f"{name}.{k}", command) for k, v in value.items()}
+        return {k: build(v, arguments[1], f"{name}.{k}", who) for k, v in value.items()}
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return value if isinstance(value, kind) else kind.__members__.get(str(value), _UNFIT)
     if kind is bool:

@@ -1,0 +1,52 @@
+"""`selfflow data convert rlds`: a TFRecord data set as ArrayRecord, with statistics."""
+
+from __future__ import annotations
+
+import os.path
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HELP = """Turn an RLDS data set from TFRecord into ArrayRecord, for random access.
+
+Reads the folder that TFDS wrote (source: local, gs://, or any URL of fsspec) and writes the same
+episodes, in the same order and bytes, to the folder "out", with action_spec.json, state_spec.json
+and action_statistics.json beside them. Every checksum, every declared feature and what was written
+are checked. Killed or out of disk space, run it again: it goes on where it was. No TensorFlow.
+"""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Configuration of `selfflow data convert rlds`."""
+
+    source: str = field(metadata={"help": "folder or URL that holds features.json"})
+    out: Path = field(metadata={"help": "folder to write"})
+    mapping: str | None = field(
+        default=None,
+        metadata={"help": "what actions and states are: a name or a YAML; null: whichever fits"},
+    )
+    workers: int | None = field(default=None, metadata={"help": "processes; one a CPU when null"})
+
+
+def run(config: Config) -> int:
+    """Convert and say what was found."""
+    from ..data.conversion import convert
+    from ..data.mappings import mapping_named
+
+    mapping = None if config.mapping is None else mapping_named(config.mapping)
+    source = os.path.expanduser(config.source)
+    done = convert(source, config.out, mapping, config.workers)
+    if done is None:
+        print(f"{config.out} is converted already")
+        return 0
+    print(
+        f"{done.episodes} episodes, {done.steps} steps, {done.num_bytes} bytes, all checked; "
+        f"wrote {config.out}"
+    )
+    if done.mapping is None:
+        print("no declared mapping fits, so no statistics were measured: give mapping=FILE.yaml")
+    elif done.measured:
+        print(f'actions and states are as the mapping "{done.mapping}" declares them')
+    else:
+        print("the statistics are those that the source brings along")
+    return 0
