@@ -21,7 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "allocator": set(),
     "computing": set(),
     "stored_model": set(),
-    "tokenizers": {"model", "stored_model", "computing"},
+    "tokenizers": {"model", "stored_model", "computing", "extras"},
     "data": {"model", "tokenizers", "gl", "extras"},
     "flow": {"model", "data"},
     "values": {"model", "data"},

@@ -54,6 +54,7 @@ def run(config: Config) -> int:
     import torch
 
     from ..data.clips import LatentEpisodes
+    from ..data.latent_cache import latents_of
     from ..data.rlds import open_dataset
     from ..data.vocabulary import Vocabulary
     from ..stored_model import require_model_folder
@@ -63,7 +64,6 @@ def run(config: Config) -> int:
         OneSide,
         build_objective,
         build_world_model,
-        latents_of,
         load_tokenizer,
         start_from,
     )
@@ -103,8 +103,7 @@ def run(config: Config) -> int:
         for which in ("train", "held-out")
         if (sides := [side for one in sources if len(side := OneSide(one, which))])
     )
-    instructions = np.concatenate([train.instructions, *(side.instructions for side in held_out)])
-    vocabulary = Vocabulary.of(np.unique(instructions))
+    vocabulary = Vocabulary.of(np.concatenate([train.texts, *(side.texts for side in held_out)]))
     judged = [side for side in held_out if len(side.starts(config.model.history_len + 1)) > 1]
     if not judged:
         print("the few held-out episodes are not enough to judge the model by; collect more")

@@ -39,6 +39,7 @@ def run(config: Config) -> int:
     import torch
 
     from ..data.action_spec import RT1_ACTIONS, RT1_STATE
+    from ..data.latent_cache import latents_of
     from ..data.physics_video import PhysicsVideo
     from ..data.video import VideoFolder
     from ..data.vocabulary import Vocabulary
@@ -46,7 +47,6 @@ def run(config: Config) -> int:
     from ..training.recipe import (
         build_objective,
         build_world_model,
-        latents_of,
         load_tokenizer,
         start_from,
     )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from tiny_world import latent_episodes
 
 from selfflow_robotics.data.clips import LatentEpisodes
+from selfflow_robotics.data.joined_rows import JoinedRows
 from selfflow_robotics.data.loader import ClipLoader
 
 
@@ -17,7 +18,8 @@ def numbered() -> LatentEpisodes:
     """24 frames in three episodes; each frame's latents are its number."""
     episodes = latent_episodes((8, 7, 9))
     unique = np.arange(len(episodes.latents), dtype=np.float16).reshape(-1, 1, 1, 1)
-    return replace(episodes, latents=np.broadcast_to(unique, episodes.latents.shape).copy())
+    latents = np.broadcast_to(unique, episodes.latents.shape)
+    return replace(episodes, latents=JoinedRows([latents]))
 
 
 def first_frames(loader: ClipLoader, steps: int) -> NDArray[np.int64]:

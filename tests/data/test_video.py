@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from selfflow_robotics.data.video import VideoFolder
+from selfflow_robotics.data.video import UnreadableVideoError, VideoFolder
 
 
 def write_video(
@@ -113,14 +113,18 @@ def test_truncated_file_is_found(tmp_path: Path, suffix: str) -> None:
         VideoFolder(tmp_path)
 
 
-def test_file_that_vanishes_is_replaced_with_a_warning(tmp_path: Path) -> None:
+def test_file_that_vanishes_is_named_and_set_aside(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4")
     write_video(tmp_path / "b.mp4")
     source = VideoFolder(tmp_path, max_broken=0.5)
     (tmp_path / "a.mp4").unlink()
-    with pytest.warns(UserWarning, match=r"a\.mp4 is set aside"):
-        assert "b.mp4" in source[0].id
+    with pytest.raises(UnreadableVideoError, match=r"a\.mp4 cannot be read .* set aside"):
+        source[0]
+    assert "b.mp4" in source[len(source) - 1].id
     assert [Path(video.path).name for video in source.broken] == ["a.mp4"]
+    (tmp_path / "b.mp4").unlink()
+    with pytest.raises(ValueError, match="2 of 2 video files"):
+        source[len(source) - 1]
 
 
 def test_sound_without_picture_is_broken(tmp_path: Path) -> None:
