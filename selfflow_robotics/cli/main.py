@@ -22,6 +22,7 @@ COMMANDS = (
     "demo",
     "collect",
     "tokenizer",
+    "data encode",
     "pretrain",
     "finetune",
     "rollout",

@@ -82,7 +82,6 @@ class VideoClips(ABC):
             )
         self._path = os.fspath(path)
         self._image_size = image_size
-        self._clip_frames = frames
         self._rate_hz = rate_hz
         self._max_broken = max_broken
         self._files = self._find()
@@ -101,6 +100,8 @@ class VideoClips(ABC):
                 for first in range(0, total, frames)
             ]
         self._require_enough()
+        digest = self._digest([i for i, file in enumerate(self._files) if file not in self._broken])
+        self.identity: Mapping[str, Any] = {"files": digest, "frames": frames, "rate_hz": rate_hz}
 
     @abstractmethod
     def _find(self) -> Sequence[str]:
@@ -111,8 +112,8 @@ class VideoClips(ABC):
         """File ``number``, for PyAV."""
 
     @abstractmethod
-    def _digest(self) -> str:
-        """Of what the files hold."""
+    def _digest(self, numbers: Sequence[int]) -> str:
+        """Of what these files hold."""
 
     def _caption(self, number: int) -> str:
         """What file ``number`` is said to show; empty when nothing is."""
@@ -127,11 +128,6 @@ class VideoClips(ABC):
     def image_size(self) -> tuple[int, int]:
         """(height, width) of the frames."""
         return self._image_size
-
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """See :attr:`EpisodeSource.identity`."""
-        return {"files": self._digest(), "frames": self._clip_frames, "rate_hz": self._rate_hz}
 
     @property
     def action_spec(self) -> ActionSpec | None:
@@ -234,5 +230,5 @@ class VideoFolder(VideoClips):
     def _open(self, number: int) -> str:
         return self._files[number]
 
-    def _digest(self) -> str:
-        return files_digest(Path(file) for file in self._files)
+    def _digest(self, numbers: Sequence[int]) -> str:
+        return files_digest(Path(self._files[number]) for number in numbers)

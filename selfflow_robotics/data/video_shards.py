@@ -14,9 +14,9 @@ from typing import Any, BinaryIO, cast
 import fsspec
 
 from selfflow_robotics.data.content import text_digest
-from selfflow_robotics.data.video import EXTENSIONS, VideoClips
+from selfflow_robotics.data.video import EXTENSIONS, VideoClips, VideoFolder
 
-__all__ = ["VideoShards", "is_shards"]
+__all__ = ["VideoShards", "open_videos"]
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,6 @@ class _Member:
     offset: int  # bytes
     size: int  # bytes
     caption: str
-
-
-def is_shards(path: str | os.PathLike[str]) -> bool:
-    """Whether a path or glob names tar files, or a folder of them."""
-    name = os.fspath(path)
-    return name.endswith(".tar") or (os.path.isdir(name) and bool(glob.glob(f"{name}/*.tar")))
 
 
 class VideoShards(VideoClips):
@@ -68,12 +62,10 @@ class VideoShards(VideoClips):
     def _caption(self, number: int) -> str:
         return self._members[self._files[number]].caption
 
-    def _digest(self) -> str:
+    def _digest(self, numbers: Sequence[int]) -> str:
+        members = [self._members[self._files[number]] for number in numbers]
         return text_digest(
-            *(
-                f"{os.path.basename(file)} {member.offset} {member.size} {member.caption}"
-                for file, member in self._members.items()
-            )
+            *(f"{os.path.basename(m.shard)} {m.offset} {m.size} {m.caption}" for m in members)
         )
 
 
@@ -141,3 +133,21 @@ class _Window(io.RawIOBase):
     def close(self) -> None:
         self._file.close()
         super().close()
+
+
+def open_videos(
+    path: str | os.PathLike[str],
+    image_size: tuple[int, int] = (64, 80),
+    frames: int = 32,
+    rate_hz: float = 5.0,
+    max_broken: float = 0.05,
+) -> VideoClips:
+    """Clips of video files or, where a path names tar files or a folder of them, of shards.
+
+    Raises:
+        FileNotFoundError, ValueError: See :class:`VideoClips`.
+    """
+    name = os.fspath(path)
+    tars = name.endswith(".tar") or (os.path.isdir(name) and glob.glob(f"{name}/*.tar"))
+    source = VideoShards if tars else VideoFolder
+    return source(path, image_size, frames, rate_hz, max_broken)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,12 +20,14 @@ import numpy as np
 import pytest
 import torch
 from tiny_world import episode
+from videos import write_video
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
 from selfflow_robotics.data.encoding import encode_episodes
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.data.latent_cache import latents_of
 from selfflow_robotics.data.loader import ClipLoader
+from selfflow_robotics.data.video import VideoFolder
 from selfflow_robotics.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
 from selfflow_robotics.tokenizers.patches import Patches
 
@@ -288,6 +292,25 @@ def test_key_is_readable(tmp_path: Path) -> None:
     key = json.loads((folder / "cache.json").read_text())
     assert key["tokenizer"]["tokenizer"] == "patches" and key["tokenizer"]["factor"] == 2
     assert key["data"]["episodes"] == 7 and key["image_size"] == [8, 12]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_video_that_turns_out_broken_is_left_out_and_named(tmp_path: Path, workers: int) -> None:
+    for name in "abcd":
+        write_video(tmp_path / f"{name}.mp4")
+    source = VideoFolder(tmp_path, (16, 24), frames=8, max_broken=0.3)
+    (tmp_path / "b.mp4").unlink()
+    cache = tmp_path / "cache"
+    found = latents_of(source, Patches(4), cache, part_episodes=5, workers=workers)
+    assert [name[0] for name in map(os.path.basename, found.ids)] == list("aaacccddd")
+    assert [os.path.basename(video.path) for video in source.broken] == ["b.mp4"]
+    # What was left out is still known, and counted, when encoding goes on.
+    shutil.rmtree(only(cache) / "part-00002")
+    (tmp_path / "d.mp4").unlink()
+    again = pickle.loads(pickle.dumps(source))
+    again._broken.clear()
+    with pytest.raises(ValueError, match=r"2 of 4 video files .* cannot be read"):
+        latents_of(again, Patches(4), cache, workers=workers)
 
 
 @pytest.mark.parametrize("tokenizer", [Patches(2), random_autoencoder()])

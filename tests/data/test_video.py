@@ -8,29 +8,9 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from videos import numbers, write_video
 
 from selfflow_robotics.data.video import UnreadableVideoError, VideoFolder
-
-
-def write_video(
-    path: Path, frames: int = 40, fps: int = 10, size: tuple[int, int] = (96, 128)
-) -> None:
-    """Frame i is grey of level 5 i, so that a decoded frame tells its number."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=fps)
-        stream.height, stream.width = size
-        stream.pix_fmt = "yuv420p"
-        stream.bit_rate = 2_000_000
-        for number in range(frames):
-            image = np.full((*size, 3), min(255, 5 * number), np.uint8)
-            for packet in stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")):
-                container.mux(packet)
-        for packet in stream.encode():
-            container.mux(packet)
-
-
-def numbers(images: np.ndarray) -> list[int]:
-    return [round(float(image.mean()) / 5) for image in images]
 
 
 def test_clips_hold_the_frames_of_their_times(tmp_path: Path) -> None:
