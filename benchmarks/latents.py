@@ -1,13 +1,13 @@
-"""Frames a second read as clips from a latent cache, and read and decoded from ArrayRecord, one core.
+"""Frames a second read as clips of latents, and read and decoded from ArrayRecord, on one core.
 
     python benchmarks/latents.py [--json]
 
-Clips of 8 frames, 32 a batch, in training's shuffled order. Latents are those of 256x320 images: 8x8
-pixels to 4 channels, and 16x16 to 48 (each of these of 4 frames of video, counted once). Their values
-are random, as reading does not depend on them. "cold" drops the files from memory first. The baseline
-reads episodes of the same number of frames of 256x320, JPEG, in order, and decodes each frame once:
-no encoding, and nothing decoded is thrown away. With 0, 1 and 2 threads ahead, what share of its time
-a step of 30 ms of computing waits for data.
+Clips of 8 frames, 32 a batch, in training's shuffled order, from files that the system holds in
+memory. Latents are those of 256x320 images: 8x8 pixels to 4 channels, and 16x16 to 48 (each of
+these of 4 frames of video, counted once). Their values are random: reading does not depend on them.
+The baseline reads episodes of as many frames, JPEG of 256x320, in order, and decodes each frame
+once: no encoding, and nothing decoded is thrown away. Then, the share of its time that a step of
+30 ms of computing waits for data, with 0, 1 and 2 threads that read ahead.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
 from selfflow_robotics.data.clips import LatentEpisodes
 from selfflow_robotics.data.joined_rows import JoinedRows
 from selfflow_robotics.data.latent_parts import Part, read_part, write_part
@@ -56,14 +57,6 @@ def write_latents(folder: Path, shape: tuple[int, ...]) -> LatentEpisodes:
         )
         write_part(folder, number, Part(latents))
     return LatentEpisodes.join([read_part(folder, number).latents for number in range(PARTS)])
-
-
-def forget(folder: Path) -> None:
-    """Drop the files from the system's memory."""
-    for path in folder.rglob("*.npy"):
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def rate(step: Callable[[int], int]) -> float:
@@ -130,8 +123,6 @@ def main() -> None:
             def read(step: int, loader: ClipLoader = loader) -> int:
                 return loader.batch(step).clips.latents_BTCHW.shape[:2].numel()
 
-            forget(folder / name)
-            found[f"{name}_cold"] = rate(read)
             found[name] = rate(read)
             found[f"{name}_vs_decoded"] = found[name] / found["decoded"]
     if "--json" in sys.argv:

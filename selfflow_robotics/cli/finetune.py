@@ -93,6 +93,11 @@ def run(config: Config) -> int:
         if source.state_spec is not None and other.state_spec is not None:
             source.state_spec.require_match(other.state_spec, source.name, other.name)
     tokenizer = load_tokenizer(config.start, config.tokenizer).to(config.device)
+    if tokenizer.temporal > 1:
+        raise ValueError(
+            f"a latent frame of this tokenizer spans {tokenizer.temporal} steps, and a world model "
+            "acts step by step; finetune with an image tokenizer, as kind=autoencoder or sd-vae"
+        )
     train, *held_out = (
         LatentEpisodes.join(
             [

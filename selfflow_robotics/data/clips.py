@@ -176,8 +176,8 @@ class LatentEpisodes:
         )
 
     def _latent_clips(self, starts: NDArray[np.int64], frames: int) -> Tensor:
-        """(B, T, C, h, w): consecutive rows are copied at once, ten times as fast as one by one."""
-        out = np.empty((len(starts), frames, *self.latents.shape[1:]), np.float16)
+        """(B, T, C, h, w) float32: the rows of a clip at once, much faster than one by one."""
+        out = torch.empty(len(starts), frames, *self.latents.shape[1:])
         for clip, start in zip(out, starts, strict=True):
-            clip[:] = self.latents.run(start, frames)
-        return torch.from_numpy(out).float()
+            clip.copy_(torch.from_numpy(self.latents.run(start, frames)))
+        return out

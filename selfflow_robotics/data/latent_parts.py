@@ -88,7 +88,8 @@ def read_part(cache: Path, number: int) -> Part:
         with np.load(path) as found:
             rows = {"actions": None, "states": None, **found}
         path = folder / _LATENTS
-        latents = np.load(path, mmap_mode="r")
+        # "c", as "r", never writes to the file, and torch takes it without a warning.
+        latents = np.load(path, mmap_mode="c")
         if len(latents) != rows["offsets"][-1]:
             raise ValueError(f"it holds {len(latents)} of {rows['offsets'][-1]} frames")
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:

@@ -140,6 +140,17 @@ def test_what_is_missing_is_one_sentence_and_nothing_is_written(
     assert not list(tmp_path.iterdir())
 
 
+def test_finetuning_with_latents_of_several_steps_is_refused(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("diffusers", reason="needs the extra [diffusers]")
+    tokenizer = {"base_dim": 4, "z_dim": 2, "latents_mean": [0.0] * 2, "latents_std": [1.0] * 2}
+    stored.save(stored.build({"tokenizer": "wan", "vae": tokenizer}), tmp_path / "wan")
+    given = [f"output={tmp_path / 'out'}", f"tokenizer={tmp_path / 'wan'}"]
+    assert main(["finetune", *given, f"data.path={dataset}", *FINETUNED]) == 1
+    assert "a latent frame of this tokenizer spans 4 steps" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["finetune", "pretrain"])
 def test_output_that_holds_other_things_is_refused_before_training(
     dataset: Path,

@@ -124,6 +124,41 @@ def test_clips_of_one_instruction_can_come_more_often() -> None:
     assert encoded.starts(3, {}).tolist() == encoded.starts(3).tolist()
 
 
+class EveryFourth(Patches):
+    """Takes the first frame of a video and every fourth after it, as Wan's autoencoder counts."""
+
+    temporal = 4  # type: ignore[assignment]
+
+    def encode_video(self, images: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return self.encode(images)[:: self.temporal]
+
+
+@pytest.mark.parametrize(("length", "frames"), [(1, 1), (4, 1), (5, 2), (8, 2), (9, 3)])
+def test_a_latent_frame_of_four_steps_has_the_block_of_their_actions(
+    length: int, frames: int
+) -> None:
+    told = ("pick can",) * 3 + ("open drawer",) * (length - 3)
+    shown = np.arange(length) != 5
+    source = replace(episode(length, told=told[:length]), demonstrated=shown)
+    made = encode_episodes([source], EveryFourth(FACTOR), actions=RT1_ACTIONS, states=RT1_STATE)
+    assert source.actions is not None and source.states is not None
+    assert made.actions is not None and made.states is not None
+    assert made.latents.shape[0] == frames and made.offsets.tolist() == [0, frames]
+    led_from = RT1_ACTIONS.normalize(source.actions)
+    assert made.actions.shape == (frames, 28) and not made.actions[0].any()
+    for frame in range(1, frames):
+        # Latent frame j is of steps 4j-3 to 4j, which actions 4j-4 to 4j-1 led to.
+        np.testing.assert_array_equal(
+            made.actions[frame].reshape(4, 7), led_from[4 * frame - 4 : 4 * frame]
+        )
+        assert made.demonstrated[frame] == shown[4 * frame - 4 : 4 * frame].all()
+    at = 4 * np.arange(frames)
+    np.testing.assert_allclose(made.states, RT1_STATE.normalize(source.states)[at], rtol=1e-6)
+    assert made.instructions_at(np.arange(frames)) == [told[i] for i in at]
+    whole = encode_episodes([source], Patches(FACTOR))
+    np.testing.assert_array_equal(made.steps_to_success * 4, whole.steps_to_success[at])
+
+
 def test_joined_episodes_stay_apart(numbered: LatentEpisodes) -> None:
     other = latent_episodes((4, 6), seed=9)
     joined = LatentEpisodes.join([numbered, other])
