@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 
 import grain
 import numpy as np
@@ -49,10 +53,24 @@ class _Reader:
         self.episodes = episodes
 
     def __call__(self, i: int) -> tuple[NDArray[np.uint8], Episode | BrokenVideo]:
+        _leave_with_parent()
         read = _read(self.episodes, i)
         if isinstance(read, BrokenVideo):
             return np.zeros(0, np.uint8), read
         return read.images, replace(read, images=read.images[:, :1, :1])
+
+
+@cache
+def _leave_with_parent() -> None:
+    """End this worker with the process that reads from it, were that killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def wait() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=wait, daemon=True).start()
 
 
 def _read(episodes: Episodes, i: int) -> Episode | BrokenVideo:
