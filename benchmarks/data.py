@@ -106,9 +106,9 @@ def latents(folder: Path) -> Iterator[Any]:
     import torch
 
     from selfflow_robotics.data.datasets import open_dataset
+    from selfflow_robotics.data.latent_cache import latents_of
     from selfflow_robotics.data.loader import ClipLoader
     from selfflow_robotics.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
-    from selfflow_robotics.training.recipe import latents_of
 
     tokenizer = Autoencoder(AutoencoderConfig(channels=4, widths=(8, 8, 8)))
     tokenizer.load_state_dict(torch.load(folder / "tokenizer.pt", weights_only=True))

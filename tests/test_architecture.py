@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "allocator": set(),
     "computing": set(),
     "stored_model": set(),
-    "tokenizers": {"model", "stored_model", "computing"},
+    "tokenizers": {"model", "stored_model", "computing", "extras"},
     "data": {"model", "tokenizers", "gl", "extras", "typed_values"},
     "flow": {"model", "data"},
     "values": {"model", "data"},

@@ -56,6 +56,7 @@ def run(config: Config) -> int:
 
     from ..data.clips import LatentEpisodes
     from ..data.datasets import open_dataset
+    from ..data.latent_cache import latents_of
     from ..data.vocabulary import Vocabulary
     from ..stored_model import require_model_folder
     from ..training.diagnostics import diagnose
@@ -64,7 +65,6 @@ def run(config: Config) -> int:
         OneSide,
         build_objective,
         build_world_model,
-        latents_of,
         load_tokenizer,
         start_from,
     )
@@ -94,6 +94,11 @@ def run(config: Config) -> int:
         if source.state_spec is not None and other.state_spec is not None:
             source.state_spec.require_match(other.state_spec, source.name, other.name)
     tokenizer = load_tokenizer(config.start, config.tokenizer).to(config.device)
+    if tokenizer.temporal > 1:
+        raise ValueError(
+            f"a latent frame of this tokenizer spans {tokenizer.temporal} steps, and a world model "
+            "acts step by step; finetune with an image tokenizer, as kind=autoencoder or sd-vae"
+        )
     train, *held_out = (
         LatentEpisodes.join(
             [
@@ -104,8 +109,7 @@ def run(config: Config) -> int:
         for which in ("train", "held-out")
         if (sides := [side for one in sources if len(side := OneSide(one, which))])
     )
-    instructions = np.concatenate([train.instructions, *(side.instructions for side in held_out)])
-    vocabulary = Vocabulary.of(np.unique(instructions))
+    vocabulary = Vocabulary.of(np.concatenate([train.texts, *(side.texts for side in held_out)]))
     judged = [side for side in held_out if len(side.starts(config.model.history_len + 1)) > 1]
     if not judged:
         print("the few held-out episodes are not enough to judge the model by; collect more")

@@ -23,6 +23,7 @@ COMMANDS = (
     "collect",
     "data convert rlds",
     "data check",
+    "data encode",
     "data export lerobot",
     "tokenizer",
     "pretrain",

@@ -21,7 +21,14 @@ class Config:
 
     output: Path = field(metadata={"help": "folder to write"})
     tokenizer: Path = field(metadata={"help": "folder of a tokenizer"})
-    videos: Path | None = field(default=None, metadata={"help": "folder or glob of video files"})
+    videos: str | None = field(
+        default=None, metadata={"help": "folder or glob of video files, or of shards (.tar)"}
+    )
+    frames: int = field(default=32, metadata={"help": "frames a clip, of videos"})
+    rate_hz: float = field(default=5.0, metadata={"help": "frames a second, of videos"})
+    max_broken: float = field(
+        default=0.05, metadata={"help": "greatest share of videos that cannot be read"}
+    )
     physics_episodes: int = field(default=0, metadata={"help": "generated episodes of 24 frames"})
     image_size: tuple[int, int] = field(default=(64, 80), metadata={"help": "height, width"})
     start: Path | None = field(
@@ -39,14 +46,14 @@ def run(config: Config) -> int:
     import torch
 
     from ..data.action_spec import RT1_ACTIONS, RT1_STATE
+    from ..data.latent_cache import Encodable, latents_of
     from ..data.physics_video import PhysicsVideo
-    from ..data.video import VideoFolder
+    from ..data.video_shards import open_videos
     from ..data.vocabulary import Vocabulary
     from ..stored_model import require_model_folder
     from ..training.recipe import (
         build_objective,
         build_world_model,
-        latents_of,
         load_tokenizer,
         start_from,
     )
@@ -55,7 +62,9 @@ def run(config: Config) -> int:
     require_model_folder(config.output)
     tokenizer = load_tokenizer(None, config.tokenizer).to(config.device)
     if config.videos is not None:
-        source: VideoFolder | PhysicsVideo = VideoFolder(config.videos, config.image_size)
+        source: Encodable = open_videos(
+            config.videos, config.image_size, config.frames, config.rate_hz, config.max_broken
+        )
     elif config.physics_episodes:
         source = PhysicsVideo(
             config.physics_episodes, 24, config.image_size, seed=config.trainer.seed

@@ -11,13 +11,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from selfflow_robotics.data.episode import EpisodeSource
+    from selfflow_robotics.tokenizers.tokenizer import Tokenizer
 
-HELP = """Train the autoencoder that turns frames into latents and back, or measure pixel patches.
+HELP = """Train the autoencoder that turns frames into latents and back, or take over another one.
 
 Reads frames of an RT-1-format data set (data), of video files (videos) and of generated physics
 scenes (physics_episodes), whichever are given; writes a folder with config.json and
 model.safetensors under output, and says how well held-out frames come back (PSNR in dB, over all
-pixels and over those that move).
+pixels and over those that move). kind=sd-vae and kind=wan take an autoencoder that diffusers wrote
+from start, a folder or a repository of the Hub, and need no frames.
 """
 
 
@@ -29,18 +31,21 @@ class Config:
     data: Path | None = field(default=None, metadata={"help": "RLDS or LeRobot data set"})
     mapping: str = field(default="rt1", metadata={"help": "where it keeps its images"})
     split: str = field(default="train", metadata={"help": "split of the data set"})
-    videos: Path | None = field(default=None, metadata={"help": "folder or glob of video files"})
+    videos: str | None = field(
+        default=None, metadata={"help": "folder or glob of video files, or of shards (.tar)"}
+    )
     physics_episodes: int = field(default=0, metadata={"help": "generated episodes of 24 frames"})
     image_size: tuple[int, int] = field(default=(64, 80), metadata={"help": "height, width"})
     max_frames: int = field(
         default=40000, metadata={"help": "frames kept in memory of each source, spread evenly"}
     )
-    start: Path | None = field(
-        default=None, metadata={"help": "tokenizer to continue from, with its sizes"}
+    start: str | None = field(
+        default=None,
+        metadata={"help": "tokenizer to continue from, with its sizes; sd-vae, wan: what to take"},
     )
-    kind: Literal["autoencoder", "patches"] = field(
+    kind: Literal["autoencoder", "patches", "sd-vae", "wan"] = field(
         default="autoencoder",
-        metadata={"help": "patches: pixels as they are, no training"},
+        metadata={"help": "patches: pixels as they are, no training; sd-vae, wan: of diffusers"},
     )
     factor: int = field(default=8, metadata={"help": "pixels along a side of a patch"})
     channels: int = field(default=16, metadata={"help": "channels of a latent"})
@@ -70,9 +75,12 @@ def run(config: Config) -> int:
     import numpy as np
 
     from selfflow_robotics.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
-    from selfflow_robotics.tokenizers.train import Loss, measure, train_autoencoder
+    from selfflow_robotics.tokenizers.train import Loss, train_autoencoder
 
     sources = _sources(config)
+    if config.kind in ("sd-vae", "wan"):
+        _take_over(sources, config)
+        return 0
     if not sources:
         raise ValueError(
             "there are no frames to train on: add data=FOLDER, videos=FOLDER or "
@@ -98,12 +106,40 @@ def run(config: Config) -> int:
         loss=Loss(config.moving, config.detail, config.gradient, config.noise),
         start=start,
     )
-    for source, (part, held_out) in zip(sources, gathered, strict=True):
-        frames, which = (held_out, "held-out") if len(held_out) else (part[:1000], "training")
-        print(f"{source.name}, {which}: {measure(autoencoder, frames)}")
+    _report(autoencoder, sources, gathered)
     autoencoder.save_pretrained(config.output)
     print(f"wrote {config.output}")
     return 0
+
+
+def _report(
+    tokenizer: Tokenizer,
+    sources: list[EpisodeSource],
+    gathered: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]],
+) -> None:
+    from selfflow_robotics.tokenizers.train import measure
+
+    for source, (part, held_out) in zip(sources, gathered, strict=True):
+        frames, which = (held_out, "held-out") if len(held_out) else (part[:1000], "training")
+        print(f"{source.name}, {which}: {measure(tokenizer, frames)}")
+
+
+def _take_over(sources: list[EpisodeSource], config: Config) -> None:
+    """An autoencoder of diffusers, in this project's form."""
+    from selfflow_robotics.tokenizers.stable_diffusion import StableDiffusion
+    from selfflow_robotics.tokenizers.stored import save
+    from selfflow_robotics.tokenizers.wan import Wan
+
+    if config.start is None:
+        raise ValueError(
+            f"kind={config.kind} takes weights that are there: add start=FOLDER, or start=ORG/NAME "
+            "of the Hub"
+        )
+    kind = StableDiffusion if config.kind == "sd-vae" else Wan
+    tokenizer = kind.from_pretrained(config.start).to(config.device)
+    _report(tokenizer, sources, [_frames(source, config) for source in sources])
+    save(tokenizer, config.output)
+    print(f"wrote {config.output}")
 
 
 def _save_patches(sources: list[EpisodeSource], config: Config) -> None:
@@ -126,9 +162,9 @@ def _sources(config: Config) -> list[EpisodeSource]:
 
         sources.append(open_dataset(config.data, config.mapping, config.split))
     if config.videos is not None:
-        from selfflow_robotics.data.video import VideoFolder
+        from selfflow_robotics.data.video_shards import open_videos
 
-        sources.append(VideoFolder(config.videos, config.image_size))
+        sources.append(open_videos(config.videos, config.image_size))
     if config.physics_episodes:
         from selfflow_robotics.data.physics_video import PhysicsVideo
 
@@ -145,6 +181,7 @@ def _frames(source: EpisodeSource, config: Config) -> tuple[NDArray[np.uint8], N
 
     from selfflow_robotics.data.held_out import split_of
     from selfflow_robotics.data.resize import resize
+    from selfflow_robotics.data.video import UnreadableVideoError
 
     rng = np.random.default_rng(config.seed)
     train: list[NDArray[Any]] = []
@@ -153,7 +190,11 @@ def _frames(source: EpisodeSource, config: Config) -> tuple[NDArray[np.uint8], N
     share = max(1, config.max_frames // len(source))
     order = rng.permutation(len(source))[: config.max_frames]
     for index in tqdm(order, desc=f"frames of {source.name}", unit="episode"):
-        episode = source[int(index)]
+        try:
+            episode = source[int(index)]
+        except UnreadableVideoError as error:
+            tqdm.write(str(error))
+            continue
         side, most = (
             (train, share) if split_of(episode.id) == "train" else (held_out, max(share, 20))
         )

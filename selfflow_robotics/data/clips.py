@@ -1,4 +1,4 @@
-"""Episodes as latents in memory, and the clips that training draws from them."""
+"""Episodes as latents, and the clips that training draws from them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
-from ..tokenizers.tokenizer import Tokenizer
-from .action_spec import ActionSpec, StateSpec
 from .episode import Episode
+from .joined_rows import JoinedRows
 from .vocabulary import Vocabulary
 
 NEVER = 1e6
@@ -56,50 +54,66 @@ class Clips:
         return replace(self, **{k: v.to(device) for k, v in parts if v is not None})
 
 
-_JOINED = (
-    "latents",
-    "actions",
-    "states",
-    "demonstrated",
-    "instructions",
-    "steps_to_success",
-    "ids",
-)
-
-
 @dataclass(frozen=True)
 class LatentEpisodes:
-    """All frames of a data set as latents, S in total, one episode after another."""
+    """All frames of a data set as latents, S in total, one episode after another.
 
-    latents: NDArray[np.float16]  # (S, C, h, w)
-    actions: NDArray[np.float32] | None  # (S, A) normalised; row i led to frame i
+    Where a latent frame spans several steps of the environment (``Tokenizer.temporal``), all rows
+    are of latent frames: an action is the block of those that led to it, one after another.
+    """
+
+    latents: JoinedRows  # (S, C, h, w) float16
+    actions: NDArray[np.float32] | None  # (S, A * temporal) normalised; row i led to frame i
     states: NDArray[np.float32] | None  # (S, P) normalised
     demonstrated: NDArray[np.bool_]  # (S,); row i is about the action that led to frame i
-    instructions: NDArray[np.str_]  # (S,) or (0,)
+    texts: NDArray[np.str_]  # the distinct instructions; "" where it is unknown
+    told: NDArray[np.int32]  # (S,) which of `texts`
     steps_to_success: NDArray[np.float32]  # (S,)
     offsets: NDArray[np.int64]  # (episodes + 1,)
     ids: NDArray[np.str_]  # (episodes,)
-    words: NDArray[np.int64] | None = None  # (S, L), see `with_words`
+    words: NDArray[np.int64] | None = None  # (texts, L), see `with_words`
 
     @classmethod
     def join(cls, parts: Sequence[LatentEpisodes]) -> LatentEpisodes:
-        """The episodes of all parts, which were encoded alike."""
+        """The episodes of all parts, which were encoded alike; latents stay where they are."""
+
+        def rows(name: str) -> Any:
+            return np.concatenate([getattr(part, name) for part in parts])
+
+        texts, which = np.unique(rows("texts"), return_inverse=True)
+        firsts = np.cumsum([0, *(len(part.texts) for part in parts)])
+        told = [which[first + part.told] for first, part in zip(firsts, parts, strict=False)]
         ends = np.cumsum([0, *(part.offsets[-1] for part in parts)])
-        joined: dict[str, Any] = {
-            name: None
-            if getattr(parts[0], name) is None
-            else np.concatenate([getattr(part, name) for part in parts])
-            for name in _JOINED
-        }
-        first = [part.offsets[:-1] + end for part, end in zip(parts, ends[:-1], strict=True)]
-        return cls(**joined, offsets=np.append(np.concatenate(first), ends[-1]))
+        begins = [part.offsets[:-1] + end for part, end in zip(parts, ends, strict=False)]
+        return cls(
+            latents=JoinedRows([array for part in parts for array in part.latents.parts]),
+            actions=None if parts[0].actions is None else rows("actions"),
+            states=None if parts[0].states is None else rows("states"),
+            demonstrated=rows("demonstrated"),
+            texts=texts,
+            told=np.concatenate(told).astype(np.int32),
+            steps_to_success=rows("steps_to_success"),
+            offsets=np.append(np.concatenate(begins), ends[-1]),
+            ids=rows("ids"),
+        )
 
     def with_words(self, vocabulary: Vocabulary) -> LatentEpisodes:
         """The same with instructions as word indices; without instructions, as it is."""
         if not vocabulary.words:
             return self
-        texts, which = np.unique(self.instructions, return_inverse=True)
-        return replace(self, words=vocabulary.encode([str(t) for t in texts])[which])
+        return replace(self, words=vocabulary.encode([str(text) for text in self.texts]))
+
+    def instructions_at(self, frames: NDArray[np.int64]) -> list[str]:
+        """The instructions of these frames, "" where it is unknown."""
+        return [str(self.texts[i]) for i in self.told[frames]]
+
+    def words_at(self, frames: NDArray[np.int64]) -> Tensor | None:
+        """Word indices (*frames.shape, L); None where there are none."""
+        return None if self.words is None else torch.from_numpy(self.words[self.told[frames]])
+
+    def latents_at(self, frames: NDArray[np.int64]) -> Tensor:
+        """(*frames.shape, C, h, w) float32."""
+        return torch.from_numpy(self.latents[frames]).float()
 
     def starts(self, frames: int, repeat: Mapping[str, int] | None = None) -> NDArray[np.int64]:
         """The first frame of every clip of that many frames inside one episode.
@@ -114,9 +128,8 @@ class LatentEpisodes:
         starts = np.concatenate(spans) if spans else np.zeros(0, np.int64)
         if not repeat:
             return starts
-        texts, which = np.unique(self.instructions, return_inverse=True)
-        times = np.array([repeat.get(str(text).partition(" ")[0], 1) for text in texts])
-        return np.repeat(starts, times[which[starts]])
+        times = np.array([repeat.get(str(text).partition(" ")[0], 1) for text in self.texts])
+        return np.repeat(starts, times[self.told[starts]])
 
     def ids_at(self, frames: NDArray[np.int64]) -> tuple[str, ...]:
         """The episodes that these frames are of."""
@@ -138,7 +151,7 @@ class LatentEpisodes:
     ) -> Clips:
         """The clips that begin at these frames, each with its goal frame where one is given."""
         index = starts[:, None] + np.arange(frames)
-        latents = torch.from_numpy(self.latents[index].astype(np.float32))
+        latents = self._latent_clips(starts, frames)
         if self.actions is None:
             return Clips(latents)
         # A clip may begin anywhere, and no reader of history has the action before its first frame.
@@ -147,7 +160,7 @@ class LatentEpisodes:
         steps = torch.from_numpy(self.steps_to_success[index])
         goal: dict[str, Tensor] = {}
         if goals is not None:
-            goal["goal_BCHW"] = torch.from_numpy(self.latents[goals].astype(np.float32))
+            goal["goal_BCHW"] = self.latents_at(goals)
             goal["goal_steps_BT"] = torch.from_numpy(goals[:, None] - index)
             if self.states is not None:
                 goal["goal_state_BP"] = torch.from_numpy(self.states[goals])
@@ -157,69 +170,14 @@ class LatentEpisodes:
             action_BTA=torch.from_numpy(self.actions[index]),
             action_known_BT=known,
             state_BTP=None if self.states is None else torch.from_numpy(self.states[index]),
-            words_BTL=None if self.words is None else torch.from_numpy(self.words[index]),
+            words_BTL=self.words_at(index),
             steps_BT=steps,
             imitate_BT=torch.from_numpy(self.demonstrated[index]) & (steps < NEVER),
         )
 
-
-def _steps_to_success(episode: Episode) -> NDArray[np.float32]:
-    """Steps left until a frame's instruction is carried out: it changes, or success ends it."""
-    length = len(episode.images)
-    if episode.success is False or not episode.instructions:
-        return np.full(length, NEVER, np.float32)
-    told = episode.instructions
-    changes = [i for i in range(1, length) if told[i] != told[i - 1]]
-    ends = np.asarray([*changes, length - 1])
-    frame = np.arange(length)
-    # A frame with a new instruction is at its beginning, not at the end of the one before.
-    return (ends[np.searchsorted(changes, frame, side="right")] - frame).astype(np.float32)
-
-
-def encode_episodes(
-    episodes: Episodes,
-    tokenizer: Tokenizer,
-    *,
-    actions: ActionSpec | None = None,
-    states: StateSpec | None = None,
-    title: str = "encoding",
-) -> LatentEpisodes:
-    """Encode every frame once; bad episodes are errors that name them."""
-    latents, action_rows, state_rows, shown, steps, ids = [], [], [], [], [], []
-    instructions: list[str] = []
-    offsets = [0]
-    for i in tqdm(range(len(episodes)), desc=title, unit="episode"):
-        episode = episodes[i]
-        length = len(episode.images)
-        with torch.no_grad():
-            latents.append(tokenizer.encode(torch.from_numpy(episode.images)).half().cpu().numpy())
-        offsets.append(offsets[-1] + length)
-        ids.append(episode.id)
-        steps.append(_steps_to_success(episode))
-        led_from = np.ones(length, np.bool_)
-        if episode.demonstrated is not None:
-            led_from[1:] = episode.demonstrated[:-1]
-        shown.append(led_from)
-        if actions is not None:
-            if episode.actions is None:
-                raise ValueError(
-                    f"episode {episode.id} has no actions; use it for pretraining only"
-                )
-            led_to = np.zeros_like(episode.actions)
-            led_to[1:] = actions.normalize(episode.actions[:-1])
-            action_rows.append(led_to.astype(np.float32))
-        if states is not None:
-            if episode.states is None:
-                raise ValueError(f"episode {episode.id} has no proprioception; set it aside")
-            state_rows.append(states.normalize(episode.states).astype(np.float32))
-        instructions.extend(episode.instructions)
-    return LatentEpisodes(
-        np.concatenate(latents),
-        np.concatenate(action_rows) if action_rows else None,
-        np.concatenate(state_rows) if state_rows else None,
-        np.concatenate(shown),
-        np.asarray(instructions, dtype=np.str_),
-        np.concatenate(steps),
-        np.asarray(offsets),
-        np.asarray(ids, dtype=np.str_),
-    )
+    def _latent_clips(self, starts: NDArray[np.int64], frames: int) -> Tensor:
+        """(B, T, C, h, w) float32: the rows of a clip at once, much faster than one by one."""
+        out = torch.empty(len(starts), frames, *self.latents.shape[1:])
+        for clip, start in zip(out, starts, strict=True):
+            clip.copy_(torch.from_numpy(self.latents.run(start, frames)))
+        return out

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +86,20 @@ class EpisodeSource(Protocol):
     @property
     def state_spec(self) -> StateSpec | None:
         """Meaning of the states; None for material without proprioception."""
+        ...
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """(height, width) of all images; None where they differ."""
+        ...
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What the episodes are, as JSON with names: sources that say the same hold the same.
+
+        It is found without reading everything; whether latents of before are still those of the
+        data set is decided by it.
+        """
         ...
 
     def __len__(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -73,8 +74,13 @@ class ClipLoader:
         clips = self.episodes.clips(starts, self.frames, goals)
         return Batch(clips, self.episodes.ids_at(starts))
 
-    def batches(self, step: int) -> Iterator[Batch]:
-        """The batches of this step and all later ones."""
-        while True:
-            yield self.batch(step)
-            step += 1
+    def batches(self, step: int, workers: int = 1) -> Iterator[Batch]:
+        """The batches of this step and all later ones.
+
+        Args:
+            workers: threads that prepare batches ahead, two each; the batches are the same. One is
+                enough to keep up with steps of some milliseconds (`benchmarks/latents.py`).
+        """
+        ahead = grain.ReadOptions(num_threads=workers, prefetch_buffer_size=2 * workers)
+        steps = grain.MapDataset.range(step, sys.maxsize)
+        return iter(steps.map(self.batch).to_iter_dataset(ahead))

@@ -74,11 +74,13 @@ class PhysicsVideo:
                 raise ValueError(f"{name} of a physics video is {value}; it must be {limits}")
         self._episodes = episodes
         self._frames = frames
-        self._image_size = (height, width)
+        self.image_size = (height, width)
         self._seed = seed
         self._rate_hz = rate_hz
         self._supersample = supersample
         self._gl_context: Any = None
+        self.identity: dict[str, Any] = {"seed": seed, "frames": frames, "rate_hz": rate_hz}
+        self.identity |= {"supersample": supersample}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_gl_context": None}
@@ -126,7 +128,7 @@ class PhysicsVideo:
         choose_gl()
         import mujoco
 
-        height, width = (side * self._supersample for side in self._image_size)
+        height, width = (side * self._supersample for side in self.image_size)
         model: Any = mujoco.MjModel.from_xml_string(_scene(rng, height, width))
         data: Any = mujoco.MjData(model)
         _throw(rng, model, data)

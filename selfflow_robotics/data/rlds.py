@@ -10,6 +10,7 @@ Example:
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from tensorflow_datasets.core.file_adapters import FileFormat
 
 from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
 from selfflow_robotics.data.array_record import ArrayRecords
+from selfflow_robotics.data.content import files_digest, text_digest
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.data.held_out import split_of
 from selfflow_robotics.data.image_decoding import decode_image
@@ -75,12 +77,22 @@ class RldsSource:
         if mapping.state_spec is not None:
             self.state_spec = stored_spec(path / STATE_SPEC_FILE, mapping.state_spec, mapping.name)
         self._records = _records(path, builder, split)
+        self._shards = [Path(shard) for shard in builder.info.splits[split].filepaths]
         self._demonstrated = _demonstrated(path, split, len(self._records))
 
     @property
     def name(self) -> str:
         """The folder and the split."""
         return f"{self.path}:{self.split}"
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """See :attr:`EpisodeSource.identity`; marks count: edited ones are another data set."""
+        return {
+            "mapping": text_digest(repr(self.mapping)),
+            "shards": files_digest(self._shards),
+            "marks": text_digest(*self._demonstrated) if self._demonstrated else None,
+        }
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Files are opened anew where the source is unpickled."""

@@ -1,24 +1,24 @@
-"""General video for pretraining: a folder of video files, read clip by clip with PyAV."""
+"""General video for pretraining: clips of video files, without actions."""
 
 from __future__ import annotations
 
 import glob
 import os
-import warnings
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, BinaryIO
 
-import av
-import numpy as np
-from av.video.frame import VideoFrame
-from numpy.typing import NDArray
+from tqdm import tqdm
 
 from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
+from selfflow_robotics.data.content import files_digest
 from selfflow_robotics.data.episode import Episode
-from selfflow_robotics.data.resize import centre_crop, covering_size
+from selfflow_robotics.data.video_decoding import UNREADABLE, decode_clip, readable_seconds
 
-__all__ = ["BrokenVideo", "VideoFolder"]
+__all__ = ["BrokenVideo", "UnreadableVideoError", "VideoClips", "VideoFolder"]
 
 EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".gif")
 
@@ -31,21 +31,26 @@ class BrokenVideo:
     reason: str
 
 
+class UnreadableVideoError(ValueError):
+    """A clip cannot be decoded; its file is set aside, and the others can be read on."""
+
+    def __init__(self, video: BrokenVideo) -> None:
+        super().__init__(f"{video.path} cannot be read ({video.reason}) and is set aside")
+        self.video = video
+
+
 @dataclass(frozen=True)
 class _Clip:
-    path: str
+    file: int
     start: float  # s
     frames: int
 
 
-class VideoFolder:
-    """Clips of the video files of a folder, as episodes without actions.
+class VideoClips(ABC):
+    """Clips of video files, as episodes without actions.
 
     Only headers and the ends of the files are read at first; a clip is decoded when it is asked
     for. Files that cannot be read are set aside, named in :attr:`broken`, up to a share of all.
-
-    Example:
-        ``VideoFolder("videos", image_size=(64, 80), frames=32)[5].images``
     """
 
     def __init__(
@@ -59,8 +64,7 @@ class VideoFolder:
         """Looks through the files.
 
         Args:
-            path: A folder (searched with its subfolders), a glob such as ``videos/*.mp4``, or one
-                file.
+            path: Where they are.
             image_size: (height, width) of the frames; scaled to cover it, then cropped.
             frames: Frames a clip, at least 1; the last clip of a file may have fewer.
             rate_hz: Frames a second, above 0. A file with fewer repeats frames.
@@ -80,26 +84,50 @@ class VideoFolder:
         self._image_size = image_size
         self._rate_hz = rate_hz
         self._max_broken = max_broken
-        self._files = _find(self._path)
+        self._files = self._find()
         self._broken: dict[str, BrokenVideo] = {}
         self._clips: list[_Clip] = []
-        for file in self._files:
+        bar = tqdm(self._files, desc=f"looking through {self._path}", unit="file", delay=2)
+        for number, file in enumerate(bar):
             try:
-                seconds = _readable_seconds(file)
-            except (av.FFmpegError, OSError, ValueError) as error:
-                self._set_aside(file, error)
+                seconds = readable_seconds(partial(self._open, number))
+            except UNREADABLE as error:
+                self._broken[file] = BrokenVideo(file, str(error))
                 continue
             total = max(1, int(seconds * rate_hz + 1e-6))
             self._clips += [
-                _Clip(file, first / rate_hz, min(frames, total - first))
+                _Clip(number, first / rate_hz, min(frames, total - first))
                 for first in range(0, total, frames)
             ]
         self._require_enough()
+        digest = self._digest([i for i, file in enumerate(self._files) if file not in self._broken])
+        self.identity: Mapping[str, Any] = {"files": digest, "frames": frames, "rate_hz": rate_hz}
+
+    @abstractmethod
+    def _find(self) -> Sequence[str]:
+        """Names of the files."""
+
+    @abstractmethod
+    def _open(self, number: int) -> str | BinaryIO:
+        """File ``number``, for PyAV."""
+
+    @abstractmethod
+    def _digest(self, numbers: Sequence[int]) -> str:
+        """Of what these files hold."""
+
+    def _caption(self, number: int) -> str:
+        """What file ``number`` is said to show; empty when nothing is."""
+        return ""
 
     @property
     def name(self) -> str:
         """What the source is called in messages."""
         return self._path
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the frames."""
+        return self._image_size
 
     @property
     def action_spec(self) -> ActionSpec | None:
@@ -123,66 +151,49 @@ class VideoFolder:
     def __getitem__(self, index: int) -> Episode:
         """Decodes clip ``index``.
 
-        When its file turns out to be damaged there, the file is set aside with a warning and the
-        next readable clip is returned in its place (its ``id`` tells which).
-
         Raises:
             IndexError: ``index`` is outside 0..len-1.
+            UnreadableVideoError: Its file is damaged there; it is set aside.
             ValueError: Too many files are unreadable by now.
         """
         if not 0 <= index < len(self._clips):
             raise IndexError(f"{self._path} has {len(self._clips)} clips, not a number {index}")
-        for step in range(len(self._clips)):
-            clip = self._clips[(index + step) % len(self._clips)]
-            if clip.path in self._broken:
-                continue
-            try:
-                images = self._decode(clip)
-            except (av.FFmpegError, OSError, ValueError) as error:
-                self._set_aside(clip.path, error)
-                self._require_enough()
-                warnings.warn(
-                    f"{clip.path} is set aside, it cannot be read at {clip.start:.1f} s: {error}",
-                    stacklevel=2,
-                )
-                continue
-            return Episode(
-                images=images,
-                actions=None,
-                states=None,
-                instructions=(),
-                success=None,
-                source="video",
-                id=f"{clip.path}@{clip.start:.2f}s",
+        clip = self._clips[index]
+        file = self._files[clip.file]
+        if file in self._broken:
+            raise UnreadableVideoError(self._broken[file])
+        try:
+            images = decode_clip(
+                partial(self._open, clip.file),
+                clip.start,
+                clip.frames,
+                self._rate_hz,
+                self._image_size,
             )
-        raise ValueError(f"no clip of {self._path} can be read; replace the files")
+        except UNREADABLE as error:
+            video = BrokenVideo(file, f"at {clip.start:.1f} s: {error}")
+            self.set_aside(video)
+            raise UnreadableVideoError(video) from error
+        caption = self._caption(clip.file)
+        return Episode(
+            images=images,
+            actions=None,
+            states=None,
+            instructions=(caption,) * clip.frames if caption else (),
+            success=None,
+            source="video",
+            id=f"{file}@{clip.start:.2f}s",
+        )
 
-    def _decode(self, clip: _Clip) -> NDArray[np.uint8]:
-        """(frames, height, width, 3): at each time the frame shown then."""
-        images: list[NDArray[np.uint8]] = []
-        shown: VideoFrame | None = None
-        for time, frame in _frames_from(clip.path, clip.start):
-            # A frame is shown until the next one, so times up to this frame belong to the last.
-            while len(images) < clip.frames and shown is not None:
-                if clip.start + len(images) / self._rate_hz + 1e-4 >= time:
-                    break
-                images.append(self._fit(shown))
-            if len(images) == clip.frames:
-                break
-            shown = frame
-        if shown is None:
-            raise ValueError("no frame")
-        while len(images) < clip.frames:
-            images.append(self._fit(shown))
-        return np.stack(images)
+    def set_aside(self, video: BrokenVideo) -> None:
+        """Read no more of a file.
 
-    def _fit(self, frame: VideoFrame) -> NDArray[np.uint8]:
-        height, width = covering_size((frame.height, frame.width), self._image_size)
-        scaled = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA")
-        return centre_crop(scaled.to_ndarray().astype(np.uint8, copy=False), self._image_size)
-
-    def _set_aside(self, path: str, error: Exception) -> None:
-        self._broken[path] = BrokenVideo(path, str(error))
+        Raises:
+            ValueError: too many files are unreadable by now; the message names them.
+        """
+        if video.path not in self._broken:
+            self._broken[video.path] = video
+            self._require_enough()
 
     def _require_enough(self) -> None:
         count = len(self._broken)
@@ -196,57 +207,28 @@ class VideoFolder:
             )
 
 
-def _find(path: str) -> list[str]:
-    if os.path.isdir(path):
-        found = [str(p) for p in Path(path).rglob("*") if p.suffix.lower() in EXTENSIONS]
-    else:
-        found = [p for p in glob.glob(path, recursive=True) if os.path.isfile(p)]
-    if not found:
-        raise FileNotFoundError(
-            f"{path} holds no video file ({', '.join(EXTENSIONS)}); give a folder, a glob or a file"
-        )
-    return sorted(found)
+class VideoFolder(VideoClips):
+    """Clips of the video files of a folder (searched with its subfolders), of a glob, or one file.
 
-
-def _frames_from(path: str, start: float) -> Iterator[tuple[float, VideoFrame]]:
-    """(seconds since the first frame, frame) from the key frame at or before ``start`` on."""
-    with av.open(path) as container:
-        if not container.streams.video:
-            raise ValueError("it has no video stream")
-        stream = container.streams.video[0]
-        if stream.time_base is None:
-            raise ValueError("its video stream has no time base")
-        origin = stream.start_time or 0
-        if start > 0:
-            container.seek(int(start / stream.time_base) + origin, stream=stream)
-        for frame in container.decode(stream):
-            if frame.pts is not None:
-                yield float((frame.pts - origin) * stream.time_base), frame
-
-
-def _readable_seconds(path: str) -> float:
-    """Length in seconds; the first frame and those after the last key frame must decode.
-
-    Headers of truncated files promise frames that are not there: only decoding tells.
+    Example:
+        ``VideoFolder("videos", image_size=(64, 80), frames=32)[5].images``
     """
-    with av.open(path) as container:
-        if not container.streams.video:
-            raise ValueError("it has no video stream")
-        stream = container.streams.video[0]
-        if stream.time_base is None:
-            raise ValueError("its video stream has no time base")
-        promised = 0.0
-        if stream.duration is not None:
-            promised = float(stream.duration * stream.time_base)
-        elif container.duration is not None:
-            promised = container.duration / av.time_base
-        rate = float(stream.average_rate or 25)
-    next(_frames_from(path, 0.0), None)
-    last: float | None = None
-    for time, _ in _frames_from(path, max(0.0, promised - 1 / rate)):
-        last = time
-    if last is None:
-        raise ValueError("it ends before its last frame: truncated?")
-    if promised and last < promised - max(1.0, 3 / rate):
-        raise ValueError(f"it ends after {last:.1f} of {promised:.1f} s: truncated?")
-    return last + 1 / rate
+
+    def _find(self) -> Sequence[str]:
+        if os.path.isdir(self._path):
+            paths = (p for p in Path(self._path).rglob("*") if p.suffix.lower() in EXTENSIONS)
+            found = [str(p) for p in paths]
+        else:
+            found = [p for p in glob.glob(self._path, recursive=True) if os.path.isfile(p)]
+        if not found:
+            raise FileNotFoundError(
+                f"{self._path} holds no video file ({', '.join(EXTENSIONS)}); give a folder, a "
+                "glob or a file"
+            )
+        return sorted(found)
+
+    def _open(self, number: int) -> str:
+        return self._files[number]
+
+    def _digest(self, numbers: Sequence[int]) -> str:
+        return files_digest(Path(self._files[number]) for number in numbers)

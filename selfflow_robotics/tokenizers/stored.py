@@ -12,9 +12,13 @@ import torch
 from selfflow_robotics.stored_model import load_weights, read_model, write_model
 from selfflow_robotics.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
 from selfflow_robotics.tokenizers.patches import Patches
+from selfflow_robotics.tokenizers.stable_diffusion import StableDiffusion
 from selfflow_robotics.tokenizers.tokenizer import Tokenizer
+from selfflow_robotics.tokenizers.wan import Wan
 
 __all__ = ["build", "load", "save"]
+
+KINDS = ("autoencoder", "patches", "sd-vae", "wan")
 
 
 def build(config: Mapping[str, Any]) -> Tokenizer:
@@ -33,9 +37,13 @@ def build(config: Mapping[str, Any]) -> Tokenizer:
             return Autoencoder(AutoencoderConfig(**values))
         if kind == "patches":
             return Patches(**values)
+        if kind == "sd-vae":
+            return StableDiffusion(**values)
+        if kind == "wan":
+            return Wan(**values)
     except TypeError as error:
         raise ValueError(f"the configuration of tokenizer {kind!r} does not fit: {error}") from None
-    raise ValueError(f"tokenizer {kind!r} is unknown; there are 'autoencoder' and 'patches'")
+    raise ValueError(f"tokenizer {kind!r} is unknown; there are {', '.join(KINDS)}")
 
 
 def save(tokenizer: Tokenizer, folder: str | os.PathLike[str]) -> None:

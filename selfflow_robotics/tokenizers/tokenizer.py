@@ -50,6 +50,11 @@ class Tokenizer(nn.Module):
         return self._factor
 
     @property
+    def temporal(self) -> int:
+        """Frames that a latent frame of a video spans, apart from the first, which spans one."""
+        return 1
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are, and where latents come out."""
         return self.latent_mean.device
@@ -94,12 +99,7 @@ class Tokenizer(nn.Module):
         Raises:
             ValueError: Wrong shape or type.
         """
-        pixels = images if isinstance(images, Tensor) else torch.as_tensor(images)
-        if pixels.ndim < 3 or pixels.shape[-1] != 3 or pixels.dtype != torch.uint8:
-            raise ValueError(
-                f"images to encode have shape {tuple(pixels.shape)} and type {pixels.dtype}; "
-                "give (..., height, width, 3) of type uint8"
-            )
+        pixels = checked_images(images)
         *leading, height, width, _ = pixels.shape
         grid = self.latent_size((height, width))
         flat = pixels.reshape(-1, height, width, 3)
@@ -125,11 +125,7 @@ class Tokenizer(nn.Module):
         Raises:
             ValueError: Wrong shape.
         """
-        if latents.ndim < 3 or latents.shape[-3] != self.channels:
-            raise ValueError(
-                f"latents to decode have shape {tuple(latents.shape)}; "
-                f"give (..., {self.channels}, height/{self.factor}, width/{self.factor})"
-            )
+        self.check_latents(latents)
         *leading, _, rows, columns = latents.shape
         height, width = rows * self.factor, columns * self.factor
         flat = latents.reshape(-1, self.channels, rows, columns)
@@ -141,6 +137,62 @@ class Tokenizer(nn.Module):
         ]
         empty = torch.empty(0, height, width, 3, dtype=torch.uint8, device=self.device)
         return (torch.cat(pieces) if pieces else empty).reshape(*leading, height, width, 3)
+
+    def encode_video(self, images: NDArray[np.uint8] | Tensor) -> Tensor:
+        """Normalised latents of the frames of a video.
+
+        Args:
+            images: (T, h, w, 3) uint8, T at least 1.
+
+        Returns:
+            (1 + (T - 1) // temporal, C, h/f, w/f) float32 on the tokenizer's device; frames at the
+            end that fill no latent frame are left out.
+
+        Raises:
+            ValueError: Wrong shape or type.
+        """
+        return self.encode(images)
+
+    def decode_video(self, latents: Tensor) -> Tensor:
+        """Frames of the latents of a video.
+
+        Args:
+            latents: (S, C, h/f, w/f) float, S at least 1.
+
+        Returns:
+            (1 + (S - 1) * temporal, h, w, 3) uint8 on the tokenizer's device.
+
+        Raises:
+            ValueError: Wrong shape.
+        """
+        return self.decode(latents)
+
+    def check_latents(self, latents: Tensor) -> None:
+        """Refuse what is not (..., C, h/f, w/f).
+
+        Raises:
+            ValueError: Wrong shape.
+        """
+        if latents.ndim < 3 or latents.shape[-3] != self.channels:
+            raise ValueError(
+                f"latents to decode have shape {tuple(latents.shape)}; "
+                f"give (..., {self.channels}, height/{self.factor}, width/{self.factor})"
+            )
+
+
+def checked_images(images: NDArray[np.uint8] | Tensor) -> Tensor:
+    """Images (..., h, w, 3) uint8 as a tensor.
+
+    Raises:
+        ValueError: Wrong shape or type.
+    """
+    pixels = images if isinstance(images, Tensor) else torch.as_tensor(images)
+    if pixels.ndim < 3 or pixels.shape[-1] != 3 or pixels.dtype != torch.uint8:
+        raise ValueError(
+            f"images to encode have shape {tuple(pixels.shape)} and type {pixels.dtype}; "
+            "give (..., height, width, 3) of type uint8"
+        )
+    return pixels
 
 
 def to_pixels(images: Tensor) -> Tensor:

@@ -79,8 +79,8 @@ def diagnose(
     batch = episodes.clips(chosen_starts, history + 1).to(world_model.device)
     assert batch.action_BTA is not None and batch.imitate_BT is not None
     told = None
-    if world_model.config.vocabulary.words and len(episodes.instructions):
-        told = [str(text) for text in episodes.instructions[chosen_starts + history - 1]]
+    if world_model.config.vocabulary.words and any(episodes.texts):
+        told = episodes.instructions_at(chosen_starts + history - 1)
     state = None if batch.state_BTP is None else batch.state_BTP[:, :history]
     context = world_model.observe_latents(
         batch.latents_BTCHW[:, :history], batch.action_BTA[:, :history], state, told

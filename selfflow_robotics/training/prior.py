@@ -118,13 +118,14 @@ def _rows(
     episodes: LatentEpisodes, frames: NDArray[np.int64], prior: PolicyPrior
 ) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
     """Latents, proprioception and words of frames, and the actions that follow them."""
-    assert episodes.actions is not None and episodes.words is not None
+    words = episodes.words_at(frames)
+    assert episodes.actions is not None and words is not None
     following = frames[:, None] + 1 + np.arange(prior.config.horizon)
     following = following.clip(max=len(episodes.latents) - 1)
     return (
-        torch.from_numpy(episodes.latents[frames].astype(np.float32)),
+        episodes.latents_at(frames),
         None if episodes.states is None else torch.from_numpy(episodes.states[frames]),
-        torch.from_numpy(episodes.words[frames]),
+        words,
         torch.from_numpy(episodes.actions[following]),
     )
 

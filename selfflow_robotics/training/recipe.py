@@ -1,17 +1,12 @@
-"""From a command's configuration to a world model, its objective and its latents."""
+"""From a command's configuration to a world model and its objective."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-from dataclasses import fields
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Protocol
-
-import numpy as np
+from typing import Any, Literal
 
 from ..data.action_spec import ActionSpec, StateSpec
-from ..data.clips import Episodes, LatentEpisodes, encode_episodes
 from ..data.datasets import Dataset
 from ..data.episode import Episode
 from ..data.held_out import split_of
@@ -45,23 +40,20 @@ def build_objective(config: ObjectiveConfig, patch: int, min_prefix: int) -> Flo
     return SelfFlow(noising, patch, weights, config.representation)
 
 
-_FIELDS = tuple(field.name for field in fields(LatentEpisodes))
-
-
-class NamedEpisodes(Episodes, Protocol):
-    """Episodes in random access, with a name."""
-
-    @property
-    def name(self) -> str: ...
-
-
 class OneSide:
     """The episodes of a data set on one side of the split by episode."""
 
     def __init__(self, source: Dataset, side: Literal["train", "held-out"]) -> None:
         self.source = source
         self.name = f"{source.name} {side}"
+        self.image_size = source.image_size
+        self.side = side
         self.index = [i for i in range(len(source)) if split_of(f"{source.split}/{i}") == side]
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """See :attr:`EpisodeSource.identity`."""
+        return {**self.source.identity, "side": self.side}
 
     def __len__(self) -> int:
         return len(self.index)
@@ -151,41 +143,6 @@ def start_from(world_model: WorldModel, start: Path) -> int:
         )
     world_model.load_state_dict(fits, strict=False)
     return sum(v.numel() for v in fits.values())
-
-
-def latents_of(
-    episodes: NamedEpisodes,
-    tokenizer: Tokenizer,
-    cache: Path | None,
-    actions: ActionSpec | None = None,
-    states: StateSpec | None = None,
-) -> LatentEpisodes:
-    """Encode episodes, or read what was encoded before from `cache`.
-
-    The file's name holds a digest of what is kept, of the tokenizer, the specifications, name and
-    number of the episodes and the first one's images: anything else is another file.
-    """
-    path = None
-    if cache is not None:
-        digest = hashlib.blake2b(digest_size=8)
-        for value in tokenizer.state_dict().values():
-            digest.update(np.ascontiguousarray(value.cpu().numpy()).tobytes())
-        digest.update(repr((_FIELDS, actions, states, episodes.name, len(episodes))).encode())
-        first = episodes[0].images
-        digest.update(repr(first.shape).encode() + np.ascontiguousarray(first).tobytes())
-        path = cache / f"latents-{digest.hexdigest()}.npz"
-        if path.exists():
-            with np.load(path) as found:
-                return LatentEpisodes(**{"actions": None, "states": None, **found})
-    made = encode_episodes(
-        episodes, tokenizer, actions=actions, states=states, title=f"encoding {episodes.name}"
-    )
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial.npz")
-        np.savez(partial, **{k: v for k, v in vars(made).items() if v is not None})
-        os.replace(partial, path)
-    return made
 
 
 def load_tokenizer(start: Path | None, tokenizer: Path | None) -> Tokenizer:

@@ -8,43 +8,17 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_dataset import SIZE, write_dataset
 
 from selfflow_robotics.cli.main import main
 from selfflow_robotics.data.held_out import split_of
-from selfflow_robotics.data.rt1_features import OBSERVATIONS, Rt1Episode
-from selfflow_robotics.data.rt1_writer import Rt1Writer
 from selfflow_robotics.tokenizers import stored
 from selfflow_robotics.tokenizers.patches import Patches
 from selfflow_robotics.world_model import WorldModel
 
-SIZE = (16, 24)
 EPISODES = 25  # the 13th and the last are held out
 TINY = ["model=tiny", "trainer.steps=3", "trainer.batch_size=2", "trainer.frames=3"]
 FINETUNED = [*TINY, "prior.steps=3"]
-
-
-def rt1_episode(seed: int, steps: int = 6) -> Rt1Episode:
-    random = np.random.default_rng(seed)
-    colours = random.integers(0, 256, (steps, 1, 1, 3), dtype=np.uint8)
-    return Rt1Episode(
-        images=np.ascontiguousarray(np.broadcast_to(colours, (steps, *SIZE, 3))),
-        observations={
-            key: random.standard_normal((steps, *shape)).astype(np.float32)
-            for key, shape in OBSERVATIONS.items()
-        },
-        actions=random.uniform(-0.2, 0.2, (steps, 7)).astype(np.float32),
-        instructions=("pick apple",) * steps,
-        success=seed % 3 > 0,
-        source="expert",
-        task="test",
-    )
-
-
-def write_dataset(path: Path, episodes: int, first: int = 0) -> Path:
-    with Rt1Writer(path, SIZE) as writer:
-        for seed in range(first, first + episodes):
-            writer.add(rt1_episode(seed))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +138,17 @@ def test_what_is_missing_is_one_sentence_and_nothing_is_written(
     assert error.startswith("error: ")
     assert sentence in error
     assert not list(tmp_path.iterdir())
+
+
+def test_finetuning_with_latents_of_several_steps_is_refused(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("diffusers", reason="needs the extra [diffusers]")
+    tokenizer = {"base_dim": 4, "z_dim": 2, "latents_mean": [0.0] * 2, "latents_std": [1.0] * 2}
+    stored.save(stored.build({"tokenizer": "wan", "vae": tokenizer}), tmp_path / "wan")
+    given = [f"output={tmp_path / 'out'}", f"tokenizer={tmp_path / 'wan'}"]
+    assert main(["finetune", *given, f"data.path={dataset}", *FINETUNED]) == 1
+    assert "a latent frame of this tokenizer spans 4 steps" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["finetune", "pretrain"])

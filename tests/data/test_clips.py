@@ -8,7 +8,9 @@ import torch
 from tiny_world import FACTOR, VOCABULARY, episode, latent_episodes
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
-from selfflow_robotics.data.clips import NEVER, LatentEpisodes, encode_episodes
+from selfflow_robotics.data.clips import NEVER, LatentEpisodes
+from selfflow_robotics.data.encoding import encode_episodes
+from selfflow_robotics.data.joined_rows import JoinedRows
 from selfflow_robotics.tokenizers.patches import Patches
 
 LENGTHS = (8, 3, 9, 2, 5)
@@ -20,7 +22,7 @@ def numbered() -> LatentEpisodes:
     made = latent_episodes(LENGTHS)
     value = np.concatenate([100 * e + np.arange(n) for e, n in enumerate(LENGTHS)])
     latents = np.broadcast_to(value[:, None, None, None], made.latents.shape)
-    return replace(made, latents=latents.astype(np.float16))
+    return replace(made, latents=JoinedRows([latents.astype(np.float16)]))
 
 
 def steps(told: tuple[str, ...], success: bool | None) -> list[float]:
@@ -122,13 +124,48 @@ def test_clips_of_one_instruction_can_come_more_often() -> None:
     assert encoded.starts(3, {}).tolist() == encoded.starts(3).tolist()
 
 
+class EveryFourth(Patches):
+    """Takes the first frame of a video and every fourth after it, as Wan's autoencoder counts."""
+
+    temporal = 4  # type: ignore[assignment]
+
+    def encode_video(self, images: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return self.encode(images)[:: self.temporal]
+
+
+@pytest.mark.parametrize(("length", "frames"), [(1, 1), (4, 1), (5, 2), (8, 2), (9, 3)])
+def test_a_latent_frame_of_four_steps_has_the_block_of_their_actions(
+    length: int, frames: int
+) -> None:
+    told = ("pick can",) * 3 + ("open drawer",) * (length - 3)
+    shown = np.arange(length) != 5
+    source = replace(episode(length, told=told[:length]), demonstrated=shown)
+    made = encode_episodes([source], EveryFourth(FACTOR), actions=RT1_ACTIONS, states=RT1_STATE)
+    assert source.actions is not None and source.states is not None
+    assert made.actions is not None and made.states is not None
+    assert made.latents.shape[0] == frames and made.offsets.tolist() == [0, frames]
+    led_from = RT1_ACTIONS.normalize(source.actions)
+    assert made.actions.shape == (frames, 28) and not made.actions[0].any()
+    for frame in range(1, frames):
+        # Latent frame j is of steps 4j-3 to 4j, which actions 4j-4 to 4j-1 led to.
+        np.testing.assert_array_equal(
+            made.actions[frame].reshape(4, 7), led_from[4 * frame - 4 : 4 * frame]
+        )
+        assert made.demonstrated[frame] == shown[4 * frame - 4 : 4 * frame].all()
+    at = 4 * np.arange(frames)
+    np.testing.assert_allclose(made.states, RT1_STATE.normalize(source.states)[at], rtol=1e-6)
+    assert made.instructions_at(np.arange(frames)) == [told[i] for i in at]
+    whole = encode_episodes([source], Patches(FACTOR))
+    np.testing.assert_array_equal(made.steps_to_success * 4, whole.steps_to_success[at])
+
+
 def test_joined_episodes_stay_apart(numbered: LatentEpisodes) -> None:
     other = latent_episodes((4, 6), seed=9)
     joined = LatentEpisodes.join([numbered, other])
     assert np.diff(joined.offsets).tolist() == [*LENGTHS, 4, 6]
     starts = joined.starts(4)
     assert len(starts) == len(numbered.starts(4)) + len(other.starts(4))
-    assert np.array_equal(joined.latents[-10:], other.latents)
+    assert np.array_equal(joined.latents[np.arange(27, 37)], other.latents)
     last = joined.clips(starts[-1:], 4)
     assert torch.equal(last.latents_BTCHW, other.clips(other.starts(4)[-1:], 4).latents_BTCHW)
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from tiny_world import latent_episodes
 
 from selfflow_robotics.data.clips import LatentEpisodes
+from selfflow_robotics.data.joined_rows import JoinedRows
 from selfflow_robotics.data.loader import ClipLoader
 
 
@@ -17,7 +18,8 @@ def numbered() -> LatentEpisodes:
     """24 frames in three episodes; each frame's latents are its number."""
     episodes = latent_episodes((8, 7, 9))
     unique = np.arange(len(episodes.latents), dtype=np.float16).reshape(-1, 1, 1, 1)
-    return replace(episodes, latents=np.broadcast_to(unique, episodes.latents.shape).copy())
+    latents = np.broadcast_to(unique, episodes.latents.shape).copy()
+    return replace(episodes, latents=JoinedRows([latents]))
 
 
 def first_frames(loader: ClipLoader, steps: int) -> NDArray[np.int64]:
@@ -61,6 +63,16 @@ def test_the_step_is_the_position(numbered: LatentEpisodes) -> None:
         one, other = next(from_start), next(from_third)
         assert torch.equal(one.clips.latents_BTCHW, other.clips.latents_BTCHW)
         assert one.episodes == other.episodes
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_threads_that_read_ahead_change_nothing(numbered: LatentEpisodes, workers: int) -> None:
+    loader = ClipLoader(numbered, 4, 4, seed=3)
+    for step, batch in zip(range(5, 25), loader.batches(5, workers), strict=False):
+        expected = loader.batch(step)
+        assert batch.episodes == expected.episodes
+        for name, value in vars(expected.clips).items():
+            assert value is None or torch.equal(getattr(batch.clips, name), value), name
 
 
 def test_a_batch_names_its_episodes(numbered: LatentEpisodes) -> None:

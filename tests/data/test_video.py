@@ -8,29 +8,9 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from videos import numbers, write_video
 
-from selfflow_robotics.data.video import VideoFolder
-
-
-def write_video(
-    path: Path, frames: int = 40, fps: int = 10, size: tuple[int, int] = (96, 128)
-) -> None:
-    """Frame i is grey of level 5 i, so that a decoded frame tells its number."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=fps)
-        stream.height, stream.width = size
-        stream.pix_fmt = "yuv420p"
-        stream.bit_rate = 2_000_000
-        for number in range(frames):
-            image = np.full((*size, 3), min(255, 5 * number), np.uint8)
-            for packet in stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")):
-                container.mux(packet)
-        for packet in stream.encode():
-            container.mux(packet)
-
-
-def numbers(images: np.ndarray) -> list[int]:
-    return [round(float(image.mean()) / 5) for image in images]
+from selfflow_robotics.data.video import UnreadableVideoError, VideoFolder
 
 
 def test_clips_hold_the_frames_of_their_times(tmp_path: Path) -> None:
@@ -113,14 +93,18 @@ def test_truncated_file_is_found(tmp_path: Path, suffix: str) -> None:
         VideoFolder(tmp_path)
 
 
-def test_file_that_vanishes_is_replaced_with_a_warning(tmp_path: Path) -> None:
+def test_file_that_vanishes_is_named_and_set_aside(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4")
     write_video(tmp_path / "b.mp4")
     source = VideoFolder(tmp_path, max_broken=0.5)
     (tmp_path / "a.mp4").unlink()
-    with pytest.warns(UserWarning, match=r"a\.mp4 is set aside"):
-        assert "b.mp4" in source[0].id
+    with pytest.raises(UnreadableVideoError, match=r"a\.mp4 cannot be read .* set aside"):
+        source[0]
+    assert "b.mp4" in source[len(source) - 1].id
     assert [Path(video.path).name for video in source.broken] == ["a.mp4"]
+    (tmp_path / "b.mp4").unlink()
+    with pytest.raises(ValueError, match="2 of 2 video files"):
+        source[len(source) - 1]
 
 
 def test_sound_without_picture_is_broken(tmp_path: Path) -> None:

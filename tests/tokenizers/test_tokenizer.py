@@ -146,7 +146,8 @@ def test_another_kind(tmp_path: Path) -> None:
     [
         ("{", "not a model's configuration"),
         ("[1]", "not a model's configuration"),
-        ('{"tokenizer": "wan"}', "'wan' is unknown"),
+        ('{"tokenizer": "vqgan"}', "'vqgan' is unknown"),
+        ('{"tokenizer": "wan"}', "does not fit"),
         ('{"tokenizer": "patches", "size": 3}', "does not fit"),
         ('{"tokenizer": "patches", "factor": "a"}', "does not fit"),
         ('{"tokenizer": "autoencoder", "channels": 0}', "at least one channel"),

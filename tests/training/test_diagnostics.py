@@ -53,7 +53,7 @@ def test_errors_equal_those_of_imagined_frames(episodes: LatentEpisodes) -> None
     errors, copies = [], []
     for start in episodes.starts(3):
         now, after = slice(start, start + 2), start + 2
-        latents = torch.from_numpy(episodes.latents[start : start + 3].astype(np.float32))[None]
+        latents = episodes.latents_at(np.arange(start, start + 3))[None]
         context = model.observe_latents(
             latents[:, :2],
             torch.from_numpy(episodes.actions[now])[None],

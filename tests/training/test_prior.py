@@ -8,6 +8,7 @@ import torch
 from tiny_world import CHANNELS, VOCABULARY, A, P, latent_episodes
 
 from selfflow_robotics.data.clips import NEVER, LatentEpisodes
+from selfflow_robotics.data.joined_rows import JoinedRows
 from selfflow_robotics.model.dit import MAX_WORDS
 from selfflow_robotics.model.prior import PolicyPrior, PriorConfig
 from selfflow_robotics.training.config import PriorTraining
@@ -22,9 +23,9 @@ def episodes() -> LatentEpisodes:
     """What follows a frame is written in its first channel."""
     made = latent_episodes((9, 8, 10, 9))
     assert made.actions is not None
-    latents = made.latents.copy()
+    latents = np.array(made.latents)
     latents[:-1, 0] = made.actions[1:, 0, None, None]
-    return replace(made, latents=latents)
+    return replace(made, latents=JoinedRows([latents]))
 
 
 def test_demonstrations_end_with_the_episode_and_before_what_shows_nothing() -> None:

@@ -1,99 +1,24 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from tiny_world import IMAGE, VOCABULARY, episode, world_model
+from tiny_world import IMAGE, VOCABULARY, world_model
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
-from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.data.vocabulary import Vocabulary
 from selfflow_robotics.flow.objectives import SelfFlow
 from selfflow_robotics.tokenizers import stored
-from selfflow_robotics.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
 from selfflow_robotics.tokenizers.patches import Patches
 from selfflow_robotics.training.config import ModelConfig, ObjectiveConfig
 from selfflow_robotics.training.recipe import (
     build_objective,
     build_world_model,
-    latents_of,
     load_tokenizer,
     start_from,
 )
 from selfflow_robotics.world_model import WorldModel
-
-
-class Material:
-    """Episodes that count how often they are read."""
-
-    def __init__(self, episodes: Sequence[Episode], name: str = "material") -> None:
-        self.episodes, self.name, self.reads = episodes, name, 0
-
-    def __len__(self) -> int:
-        return len(self.episodes)
-
-    def __getitem__(self, i: int, /) -> Episode:
-        self.reads += 1
-        return self.episodes[i]
-
-
-def material(seed: int = 0, name: str = "material") -> Material:
-    return Material([episode(4 + i, seed + i) for i in range(6)], name)
-
-
-def test_latents_are_encoded_once(tmp_path: Path) -> None:
-    first, second = material(), material()
-    made = latents_of(first, Patches(2), tmp_path, RT1_ACTIONS, RT1_STATE)
-    read = latents_of(second, Patches(2), tmp_path, RT1_ACTIONS, RT1_STATE)
-    assert second.reads < len(second)
-    for name, value in vars(made).items():
-        assert np.array_equal(value, getattr(read, name)), name
-    assert [p.suffixes for p in tmp_path.iterdir()] == [[".npz"]]
-
-
-def test_video_comes_back_from_the_cache_without_actions(tmp_path: Path) -> None:
-    for _ in range(2):
-        found = latents_of(material(), Patches(2), tmp_path)
-        assert found.actions is None and found.states is None and found.words is None
-
-
-@pytest.mark.parametrize("other", ["tokenizer", "size", "statistics", "name", "episodes", "images"])
-def test_anything_else_is_another_file(tmp_path: Path, other: str) -> None:
-    torch.manual_seed(0)
-    sizes = AutoencoderConfig(channels=4, widths=(4,))
-    given = material()
-    tokenizer = Autoencoder(sizes)
-    latents_of(given, tokenizer, tmp_path, RT1_ACTIONS)
-    spec = RT1_ACTIONS
-    if other == "tokenizer":
-        tokenizer = Autoencoder(sizes)
-    elif other == "size":
-        small = [replace(e, images=e.images[:, :4, :4].copy()) for e in given.episodes]
-        given = Material(small)
-    elif other == "statistics":
-        spec = replace(spec, q99=tuple(2 * value for value in spec.q99))
-    elif other == "name":
-        given = material(name="other")
-    elif other == "episodes":
-        given = Material(given.episodes[:-1])
-    else:
-        given = material(seed=1)
-    fresh = latents_of(given, tokenizer, None, spec)
-    cached = latents_of(given, tokenizer, tmp_path, spec)
-    assert len(list(tmp_path.iterdir())) == 2
-    assert np.array_equal(fresh.latents, cached.latents)
-    assert np.array_equal(fresh.actions, cached.actions)  # type: ignore[arg-type]
-
-
-def test_encoding_that_fails_leaves_no_file(tmp_path: Path) -> None:
-    broken = Material([*material().episodes, replace(episode(4), actions=None)])
-    with pytest.raises(ValueError, match="has no actions"):
-        latents_of(broken, Patches(2), tmp_path, RT1_ACTIONS)
-    assert not list(tmp_path.iterdir())
 
 
 def build(preset: str = "tiny", vocabulary: Vocabulary = VOCABULARY) -> WorldModel:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
+from selfflow_robotics.data.content import files_digest, text_digest
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.data.lerobot.mappings import (
     LEROBOT_MAPPINGS,
@@ -89,6 +90,16 @@ class LeRobotSource:
     def name(self) -> str:
         """The folder and the split."""
         return f"{self.path}:{self.split}"
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """See :attr:`EpisodeSource.identity`."""
+        files = sorted(path for path in self.path.rglob("*") if path.is_file())
+        return {
+            "mapping": text_digest(repr(self.mapping)),
+            "split": self.split,
+            "files": files_digest(files),
+        }
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Files are opened anew where the source is unpickled."""

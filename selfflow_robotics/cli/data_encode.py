@@ -1,0 +1,111 @@
+"""`selfflow data encode`: encodes a data set once, for training to read latents and no pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..data.action_spec import ActionSpec, StateSpec
+    from ..data.latent_cache import Encodable
+
+HELP = """Encode a data set's frames once, for training to read.
+
+Reads an RLDS data set (data), or videos (videos: a folder or glob of video files, or of WebDataset
+shards, *.tar, also gs://... and the like), and a tokenizer's folder; writes a folder of latents for
+each under out, in parts. Training reads them with cache=OUT where data and tokenizer are the same;
+with another tokenizer they are refused. Killed and run again, it goes on where it was.
+"""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Keys of `selfflow data encode`."""
+
+    out: Path = field(metadata={"help": "folder of latents, the cache of training"})
+    tokenizer: Path = field(metadata={"help": "folder of a tokenizer"})
+    data: list[Path] = field(default_factory=list, metadata={"help": "RLDS data sets"})
+    mapping: str = field(default="rt1", metadata={"help": "where they keep images, actions, ..."})
+    split: str = "train"
+    videos: str | None = field(
+        default=None, metadata={"help": "folder or glob of video files, or of shards (.tar)"}
+    )
+    image_size: tuple[int, int] = field(default=(64, 80), metadata={"help": "of videos"})
+    frames: int = field(default=32, metadata={"help": "frames a clip, of videos"})
+    rate_hz: float = field(default=5.0, metadata={"help": "frames a second, of videos"})
+    max_broken: float = field(
+        default=0.05, metadata={"help": "greatest share of videos that cannot be read"}
+    )
+    part: int = field(default=256, metadata={"help": "episodes a part; a kill loses one at most"})
+    workers: int = field(default=2, metadata={"help": "processes that read and decode; 0: none"})
+    ray: str | None = field(
+        default=None, metadata={"help": "local, or a cluster's address: parts are spread over it"}
+    )
+    device: str = field(default="cpu", metadata={"help": "cpu, cuda, ... (with ray: of each task)"})
+
+
+def run(config: Config) -> int:
+    """Encode what is given and does not lie there yet.
+
+    Raises:
+        ValueError: nothing is given, what lies there was encoded otherwise, or data are faulty.
+    """
+    from ..data.latent_cache import latents_of
+    from ..data.latents_on_ray import spread_over
+    from ..data.video import VideoClips
+    from ..tokenizers import stored
+
+    tokenizer = stored.load(config.tokenizer).requires_grad_(False)
+    spread = None if config.ray is None else spread_over(config.ray, config.device)
+    if spread is None:
+        tokenizer = tokenizer.to(config.device)
+    for episodes, actions, states in _sources(config):
+        found = latents_of(
+            episodes,
+            tokenizer,
+            config.out,
+            actions,
+            states,
+            part_episodes=config.part,
+            workers=config.workers,
+            spread=spread,
+        )
+        print(
+            f"{episodes.name}: {len(found.ids)} episodes, {len(found.latents)} latent frames of "
+            f"{found.latents.shape[1:]}"
+        )
+        for video in episodes.broken if isinstance(episodes, VideoClips) else ():
+            print(f"left out {video.path}: {video.reason}")
+    print(f"wrote {config.out}")
+    return 0
+
+
+def _sources(config: Config) -> list[tuple[Encodable, ActionSpec | None, StateSpec | None]]:
+    """Both sides of the split of each data set, and the videos."""
+    from ..data.datasets import open_dataset
+    from ..data.video_shards import open_videos
+    from ..training.recipe import OneSide
+
+    if not config.data and config.videos is None:
+        raise ValueError("there is nothing to encode: add data=FOLDER or videos=FOLDER")
+    if config.part < 1 or config.workers < 0:
+        raise ValueError(
+            f"part={config.part} workers={config.workers}: give at least 1 episode a part, and no "
+            "negative number of workers"
+        )
+    sources: list[tuple[Encodable, ActionSpec | None, StateSpec | None]] = []
+    for path in config.data:
+        source = open_dataset(path, config.mapping, config.split)
+        for which in ("train", "held-out"):
+            side = OneSide(source, which)
+            if len(side):
+                # Training on several data sets normalises by the first's statistics.
+                first = sources[0][1:] if sources else (source.action_spec, source.state_spec)
+                sources.append((side, *first))
+    if config.videos is not None:
+        videos = open_videos(
+            config.videos, config.image_size, config.frames, config.rate_hz, config.max_broken
+        )
+        sources.append((videos, None, None))
+    return sources
