@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..training.config import ModelConfig, ObjectiveConfig, PriorTraining, TrainerConfig
+
+if TYPE_CHECKING:
+    from ..training.ranks import Ranks
 
 HELP = """Train an action-conditioned world model on a robot's episodes.
 
 Reads an RLDS data set (data.path) and the model to start from (start), or a tokenizer; writes the
-world model (config.json, model.safetensors) and, in training/, checkpoint and curves under output.
-Run again with the same output, it resumes.
+world model (config.json, model.safetensors) and, in training/, checkpoints and curves under output.
+Run again with the same output, it resumes; SIGTERM saves and leaves. On several GPUs:
+torchrun --nproc-per-node 8 -m selfflow_robotics.cli.main finetune device=cuda ...
 """
 
 
@@ -50,6 +55,13 @@ class Config:
 
 def run(config: Config) -> int:
     """Train on episodes and write the world model."""
+    from ..training.ranks import join_ranks
+
+    with join_ranks(config.device) as ranks:
+        return _run(config, ranks)
+
+
+def _run(config: Config, ranks: Ranks) -> int:
     import numpy as np
     import torch
 
@@ -92,17 +104,18 @@ def run(config: Config) -> int:
         source.action_spec.require_match(other.action_spec, source.name, other.name)
         if source.state_spec is not None and other.state_spec is not None:
             source.state_spec.require_match(other.state_spec, source.name, other.name)
-    tokenizer = load_tokenizer(config.start, config.tokenizer).to(config.device)
-    train, *held_out = (
-        LatentEpisodes.join(
-            [
-                latents_of(side, tokenizer, config.cache, source.action_spec, source.state_spec)
-                for side in sides
-            ]
+    tokenizer = load_tokenizer(config.start, config.tokenizer).to(ranks.device)
+    with ranks.first_alone():
+        train, *held_out = (
+            LatentEpisodes.join(
+                [
+                    latents_of(side, tokenizer, config.cache, source.action_spec, source.state_spec)
+                    for side in sides
+                ]
+            )
+            for which in ("train", "held-out")
+            if (sides := [side for one in sources if len(side := OneSide(one, which))])
         )
-        for which in ("train", "held-out")
-        if (sides := [side for one in sources if len(side := OneSide(one, which))])
-    )
     instructions = np.concatenate([train.instructions, *(side.instructions for side in held_out)])
     vocabulary = Vocabulary.of(np.unique(instructions))
     judged = [side for side in held_out if len(side.starts(config.model.history_len + 1)) > 1]
@@ -118,7 +131,7 @@ def run(config: Config) -> int:
         vocabulary,
         config.objective.shift,
         with_prior=config.prior.steps > 0 and bool(vocabulary.words),
-    ).to(config.device)
+    ).to(ranks.device)
     if config.start is not None:
         print(f"took over {start_from(world_model, config.start):,} weights of {config.start}")
 
@@ -141,8 +154,11 @@ def run(config: Config) -> int:
         config.output / "training",
         evaluate if judged else None,
         config.data.repeat,
+        ranks,
     )
     trained = trainer.fit()
+    if trained is None or not ranks.first:
+        return 0
     if trained.prior is not None:
         told = [side.with_words(vocabulary) for side in (train, *held_out)]
         fitted = config.output / "training" / "prior.pt"
