@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +131,79 @@ def test_finetune_on_two_small_data_sets_without_held_out_episodes(
     assert main(["finetune", *words, *FINETUNED]) == 0
     assert "not enough to judge the model by" in capfd.readouterr().out
     act(tmp_path / "out")
+
+
+def start(ranks: int, *words: str) -> subprocess.Popen[str]:
+    """The program in a process of its own, or several."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    module = ["-m", "selfflow_robotics.cli.main"]
+    return subprocess.Popen(
+        [sys.executable, *(launcher if ranks > 1 else []), *module, *words],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def stopped(process: subprocess.Popen[str], output: Path) -> tuple[int, str]:
+    """Sends SIGTERM once training saves its first checkpoint; the exit status and what it said."""
+    while process.poll() is None and not list(output.glob("training/checkpoints/*/.metadata")):
+        time.sleep(0.05)
+    assert process.poll() is None, process.communicate()
+    process.send_signal(signal.SIGTERM)
+    out, error = process.communicate(timeout=60)
+    return process.returncode, out + error
+
+
+def saved_steps(output: Path) -> list[int]:
+    found = output.glob("training/checkpoints/step-*/.metadata")
+    return sorted(int(path.parent.name.removeprefix("step-")) for path in found)
+
+
+LONG = ["trainer.steps=100000", "trainer.save_every=20"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["pretrain", "finetune"])
+def test_sigterm_saves_and_the_same_command_goes_on(
+    dataset: Path, tokenizer: Path, tmp_path: Path, command: str
+) -> None:
+    output = tmp_path / "out"
+    words = [command, f"output={output}", f"tokenizer={tokenizer}", *TINY]
+    if command == "finetune":
+        words += [f"data.path=[{dataset}]", "prior.steps=3"]
+    else:
+        words += ["physics_episodes=2", "image_size=[16,24]"]
+    status, said = stopped(start(1, *words, *LONG), output)
+    assert status == 0, said
+    *_, last = saved_steps(output)
+    assert f"asked to stop: saved step {last}" in said
+    assert not (output / "model.safetensors").exists()
+    # What was trained so far, as a model; then on from there.
+    assert main([*words, f"trainer.steps={last}"]) == 0
+    assert WorldModel.from_pretrained(str(output)).image_size == SIZE
+    assert saved_steps(output)[-1] == last
+    assert main([*words, f"trainer.steps={last + 2}"]) == 0
+    assert saved_steps(output)[-1] == last + 2
+
+
+@pytest.mark.slow
+def test_two_ranks_train_a_model_and_stop_when_asked(
+    dataset: Path, tokenizer: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    words = ["finetune", f"output={output}", f"data.path=[{dataset}]", f"tokenizer={tokenizer}"]
+    words += [*FINETUNED, f"cache={tmp_path / 'cache'}"]
+    # The launcher's own status says that it was told to end; the ranks save all the same.
+    _, said = stopped(start(2, *words, *LONG), output)
+    *_, last = saved_steps(output)
+    assert f"asked to stop: saved step {last}" in said
+    process = start(2, *words, f"trainer.steps={last + 2}")
+    out, error = process.communicate(timeout=200)
+    assert process.returncode == 0, error
+    assert out.count(f"wrote {output}") == 1
+    act(output)
 
 
 @pytest.mark.parametrize(
