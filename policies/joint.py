@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from selfflow_robotics.planning.protocol import RowGenerators
-from selfflow_robotics.planning.streams import row_generators
+from selfflow_robotics.streams import row_generators
 
 from .receding import RecedingHorizon, SeeingModel
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfflow_robotics.planning.protocol import Dynamics
-from selfflow_robotics.planning.streams import derive_seed, row_generators
+from selfflow_robotics.streams import derive_seed, row_generators
 
 from .base import Observations
 from .gripper import snap_gripper

@@ -16,8 +16,8 @@ Precision = Literal["auto", "bf16", "fp32"]
 _WORTH = 1.3  # bf16 must be faster by this factor
 
 
-def computing(precision: Precision, device: str | torch.device) -> AbstractContextManager[Any]:
-    """A context in which networks compute with these numbers.
+def resolve(precision: Precision, device: str | torch.device) -> Literal["bf16", "fp32"]:
+    """The numbers to compute with.
 
     Args:
         precision: "auto" takes bf16 on a GPU that has it, and on a processor that multiplies it
@@ -27,13 +27,20 @@ def computing(precision: Precision, device: str | torch.device) -> AbstractConte
     """
     import torch
 
+    if precision != "auto":
+        return precision
     kind = torch.device(device).type
-    if precision == "auto":
-        has_bf16 = _bf16_is_faster() if kind == "cpu" else _has_bf16(kind)
-        precision = "bf16" if has_bf16 else "fp32"
-    if precision == "fp32":
+    has_bf16 = _bf16_is_faster() if kind == "cpu" else _has_bf16(kind)
+    return "bf16" if has_bf16 else "fp32"
+
+
+def computing(precision: Precision, device: str | torch.device) -> AbstractContextManager[Any]:
+    """A context in which networks compute with these numbers, as `resolve` explains them."""
+    import torch
+
+    if resolve(precision, device) == "fp32":
         return nullcontext()
-    return torch.autocast(kind, torch.bfloat16)
+    return torch.autocast(torch.device(device).type, torch.bfloat16)
 
 
 def use_threads(number: int | None) -> None:

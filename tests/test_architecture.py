@@ -22,13 +22,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "allocator": set(),
     "computing": set(),
     "stored_model": set(),
+    "streams": set(),
     "tokenizers": {"model", "stored_model", "computing", "extras"},
     "data": {"model", "tokenizers", "gl", "extras", "typed_values"},
     "flow": {"model", "data"},
     "values": {"model", "data"},
     "world_model": {"values", "model", "flow", "data", "tokenizers", "pretrained"},
     "pretrained": {"values", "model", "data", "tokenizers", "stored_model", "world_model"},
-    "planning": {"world_model", "pretrained", "flow", "tokenizers", "data", "model"},
+    "planning": {"streams", "world_model", "pretrained", "flow", "tokenizers", "data", "model"},
     "training": {
         "values",
         "world_model",
@@ -41,9 +42,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         "allocator",
         "computing",
         "extras",
+        "streams",
     },
     "envs": {"data", "gl", "extras"},
-    "policies": {"planning", "world_model", "pretrained", "data", "envs", "extras"},
+    "policies": {"streams", "planning", "world_model", "pretrained", "data", "envs", "extras"},
     "evaluation": {"planning", "world_model", "data", "envs", "policies", "extras", "gl"},
 }
 

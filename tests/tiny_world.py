@@ -33,6 +33,11 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def streams(batch: int, seed: int = 0) -> list[torch.Generator]:
+    """A random stream a row."""
+    return [seeded(1000 * seed + row) for row in range(batch)]
+
+
 def randn(*shape: int, seed: int) -> Tensor:
     return torch.randn(shape, generator=seeded(seed))
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..training.config import ModelConfig, ObjectiveConfig, PriorTraining, TrainerConfig
+
+if TYPE_CHECKING:
+    from ..training.ranks import Ranks
 
 HELP = """Train an action-conditioned world model on a robot's episodes.
 
 Reads an RLDS or LeRobot data set (data.path) and the model to start from (start), or a tokenizer;
-writes the world model (config.json, model.safetensors) and, in training/, checkpoint and curves
-under output. Run again with the same output, it resumes.
+writes the world model (config.json, model.safetensors) and, in training/, checkpoints and curves
+under output. Run again with the same output, it resumes; SIGTERM saves and leaves. On several GPUs:
+torchrun --nproc-per-node 8 -m selfflow_robotics.cli.main finetune device=cuda ...
 """
 
 
@@ -51,6 +56,13 @@ class Config:
 
 def run(config: Config) -> int:
     """Train on episodes and write the world model."""
+    from ..training.ranks import join_ranks
+
+    with join_ranks(config.device) as ranks:
+        return _run(config, ranks)
+
+
+def _run(config: Config, ranks: Ranks) -> int:
     import numpy as np
     import torch
 
@@ -93,22 +105,23 @@ def run(config: Config) -> int:
         source.action_spec.require_match(other.action_spec, source.name, other.name)
         if source.state_spec is not None and other.state_spec is not None:
             source.state_spec.require_match(other.state_spec, source.name, other.name)
-    tokenizer = load_tokenizer(config.start, config.tokenizer).to(config.device)
+    tokenizer = load_tokenizer(config.start, config.tokenizer).to(ranks.device)
     if tokenizer.temporal > 1:
         raise ValueError(
             f"a latent frame of this tokenizer spans {tokenizer.temporal} steps, and a world model "
             "acts step by step; finetune with an image tokenizer, as kind=autoencoder or sd-vae"
         )
-    train, *held_out = (
-        LatentEpisodes.join(
-            [
-                latents_of(side, tokenizer, config.cache, source.action_spec, source.state_spec)
-                for side in sides
-            ]
+    with ranks.first_alone():
+        train, *held_out = (
+            LatentEpisodes.join(
+                [
+                    latents_of(side, tokenizer, config.cache, source.action_spec, source.state_spec)
+                    for side in sides
+                ]
+            )
+            for which in ("train", "held-out")
+            if (sides := [side for one in sources if len(side := OneSide(one, which))])
         )
-        for which in ("train", "held-out")
-        if (sides := [side for one in sources if len(side := OneSide(one, which))])
-    )
     vocabulary = Vocabulary.of(np.concatenate([train.texts, *(side.texts for side in held_out)]))
     judged = [side for side in held_out if len(side.starts(config.model.history_len + 1)) > 1]
     if not judged:
@@ -123,7 +136,7 @@ def run(config: Config) -> int:
         vocabulary,
         config.objective.shift,
         with_prior=config.prior.steps > 0 and bool(vocabulary.words),
-    ).to(config.device)
+    ).to(ranks.device)
     if config.start is not None:
         print(f"took over {start_from(world_model, config.start):,} weights of {config.start}")
 
@@ -140,14 +153,17 @@ def run(config: Config) -> int:
 
     trainer = Trainer(
         world_model,
-        build_objective(config.objective, config.model.patch, min_prefix=1),
+        build_objective(config.objective, world_model, min_prefix=1),
         train.with_words(vocabulary),
         config.trainer,
         config.output / "training",
         evaluate if judged else None,
         config.data.repeat,
+        ranks,
     )
     trained = trainer.fit()
+    if trained is None or not ranks.first:
+        return 0
     if trained.prior is not None:
         told = [side.with_words(vocabulary) for side in (train, *held_out)]
         fitted = config.output / "training" / "prior.pt"

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..training.config import ModelConfig, ObjectiveConfig, TrainerConfig
+
+if TYPE_CHECKING:
+    from ..training.ranks import Ranks
 
 HELP = """Pretrain the network on general video.
 
 Reads video files (videos) or generated physics scenes (physics_episodes) and a tokenizer's folder;
-writes the model (config.json, model.safetensors) and, in training/, checkpoint and curves under
-output. Run again with the same output, it resumes.
+writes the model (config.json, model.safetensors) and, in training/, checkpoints and curves under
+output. Run again with the same output, it resumes; SIGTERM saves and leaves. On several GPUs:
+torchrun --nproc-per-node 8 -m selfflow_robotics.cli.main pretrain device=cuda ...
 """
 
 
@@ -43,6 +48,13 @@ class Config:
 
 def run(config: Config) -> int:
     """Train on video and write the model."""
+    from ..training.ranks import join_ranks
+
+    with join_ranks(config.device) as ranks:
+        return _run(config, ranks)
+
+
+def _run(config: Config, ranks: Ranks) -> int:
     import torch
 
     from ..data.action_spec import RT1_ACTIONS, RT1_STATE
@@ -60,7 +72,7 @@ def run(config: Config) -> int:
     from ..training.trainer import Trainer
 
     require_model_folder(config.output)
-    tokenizer = load_tokenizer(None, config.tokenizer).to(config.device)
+    tokenizer = load_tokenizer(None, config.tokenizer).to(ranks.device)
     if config.videos is not None:
         source: Encodable = open_videos(
             config.videos, config.image_size, config.frames, config.rate_hz, config.max_broken
@@ -81,17 +93,22 @@ def run(config: Config) -> int:
         RT1_STATE,
         Vocabulary(()),
         config.objective.shift,
-    ).to(config.device)
+    ).to(ranks.device)
     if config.start is not None:
         print(f"took over {start_from(world_model, config.start):,} weights of {config.start}")
-    latents = latents_of(source, tokenizer, config.cache)
+    with ranks.first_alone():
+        latents = latents_of(source, tokenizer, config.cache)
     trainer = Trainer(
         world_model,
-        build_objective(config.objective, config.model.patch, min_prefix=0),
+        build_objective(config.objective, world_model, min_prefix=0),
         latents,
         config.trainer,
         config.output / "training",
+        ranks=ranks,
     )
-    trainer.fit().save_pretrained(str(config.output))
+    trained = trainer.fit()
+    if trained is None or not ranks.first:
+        return 0
+    trained.save_pretrained(str(config.output))
     print(f"wrote {config.output}")
     return 0

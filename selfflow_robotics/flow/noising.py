@@ -7,14 +7,24 @@
 | inverse        | clean   | clean         | noised                   |
 | video          | clean   | noised        | absent                   |
 
+How noised the future is depends on what is learned from:
+
+| objective              | timesteps of the future             | the teacher sees            |
+|------------------------|-------------------------------------|-----------------------------|
+| Self-Flow              | t, but s at some tokens of a clip   | min(t, s)                   |
+| flow matching, REPA    | t of the clip                       |                             |
+| diffusion forcing      | t of each frame (`per_frame`)       |                             |
+| SRA                    | t of the clip                       | t - u, `teacher_interval`   |
+
 A frame has up to four distinct timesteps: t and s of the dual-timestep schedule for its video
 tokens, its action's, and 1 for what is not known at all: such a token holds zeros.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from einops import rearrange
@@ -38,6 +48,8 @@ class Noising:
 
     `uses` are the shares of world-model, policy and inverse-dynamics clips; `min_prefix` is 0 when
     a clip may be noised from its first frame on; proprioception is unknown in a share `state_drop`.
+    With `per_frame` each frame draws timesteps of its own, which its action shares. The teacher's
+    timestep is less than the student's least by u ~ U[0, `teacher_interval`], and 0 at least.
     """
 
     distribution: TimestepDistribution
@@ -45,6 +57,8 @@ class Noising:
     uses: tuple[float, float, float] = (0.5, 0.4, 0.1)
     min_prefix: int = 1
     state_drop: float = 0.1
+    per_frame: bool = False
+    teacher_interval: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +73,8 @@ class View:
 class NoisedClips:
     """A student's and a teacher's view of the same clips and noise, and what is to be predicted.
 
-    The masks say in which frames a modality counts in the loss. `clean_BT` are the history frames.
+    The masks say in which frames a modality counts in the loss. `clean_BT` are the history frames,
+    `told_BT` those that hear the instruction that led to them: see :meth:`with_instructions`.
     """
 
     student: View
@@ -71,6 +86,72 @@ class NoisedClips:
     state_BT: Tensor
     action_BT: Tensor
     clean_BT: Tensor
+    told_BT: Tensor
+    words_BTL: Tensor | None = None
+    latents_BTCHW: Tensor | None = None
+
+    def with_instructions(self, encode: EncodeInstruction | None) -> NoisedClips:
+        """The same clips with the instructions of the frames that are told theirs."""
+        if self.words_BTL is None or encode is None:
+            return self
+        # An action follows from what the frame before it was told.
+        words = torch.cat((self.words_BTL[:, :1], self.words_BTL[:, :-1]), dim=1)
+        vectors = encode(rearrange(words, "b t l -> (b t) l"))
+        told = rearrange(vectors, "(b t) d -> b t d", b=len(words)) * self.told_BT[..., None]
+
+        def telling(view: View) -> View:
+            return replace(view, conditions=replace(view.conditions, instruction_BTD=told))
+
+        return replace(self, student=telling(self.student), teacher=telling(self.teacher))
+
+
+class _Draws(NamedTuple):
+    """The random numbers of clips; each clip's come from a stream of its own."""
+
+    prefix_B: Tensor
+    use_B: Tensor
+    state_known_B1: Tensor
+    t_BF: Tensor  # F is 1, or T where each frame has its own
+    s_BF: Tensor
+    takes_s_BTN: Tensor
+    video_BTNC: Tensor
+    action_BTA: Tensor
+    state_BTP: Tensor
+    interval_B1: Tensor
+
+
+def _draw(
+    noising: Noising, clips: Clips, shape: torch.Size, streams: Sequence[torch.Generator]
+) -> _Draws:
+    """Random numbers for clips whose tokens have this shape, (B, T, N, C)."""
+    batch, count, tokens, _ = shape
+    if len(streams) != batch:
+        raise ValueError(f"{len(streams)} random streams for {batch} clips; give one each")
+    shares = torch.tensor(noising.uses)
+    sizes = [
+        0 if value is None else value.shape[-1] for value in (clips.action_BTA, clips.state_BTP)
+    ]
+
+    def row(stream: torch.Generator) -> _Draws:
+        own = count if noising.per_frame else 1
+        times = dual_timesteps(
+            own, (count // own, tokens), noising.distribution, noising.mask_ratio, stream
+        )
+        return _Draws(
+            clean_prefix(1, count, stream, allow_none=noising.min_prefix == 0),
+            torch.multinomial(shares, 1, generator=stream),
+            torch.rand(1, 1, generator=stream).ge(noising.state_drop),
+            times.t[None],
+            times.s[None],
+            times.mask.reshape(1, count, tokens),
+            torch.randn(1, *shape[1:], generator=stream),
+            torch.randn(1, count, sizes[0], generator=stream),
+            torch.randn(1, count, sizes[1], generator=stream),
+            torch.rand(1, 1, generator=stream) * noising.teacher_interval,
+        )
+
+    device = clips.latents_BTCHW.device
+    return _Draws(*(torch.cat(parts).to(device) for parts in zip(*map(row, streams), strict=True)))
 
 
 def anchors(tokens_BTNC: Tensor, prefix_B: Tensor) -> Tensor:
@@ -81,60 +162,48 @@ def anchors(tokens_BTNC: Tensor, prefix_B: Tensor) -> Tensor:
     return tokens_BTNC[rows, last.clamp(min=0)] * (last >= 0)[..., None, None]
 
 
-def _draw_uses(
-    noising: Noising, clips: Clips, future_BT: Tensor, generator: torch.Generator | None
-) -> tuple[Tensor, Tensor]:
-    """One use a clip (B,), and which future frames count in it (B, T).
+def _uses(use_B: Tensor, clips: Clips, future_BT: Tensor) -> tuple[Tensor, Tensor]:
+    """The use of each clip (B,), and which future frames count in it (B, T).
 
     What is imitated ends before the first action that does not show how the task is done; a clip
     that has nothing to imitate serves the world model.
     """
-    batch = len(future_BT)
     if clips.action_BTA is None or clips.imitate_BT is None:
-        return torch.zeros(batch, dtype=torch.long, device=future_BT.device), future_BT
-    shares = torch.tensor(noising.uses)
-    use = torch.multinomial(shares, batch, replacement=True, generator=generator)
-    use = use.to(future_BT.device)
+        return torch.zeros_like(use_B), future_BT
     shown = (clips.imitate_BT | ~future_BT).long().cumprod(dim=1).bool() & future_BT
-    use = torch.where((use == POLICY) & ~shown.any(dim=1), torch.zeros_like(use), use)
+    use = torch.where((use_B == POLICY) & ~shown.any(dim=1), torch.zeros_like(use_B), use_B)
     return use, torch.where((use == POLICY)[:, None], shown, future_BT)
 
 
 def noise_clips(
-    clips: Clips,
-    patch: int,
-    noising: Noising,
-    encode_instruction: EncodeInstruction | None = None,
-    generator: torch.Generator | None = None,
+    clips: Clips, patch: int, noising: Noising, streams: Sequence[torch.Generator]
 ) -> NoisedClips:
-    """Draw uses, clean prefixes, timesteps, masks and noise for a batch of clips."""
+    """Draw uses, clean prefixes, timesteps, masks and noise for a batch of clips.
+
+    Args:
+        streams: a CPU generator a clip, so that no clip's noise depends on what it comes with.
+    """
     clean = patchify(clips.latents_BTCHW, patch)
-    batch, count, tokens, _ = clean.shape
-    device = clean.device
-    prefix = clean_prefix(batch, count, generator, allow_none=noising.min_prefix == 0).to(device)
-    future = torch.arange(count, device=device)[None] >= prefix[:, None]
-    use, counts = _draw_uses(noising, clips, future, generator)
+    count = clean.shape[1]
+    drawn = _draw(noising, clips, clean.shape, streams)
+    prefix, takes_s = drawn.prefix_B, drawn.takes_s_BTN
+    future = torch.arange(count, device=clean.device)[None] >= prefix[:, None]
+    use, counts = _uses(drawn.use_B, clips, future)
     shown_noised = future & (use != INVERSE)[:, None]
     acts_noised = future & (use != WORLD)[:, None]
     known = torch.ones_like(future)
     if clips.action_known_BT is not None:
         known = clips.action_known_BT > 0
-    state_known = torch.rand(batch, 1, generator=generator).to(device).ge(noising.state_drop)
+    state_known = drawn.state_known_B1
 
-    times = dual_timesteps(
-        batch, (count, tokens), noising.distribution, noising.mask_ratio, generator
-    )
-    takes_s = times.mask.to(device)
-    video = clean, torch.randn(clean.shape, generator=generator).to(device)
-    action = _with_noise(clips.action_BTA, generator)
-    state = _with_noise(clips.state_BTP, generator)
+    video = clean, drawn.video_BTNC
+    action = None if clips.action_BTA is None else (clips.action_BTA, drawn.action_BTA)
+    state = None if clips.state_BTP is None else (clips.state_BTP, drawn.state_BTP)
     anchor = anchors(clean, prefix)
-    instruction = _instructions(clips, encode_instruction, (use == POLICY)[:, None] & future)
     acted = None if action is None else (known & ~acts_noised).float()
 
-    def view(t_B: Tensor, s_B: Tensor) -> View:
+    def view(t: Tensor, s: Tensor) -> View:
         """The clips with t and s on the frames and actions that are noised, 0 on the others."""
-        t, s = t_B.to(device)[:, None], s_B.to(device)[:, None]
         t_frame, s_frame, t_action = t * shown_noised, s * shown_noised, t * acts_noised
         per_token = torch.where(takes_s, s_frame[..., None], t_frame[..., None])
         rows = [takes_s.long()]
@@ -153,13 +222,14 @@ def noise_clips(
             torch.cat(rows, dim=-1),
             action_BTA=clips.action_BTA,
             action_known_BT=acted,
-            instruction_BTD=instruction,
         )
         return View(frames, conditions)
 
+    least = torch.minimum(drawn.t_BF, drawn.s_BF) if noising.mask_ratio else drawn.t_BF
+    cleaner = (least - drawn.interval_B1).clamp(min=0)
     return NoisedClips(
-        student=view(times.t, times.s),
-        teacher=view(times.minimum, times.minimum),
+        student=view(drawn.t_BF, drawn.s_BF),
+        teacher=view(cleaner, cleaner),
         velocity_BTNC=velocity(*video),
         velocity_state_BTP=None if state is None else velocity(*state),
         velocity_action_BTA=None if action is None else velocity(*action),
@@ -167,24 +237,7 @@ def noise_clips(
         state_BT=shown_noised & counts & state_known,
         action_BT=acts_noised & counts & known,
         clean_BT=~future,
+        told_BT=(use == POLICY)[:, None] & future,
+        words_BTL=clips.words_BTL,
+        latents_BTCHW=clips.latents_BTCHW,
     )
-
-
-def _with_noise(
-    value: Tensor | None, generator: torch.Generator | None
-) -> tuple[Tensor, Tensor] | None:
-    if value is None:
-        return None
-    return value, torch.randn(value.shape, generator=generator).to(value.device)
-
-
-def _instructions(
-    clips: Clips, encode: EncodeInstruction | None, given_BT: Tensor
-) -> Tensor | None:
-    """Instruction vectors (B, T, D) that led to each frame, zeros where a frame is not told."""
-    if clips.words_BTL is None or encode is None:
-        return None
-    # An action follows from what the frame before it was told.
-    words = torch.cat((clips.words_BTL[:, :1], clips.words_BTL[:, :-1]), dim=1)
-    vectors = encode(rearrange(words, "b t l -> (b t) l"))
-    return rearrange(vectors, "(b t) d -> b t d", b=len(given_BT)) * given_BT[..., None]

@@ -223,12 +223,15 @@ class DiT(nn.Module):
         cache: Cache | None = None,
         feature_layers: tuple[int, ...] = (),
         stop_after: int | None = None,
+        keep_cache: bool = True,
     ) -> Output:
         """Velocity of the frames, which follow those in `cache`.
 
         Args:
             feature_layers: blocks, counted from 1, whose raw output is returned.
             stop_after: leave after this block; velocities are None and the cache is cut there.
+            keep_cache: False leaves the new cache empty, which saves the memory of its keys and
+                values where nothing follows these frames.
         """
         x = self.tokens_in(
             frames.video_BTNC, frames.anchor_BTNC, frames.action_BTA, frames.state_BTP
@@ -252,7 +255,8 @@ class DiT(nn.Module):
         for number, block in enumerate(self.blocks, start=1):
             layer = cache.layers[number - 1] if cache else None
             x, new = block(x, rows, conditions.row_BTM, rotation, mask, layer)
-            new_layers.append(new)
+            if keep_cache:
+                new_layers.append(new)
             if number in feature_layers:
                 features[number] = x
             if number == stop_after:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from selfflow_robotics.planning.plan import Plan
 from selfflow_robotics.planning.protocol import Dynamics, Objective, Propose
-from selfflow_robotics.planning.streams import normal, row_generators
+from selfflow_robotics.streams import normal, row_generators
 
 _SAMPLING, _PROPOSING, _IMAGINING = range(3)
 _MEAN_CHECK = 0.25  # of an iteration's time, at most, to judge the one candidate that is the mean

@@ -19,11 +19,14 @@ class ModelConfig:
 class ObjectiveConfig:
     """What the network learns from."""
 
-    name: Literal["self_flow", "flow_matching"] = "self_flow"
+    name: Literal["self_flow", "flow_matching", "diffusion_forcing", "sra", "repa"] = "self_flow"
     mask_ratio: float = field(
         default=0.1, metadata={"help": "share of tokens at the second timestep (video: 0.1)"}
     )
-    representation: float = field(default=0.8, metadata={"help": "weight of 1 - cosine"})
+    representation: float = field(default=0.8, metadata={"help": "weight of features"})
+    encoder: str | None = field(
+        default=None, metadata={"help": "of repa: a DINOv2 folder, or org/name of the Hub"}
+    )
     distribution: Literal["uniform", "logit-normal"] = "uniform"
     shift: float = field(default=5.0, metadata={"help": "of timesteps towards noise; 1 is none"})
     world_model: float = field(default=0.5, metadata={"help": "share of clips with clean actions"})
@@ -40,7 +43,11 @@ class TrainerConfig:
     """How long, how large, how fast."""
 
     steps: int = field(default=2000, metadata={"help": "optimizer steps"})
-    batch_size: int = field(default=64, metadata={"help": "clips a step"})
+    batch_size: int = field(default=64, metadata={"help": "clips a step, over all ranks"})
+    accumulate: int = field(
+        default=1,
+        metadata={"help": "parts that a rank takes its clips of a step in, to save memory"},
+    )
     frames: int = field(default=6, metadata={"help": "frames a clip"})
     learning_rate: float = field(default=1e-3, metadata={"help": "greatest learning rate"})
     warmup: int = field(default=100, metadata={"help": "steps to reach it"})
@@ -52,6 +59,18 @@ class TrainerConfig:
     )
     seed: int = 0
     save_every: int = field(default=500, metadata={"help": "steps between checkpoints"})
+    keep: int = field(default=2, metadata={"help": "last checkpoints that stay"})
+    keep_every: int = field(
+        default=0, metadata={"help": "checkpoints of every so many steps stay too; 0: none"}
+    )
+    max_skipped: int = field(
+        default=20, metadata={"help": "steps skipped for numbers that are not finite, at most"}
+    )
+    recompute_every: int = field(
+        default=0,
+        metadata={"help": "recompute every n-th block's activations; 1: all, 0: none"},
+    )
+    compile: bool = field(default=False, metadata={"help": "compile the network's block"})
     log_every: int = field(default=20, metadata={"help": "steps between points of the curves"})
 
 

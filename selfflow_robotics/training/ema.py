@@ -8,6 +8,8 @@ from typing import Generic, TypeVar
 import torch
 from torch import nn
 
+from .parallelize import local
+
 _Module = TypeVar("_Module", bound=nn.Module)
 
 
@@ -30,8 +32,9 @@ class Ema(Generic[_Module]):
         decay = min(self.decay, (1 + step) / (10 + step))
         own, other = self.module.state_dict(), student.state_dict()
         floats = [k for k, v in own.items() if v.is_floating_point()]
+        # Both are spread over ranks alike, so each rank moves the part it holds.
         torch._foreach_lerp_(
-            [own[k] for k in floats], [other[k].float() for k in floats], 1 - decay
+            [local(own[k]) for k in floats], [local(other[k]).float() for k in floats], 1 - decay
         )
         for key, value in own.items():
             if not value.is_floating_point():

@@ -3,54 +3,29 @@
 from __future__ import annotations
 
 import math
-import os
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
-from ..computing import computing
+from ..computing import computing, resolve
 from ..data.clips import Clips, LatentEpisodes
-from ..data.loader import ClipLoader
-from ..flow.objectives import FlowMatching, Losses
-from ..model.heads import ProjectionHead
+from ..data.loader import Batch, ClipLoader
+from ..flow.objectives import FlowMatching
+from ..streams import row_generators
 from ..world_model import WorldModel
+from .checkpoints import Checkpoints
 from .config import TrainerConfig
+from .curves import Curves
 from .ema import Ema
-from .judge_losses import progress_loss, steps_loss, told
-
-
-@dataclass
-class _State:
-    """Everything that a checkpoint holds besides the step."""
-
-    student: WorldModel
-    projector: ProjectionHead
-    ema: Ema[WorldModel]
-    optimizer: torch.optim.Optimizer
-
-    def state_dict(self, step: int) -> dict[str, Any]:
-        return {
-            "step": step,
-            "student": self.student.state_dict(),
-            "projector": self.projector.state_dict(),
-            "ema": self.ema.module.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
-
-    def load(self, saved: dict[str, Any]) -> int:
-        self.student.load_state_dict(saved["student"])
-        self.projector.load_state_dict(saved["projector"])
-        self.ema.module.load_state_dict(saved["ema"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        return int(saved["step"])
-
+from .judge_losses import WEIGHTS, judge_counts, judge_losses
+from .parallelize import compile_blocks, gathered, keep_fewer_activations, shard, whole
+from .ranks import Ranks
+from .skipping import require_few_skipped
+from .state import make_state
+from .stopping import StopRequest, stop_request
 
 Evaluate = Callable[[WorldModel, int], dict[str, float]]
 
@@ -58,12 +33,14 @@ Evaluate = Callable[[WorldModel, int], dict[str, float]]
 class Trainer:
     """Trains a world model, or its network alone on video without actions.
 
+    What comes out does not depend on the number of ranks or of micro-batches, but for rounding.
+
     Args:
-        world_model: the student; trained in place.
+        world_model: the student; trained in place. The same on every rank.
         objective: what the network learns from.
         episodes: training latents.
         repeat: see :meth:`LatentEpisodes.starts`.
-        folder: `checkpoint.pt` and TensorBoard's curves go here; a checkpoint found is resumed.
+        folder: checkpoints and TensorBoard's curves go here; the last checkpoint is resumed.
         evaluate: called with the EMA model every `save_every` steps; what it returns is logged.
     """
 
@@ -76,145 +53,151 @@ class Trainer:
         folder: Path,
         evaluate: Evaluate | None = None,
         repeat: Mapping[str, int] | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
-        self.config, self.objective = config, objective
+        self.config, self.objective, self.ranks = config, objective, ranks or Ranks()
         self.folder, self.evaluate = folder, evaluate
-        self.loader = ClipLoader(episodes, config.frames, config.batch_size, config.seed, repeat)
-        torch.manual_seed(config.seed)
-        projector = ProjectionHead(world_model.config.network.width).to(world_model.device)
-        trained = [p for p in world_model.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(
-            [*trained, *projector.parameters()],
-            lr=config.learning_rate,
-            betas=(0.9, 0.99),
-            weight_decay=config.weight_decay,
+        rank, count = self.ranks.rank, self.ranks.count
+        self.loader = ClipLoader(
+            episodes, config.frames, config.batch_size, config.seed, repeat, rank, count
         )
-        self.state = _State(world_model, projector, Ema(world_model, config.ema), optimizer)
-        self.step = 0
-
-    @property
-    def checkpoint(self) -> Path:
-        """Where the state is kept."""
-        return self.folder / "checkpoint.pt"
+        _require_divisible(config.batch_size, count, config.accumulate)
+        torch.manual_seed(config.seed)
+        projector = objective.projector(world_model.config.network.width).to(world_model.device)
+        ema = Ema(world_model, config.ema)
+        self.precision = self.ranks.gather(resolve(config.precision, world_model.device))[0]
+        keep_fewer_activations(world_model.network, config.recompute_every)
+        for network in (world_model.network, ema.module.network) if config.compile else ():
+            compile_blocks(network)
+        for module in (world_model, ema.module, projector):
+            shard(module, self.ranks, self.precision == "bf16")
+        self.state = make_state(
+            world_model, projector, ema, config.learning_rate, config.weight_decay
+        )
+        self.checkpoints = Checkpoints(
+            folder / "checkpoints", self.ranks, config.keep, config.keep_every
+        )
 
     def resume(self) -> None:
-        """Continue from `checkpoint.pt` if it is there.
+        """Continue from the last complete checkpoint if there is one.
 
         Raises:
             ValueError: it is damaged or of another model.
         """
-        if not self.checkpoint.exists():
-            return
-        try:
-            saved = torch.load(self.checkpoint, weights_only=True)
-            self.step = self.state.load(saved)
-        except Exception as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ValueError(
-                f"{self.checkpoint} cannot be resumed ({reason}); remove it to begin anew, or give "
-                "the configuration it was made with"
-            ) from None
+        step = self.checkpoints.latest()
+        if step is not None:
+            self.state.take(self.checkpoints.read(step, self.state.make_room))
 
-    def save(self) -> None:
-        """Write the checkpoint, in full or not at all."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        partial = self.checkpoint.with_suffix(".partial")
-        torch.save(self.state.state_dict(self.step), partial)
-        os.replace(partial, self.checkpoint)
-
-    def fit(self) -> WorldModel:
-        """Train to the last step and return the EMA model."""
+    def fit(self) -> WorldModel | None:
+        """Train to the last step and return the EMA model; None if SIGTERM asked to stop before."""
         self.resume()
-        with SummaryWriter(str(self.folder)) as writer:
-            self._train(writer)
-        return self.state.ema.module
+        if self.state.step < self.config.steps:
+            with stop_request() as stop:
+                if self._train(stop):
+                    return None
+        return gathered(self.state.ema.module, self.ranks)
 
-    def _train(self, writer: SummaryWriter) -> None:
-        batches = self.loader.batches(self.step)
-        waited, began = 0.0, time.monotonic()
-        bar = tqdm(total=self.config.steps, initial=self.step, desc="training", unit="step")
-        while self.step < self.config.steps:
-            asked = time.monotonic()
-            clips = next(batches).clips.to(self.state.student.device)
-            waited += time.monotonic() - asked
-            parts = self._train_step(clips)
-            self.step += 1
-            bar.update()
-            if self.step % self.config.log_every == 0:
-                elapsed = time.monotonic() - began
-                parts["data_wait"] = waited / elapsed
-                bar.set_postfix({k: f"{v:.3f}" for k, v in parts.items() if k in _SHOWN})
-                for key, value in parts.items():
-                    writer.add_scalar(f"train/{key}", value, self.step)
-            if self.step % self.config.save_every == 0 or self.step == self.config.steps:
-                self.save()
-                if self.evaluate is not None:
-                    found = self.evaluate(self.state.ema.module, self.step)
-                    tqdm.write(f"step {self.step}: " + _sentence(found))
-                    for key, value in found.items():
-                        writer.add_scalar(f"held-out/{key}", value, self.step)
-        bar.close()
+    def _train(self, stop: StopRequest) -> bool:
+        """Steps until the last one, or until a rank was asked to stop; returns whether it was."""
+        state, config = self.state, self.config
+        curves = Curves(self.folder, state.step, config.steps, shown=self.ranks.first)
+        batches = self.loader.batches(state.step)
+        stopping = False
+        while state.step < config.steps and not stopping:
+            values = self._train_step(curves.wait_for(batches), stop)
+            state.step += 1
+            stopping = values.pop("stop") > 0
+            if state.step % config.log_every == 0:
+                curves.add(values, state.step)
+            if stopping or state.step % config.save_every == 0 or state.step == config.steps:
+                curves.flush()
+                self.checkpoints.save(state.step, state.tensors())
+                if self.evaluate is not None and not stopping:
+                    model = gathered(state.ema.module, self.ranks)
+                    if self.ranks.first:
+                        curves.add_held_out(self.evaluate(model, state.step), state.step)
+        self.checkpoints.wait()
+        curves.close()
+        if stopping and self.ranks.first:
+            print(f"asked to stop: saved step {state.step}; the same command goes on from there")
+        return stopping
 
-    def _train_step(self, clips: Clips) -> dict[str, float]:
-        student, device = self.state.student, self.state.student.device
-        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
-        for group in self.state.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * _schedule(self.step, self.config)
-        with computing(self.config.precision, device):
-            losses = self.objective(
-                student.network,
-                self.state.ema.module.network,
-                self.state.projector,
-                clips,
-                generator,
+    def _train_step(self, batch: Batch, stop: StopRequest) -> dict[str, float]:
+        """One step of the optimizer and the EMA, unless a number is not finite."""
+        state, config = self.state, self.config
+        for group in state.optimizer.param_groups:
+            group["lr"] = config.learning_rate * _schedule(state.step, config)
+        state.optimizer.zero_grad(set_to_none=True)
+        values = self._backward(batch.clips.to(state.student.device), stop)
+        trained = list(state.trained.values())
+        norm = float(whole(nn.utils.clip_grad_norm_(trained, config.clip_norm)))
+        if math.isfinite(norm) and math.isfinite(values["loss"]):
+            state.optimizer.step()
+            state.ema.update(state.student, state.step)
+        else:
+            state.skipped += 1
+            require_few_skipped(
+                state.skipped, config.max_skipped, state.step, batch.episodes, self.ranks
             )
-            total = losses.total + self._judge(clips, losses)
-        if not torch.isfinite(total):
-            raise RuntimeError(
-                f"the loss is {total.item()} at step {self.step}; lower trainer.learning_rate, or "
-                f"look at its parts: {losses.parts}"
-            )
-        self.state.optimizer.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
-        trained = [p for g in self.state.optimizer.param_groups for p in g["params"]]
-        norm = nn.utils.clip_grad_norm_(trained, self.config.clip_norm)
-        self.state.optimizer.step()
-        self.state.ema.update(student, self.step)
-        return {"loss": float(total.detach()), "gradient": float(norm), **losses.parts}
+        return {**values, "gradient": norm, "skipped": state.skipped}
 
-    def _judge(self, clips: Clips, losses: Losses) -> Tensor:
-        """Losses of the heads, on the features that the objective computed anyway."""
-        student = self.state.student
-        if clips.words_BTL is None or clips.steps_BT is None:
-            return losses.total.new_zeros(())
-        network = student.network
-        assert network.instruction is not None
-        seen = losses.features_BTMD
-        progress = progress_loss(
-            student.progress_head,
-            seen,
-            losses.clean_BT,
-            clips.steps_BT,
-            told(network.instruction, clips),
+    def _backward(self, clips: Clips, stop: StopRequest) -> dict[str, float]:
+        """Gradients of a batch, part by part; the losses are those of all ranks' clips together."""
+        state, ranks = self.state, self.ranks
+        share = self.config.batch_size // ranks.count
+        rows = range(ranks.rank * share, (ranks.rank + 1) * share)
+        streams = row_generators(self.config.seed, rows, state.step)
+        parts = [
+            (part, self.objective.noise(part, part_streams))
+            for part, part_streams in _split(clips, streams, self.config.accumulate)
+        ]
+        mine = [
+            self.objective.counts(noised) | judge_counts(part, noised) for part, noised in parts
+        ]
+        counts = dict(zip(mine[0], ranks.sum(_added(mine)), strict=True))
+        shown: list[dict[str, Tensor]] = []
+        for part, noised in parts:
+            with computing(self.precision, state.student.device):
+                losses = self.objective(
+                    state.student.network,
+                    state.ema.module.network,
+                    state.projector,
+                    noised,
+                    counts,
+                )
+                judged = judge_losses(state.student, part, losses, counts)
+            total = losses.total + sum(WEIGHTS[name] * loss for name, loss in judged.items())
+            # FSDP2 takes the mean over ranks.
+            (total * ranks.count).backward()  # type: ignore[no-untyped-call]
+            means = {k: v / (ranks.count * len(parts)) for k, v in losses.measured.items()}
+            stops = total.new_tensor(float(stop.received))
+            shown.append({"loss": total, **losses.parts, **judged, **means, "stop": stops})
+        summed = torch.stack(ranks.sum(_added(shown))).tolist()
+        return dict(zip(shown[0], summed, strict=True))
+
+
+def _require_divisible(batch_size: int, ranks: int, accumulate: int) -> None:
+    if accumulate < 1 or batch_size % (ranks * accumulate):
+        raise ValueError(
+            f"a batch of {batch_size} clips does not divide over {ranks} ranks in {accumulate} "
+            "parts each; change trainer.batch_size or trainer.accumulate"
         )
-        losses.parts["progress"] = float(progress.detach())
-        total = 0.5 * progress
-        if clips.goal_BCHW is not None and clips.goal_steps_BT is not None:
-            with torch.no_grad():  # the features that planning compares with, as they are
-                goals = student.goal_features(clips.goal_BCHW, clips.goal_state_BP)
-            apart = steps_loss(
-                student.steps_head, seen, losses.clean_BT, goals, clips.goal_steps_BT
-            )
-            losses.parts["steps"] = float(apart.detach())
-            total = total + 0.25 * apart
-        return total
 
 
-_SHOWN = ("loss", "video", "action", "cosine", "data_wait")
+def _split(
+    clips: Clips, streams: Sequence[torch.Generator], parts: int
+) -> Iterator[tuple[Clips, Sequence[torch.Generator]]]:
+    """Micro-batches of consecutive clips, with the random streams of their clips."""
+    size = len(streams) // parts
+    for first in range(0, len(streams), size):
+        rows = slice(first, first + size)
+        held = {name: value[rows] for name, value in vars(clips).items() if value is not None}
+        yield replace(clips, **held), streams[rows]
 
 
-def _sentence(values: dict[str, float]) -> str:
-    return ", ".join(f"{key} {value:.4g}" for key, value in values.items())
+def _added(parts: Sequence[Mapping[str, Tensor]]) -> list[Tensor]:
+    """The sum over parts of each entry."""
+    return [torch.stack([part[name].detach() for part in parts]).sum() for name in parts[0]]
 
 
 def _schedule(step: int, config: TrainerConfig) -> float:

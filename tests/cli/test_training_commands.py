@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +107,87 @@ def test_finetune_on_two_small_data_sets_without_held_out_episodes(
     assert main(["finetune", *words, *FINETUNED]) == 0
     assert "not enough to judge the model by" in capfd.readouterr().out
     act(tmp_path / "out")
+
+
+def start(*words: str, launcher: Sequence[str] = (), **more: str) -> subprocess.Popen[str]:
+    """The program in a process of its own, with more in its environment."""
+    return subprocess.Popen(
+        [sys.executable, *launcher, "-m", "selfflow_robotics.cli.main", *words],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **more},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def stop_when_saved(process: subprocess.Popen[str], output: Path) -> None:
+    """Sends SIGTERM once training has saved its first checkpoint."""
+    while process.poll() is None and not saved_steps(output):
+        time.sleep(0.05)
+    assert process.poll() is None, process.communicate()
+    process.send_signal(signal.SIGTERM)
+
+
+def saved_steps(output: Path) -> list[int]:
+    found = output.glob("training/checkpoints/step-*/.metadata")
+    return sorted(int(path.parent.name.removeprefix("step-")) for path in found)
+
+
+LONG = ["trainer.steps=100000", "trainer.save_every=20"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["pretrain", "finetune"])
+def test_sigterm_saves_and_the_same_command_goes_on(
+    dataset: Path, tokenizer: Path, tmp_path: Path, command: str
+) -> None:
+    output = tmp_path / "out"
+    words = [command, f"output={output}", f"tokenizer={tokenizer}", *TINY]
+    if command == "finetune":
+        words += [f"data.path=[{dataset}]", "prior.steps=3"]
+    else:
+        words += ["physics_episodes=2", "image_size=[16,24]"]
+    process = start(*words, *LONG)
+    stop_when_saved(process, output)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 0, error
+    *_, last = saved_steps(output)
+    assert f"asked to stop: saved step {last}" in out
+    assert not (output / "model.safetensors").exists()
+    # What was trained so far, as a model; then on from there.
+    assert main([*words, f"trainer.steps={last}"]) == 0
+    assert WorldModel.from_pretrained(str(output)).image_size == SIZE
+    assert saved_steps(output)[-1] == last
+    assert main([*words, f"trainer.steps={last + 2}"]) == 0
+    assert saved_steps(output)[-1] == last + 2
+
+
+@pytest.mark.slow
+def test_two_ranks_train_a_model_and_stop_when_asked(
+    dataset: Path, tokenizer: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    words = ["finetune", f"output={output}", f"data.path=[{dataset}]", f"tokenizer={tokenizer}"]
+    words += [*FINETUNED, f"cache={tmp_path / 'cache'}"]
+    # As srun starts ranks, each by itself; one of them is asked to stop, and both do.
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        there = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    ranks = [
+        start(*words, *LONG, RANK=rank, LOCAL_RANK=rank, WORLD_SIZE="2", **there) for rank in "01"
+    ]
+    stop_when_saved(ranks[1], output)
+    (out, error), (nothing, _) = (process.communicate(timeout=60) for process in ranks)
+    assert [process.returncode for process in ranks] == [0, 0], error
+    *_, last = saved_steps(output)
+    assert f"asked to stop: saved step {last}" in out
+    assert nothing == ""
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    process = start(*words, f"trainer.steps={last + 2}", launcher=torchrun)
+    out, error = process.communicate(timeout=200)
+    assert process.returncode == 0, error
+    assert out.count(f"wrote {output}") == 1
+    act(output)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_world import PATCH, N, clips, failed, randn, seeded, without_actions
+from tiny_world import PATCH, N, clips, failed, randn, streams, without_actions
 from torch import Tensor, nn
 
 from selfflow_robotics.data.clips import Clips
@@ -34,7 +34,8 @@ def noising(use: str = "world", mask_ratio: float = 0.3, **more: float) -> Noisi
 
 def noised(use: str, given: Clips | None = None, seed: int = 3, **more: float) -> NoisedClips:
     given = given or clips(B, T)
-    return noise_clips(given, PATCH, noising(use, **more), ENCODE, seeded(seed))
+    rows = streams(len(given.latents_BTCHW), seed)
+    return noise_clips(given, PATCH, noising(use, **more), rows).with_instructions(ENCODE)
 
 
 def token_times(view: View) -> Tensor:
@@ -221,7 +222,7 @@ def test_only_frames_whose_actions_are_sought_are_told_the_instruction(use: str)
 
 def test_uses_come_by_their_shares() -> None:
     settings = replace(noising(), uses=(0.5, 0.3, 0.2))
-    result = noise_clips(clips(2000, 2), PATCH, settings, ENCODE, seeded(0))
+    result = noise_clips(clips(2000, 2), PATCH, settings, streams(2000))
     video, action = result.video_BT.any(dim=1), result.action_BT.any(dim=1)
     for found, share in ((video & ~action, 0.5), (video & action, 0.3), (~video & action, 0.2)):
         assert abs(float(found.float().mean()) - share) < 0.04
@@ -280,3 +281,23 @@ def test_what_a_frame_is_shown_never_depends_on_later_frames(use: str, frame: in
                     now = slice(0, frame + 1)
                     assert torch.equal(value[:, now], getattr(same, name)[:, now]), name
     assert not torch.equal(before.student.frames.video_BTNC, after.student.frames.video_BTNC)
+
+
+@pytest.mark.parametrize("use", USES)
+def test_each_frame_may_have_a_timestep_of_its_own(use: str) -> None:
+    # A clean prefix of every length; what follows is noised at independent levels.
+    result = noised(use, clips(2000, 4), mask_ratio=0.0, per_frame=True)
+    history, times = history_of(result), token_times(result.student)
+    assert not times[..., :N][history].any()
+    column = N if use == "inverse" else 0
+    t = times[..., column]
+    if use != "inverse":
+        assert (times[..., :N] == t[..., None]).all()
+    if use == "policy":
+        assert torch.equal(times[:, 1:, N], t[:, 1:])
+    free = t[~history]
+    for share in (0.1, 0.5, 0.9):
+        assert abs((free < share).float().mean() - share) < 0.03
+    long = t[~history[:, 1]][:, 1:]
+    correlation = torch.corrcoef(long.T) - torch.eye(3)
+    assert correlation.abs().max() < 0.15

@@ -5,11 +5,18 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_world import C, clips, seeded, without_actions, world_model
+from tiny_world import C, clips, streams, without_actions, world_model
 from torch import Tensor, nn
 
 from selfflow_robotics.flow.noising import NoisedClips, Noising, View
-from selfflow_robotics.flow.objectives import FlowMatching, SelfFlow, velocity_losses
+from selfflow_robotics.flow.objectives import (
+    REPA,
+    SRA,
+    DiffusionForcing,
+    FlowMatching,
+    SelfFlow,
+    velocity_losses,
+)
 from selfflow_robotics.flow.timesteps import TimestepDistribution
 from selfflow_robotics.model.dit import Conditions, DiT, Frames, Output
 from selfflow_robotics.model.heads import ProjectionHead
@@ -28,7 +35,8 @@ def test_representation_loss_reaches_the_early_student_and_the_projector_only() 
     student, teacher, projector = networks()
     silent = {"video": 0.0, "proprioception": 0.0, "action": 0.0}
     objective = SelfFlow(NOISING, PATCH, silent, representation=1.0)
-    objective(student, teacher, projector, clips(), seeded(0)).total.backward()  # type: ignore[no-untyped-call]
+    noised = objective.noise(clips(), streams(6))
+    objective(student, teacher, projector, noised).total.backward()  # type: ignore[no-untyped-call]
 
     def moved(module: nn.Module) -> bool:
         return any(p.grad is not None and bool(p.grad.any()) for p in module.parameters())
@@ -44,11 +52,12 @@ def test_self_flow_equals_its_formula() -> None:
     student, teacher, projector = networks()
     weights = {"action": 0.5, "proprioception": 0.2}
     objective = SelfFlow(NOISING, PATCH, weights, representation=0.8)
-    given = clips()
-    losses = objective(student, teacher, projector, given, seeded(4))
-    noised = objective.noise(student, given, seeded(4))
+    noised = objective.noise(clips(), streams(6))
+    losses = objective(student, teacher, projector, noised)
+    heard = noised.with_instructions(teacher.encode_instruction).teacher
+    noised = noised.with_instructions(student.encode_instruction)
     out = student(noised.student.frames, noised.student.conditions, feature_layers=(1, 2))
-    cleaner = teacher(noised.teacher.frames, noised.teacher.conditions, feature_layers=(2,))
+    cleaner = teacher(heard.frames, heard.conditions, feature_layers=(2,))
 
     early, late = projector(out.features[1]), cleaner.features[2]
     cosine = (early * late).sum(dim=-1) / (early.norm(dim=-1) * late.norm(dim=-1))
@@ -64,9 +73,9 @@ def test_self_flow_equals_its_formula() -> None:
         + 0.8 * (1 - cosine.mean())
     )
     torch.testing.assert_close(losses.total, expected, atol=1e-5, rtol=1e-5)
-    assert losses.parts["cosine"] == pytest.approx(cosine.mean().item(), abs=1e-5)
+    assert losses.measured["cosine"].item() == pytest.approx(cosine.mean().item(), abs=1e-5)
     spread = late.reshape(-1, 32).std(dim=0).mean()
-    assert losses.parts["teacher_spread"] == pytest.approx(spread.item(), rel=1e-4)
+    assert losses.measured["teacher_spread"].item() == pytest.approx(spread.item(), rel=1e-4)
     torch.testing.assert_close(losses.features_BTMD, out.features[2])
     assert torch.equal(losses.clean_BT, noised.clean_BT)
 
@@ -85,6 +94,7 @@ def test_velocity_loss_equals_a_hand_computed_one() -> None:
         state_BT=mask,
         action_BT=~mask & mask,
         clean_BT=~mask,
+        told_BT=mask,
     )
     zero = world_model().network(Frames(torch.zeros(1, 1, 6, C)), Conditions(torch.zeros(1, 1, 1)))
     out = Output(
@@ -94,7 +104,8 @@ def test_velocity_loss_equals_a_hand_computed_one() -> None:
         {},
         zero.cache,
     )
-    losses = velocity_losses(out, noised)
+    counts = FlowMatching(NOISING, PATCH).counts(noised)
+    losses = velocity_losses(out, noised, counts)
     assert {k: float(v) for k, v in losses.items()} == {
         "video": pytest.approx((1.0 + 4.0) / 2),
         "proprioception": pytest.approx(9.0),
@@ -105,7 +116,7 @@ def test_velocity_loss_equals_a_hand_computed_one() -> None:
 def test_clean_and_unknown_tokens_count_in_no_loss() -> None:
     student, _, _ = networks()
     objective = FlowMatching(NOISING, PATCH)
-    noised = objective.noise(student, clips(16), seeded(2))
+    noised = objective.noise(clips(16), streams(16))
     out = student(noised.student.frames, noised.student.conditions)
     wrong = replace(
         out,
@@ -113,7 +124,9 @@ def test_clean_and_unknown_tokens_count_in_no_loss() -> None:
         state_BTP=out.state_BTP + 100 * ~noised.state_BT[..., None],
         action_BTA=out.action_BTA + 100 * ~noised.action_BT[..., None],
     )
-    right_losses, wrong_losses = velocity_losses(out, noised), velocity_losses(wrong, noised)
+    right_losses, wrong_losses = (
+        velocity_losses(shown, noised, objective.counts(noised)) for shown in (out, wrong)
+    )
     for name, loss in right_losses.items():
         assert torch.equal(loss, wrong_losses[name])
     for mask in (noised.video_BT, noised.state_BT, noised.action_BT):
@@ -125,29 +138,54 @@ def test_flow_matching_is_self_flow_without_representation_and_second_timestep()
     student, teacher, projector = networks()
     plain = replace(NOISING, mask_ratio=0.0)
     one, other = (
-        objective(student, teacher, projector, clips(), seeded(1))
+        objective(student, teacher, projector, objective.noise(clips(), streams(6)))
         for objective in (
             FlowMatching(plain, PATCH),
             SelfFlow(plain, PATCH, representation=0.0),
         )
     )
     assert torch.equal(one.total, other.total)
-    assert {name: other.parts[name] for name in one.parts} == one.parts
+    assert all(torch.equal(other.parts[name], value) for name, value in one.parts.items())
 
 
 def test_losses_of_general_video_are_of_video_alone() -> None:
     student, teacher, projector = networks()
     objective = SelfFlow(replace(NOISING, min_prefix=0), PATCH)
-    losses = objective(student, teacher, projector, without_actions(clips()), seeded(0))
-    assert set(losses.parts) == {"video", "representation", "cosine", "teacher_spread"}
+    noised = objective.noise(without_actions(clips()), streams(6))
+    losses = objective(student, teacher, projector, noised)
+    assert set(losses.parts) == {"video", "representation"}
     assert torch.isfinite(losses.total)
 
 
 def test_unweighted_loss_is_the_sum_of_its_parts() -> None:
     student, teacher, projector = networks()
-    losses = FlowMatching(NOISING, PATCH)(student, teacher, projector, clips(), seeded(0))
+    objective = FlowMatching(NOISING, PATCH)
+    losses = objective(student, teacher, projector, objective.noise(clips(), streams(6)))
     assert set(losses.parts) == {"video", "proprioception", "action"}
-    assert float(losses.total.detach()) == pytest.approx(sum(losses.parts.values()), rel=1e-5)
+    assert losses.total.item() == pytest.approx(sum(map(float, losses.parts.values())), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["self_flow", "flow_matching"])
+def test_losses_of_parts_add_up_to_those_of_the_whole_batch(name: str) -> None:
+    student, teacher, projector = networks()
+    objective = SelfFlow(NOISING, PATCH) if name == "self_flow" else FlowMatching(NOISING, PATCH)
+    given, rows = clips(), streams(6)
+    whole = objective.noise(given, rows)
+    counts = objective.counts(whole)
+    expected = objective(student, teacher, projector, whole)
+    found = dict.fromkeys(expected.parts, 0.0)
+    total = 0.0
+    # Parts of unequal size, whose masks count unequally many frames.
+    for part in (slice(0, 1), slice(1, 4), slice(4, 6)):
+        held = {k: v[part] for k, v in vars(given).items() if v is not None}
+        noised = objective.noise(replace(given, **held), streams(6)[part])
+        losses = objective(student, teacher, projector, noised, counts)
+        total += losses.total.item()
+        for key, value in losses.parts.items():
+            found[key] += value.item()
+    assert total == pytest.approx(expected.total.item(), rel=1e-5)
+    for key, value in expected.parts.items():
+        assert found[key] == pytest.approx(value.item(), rel=1e-5), key
 
 
 @pytest.mark.parametrize("name", ["self_flow", "flow_matching"])
@@ -158,12 +196,12 @@ def test_loss_falls_on_one_batch(name: str) -> None:
     optimizer = torch.optim.Adam([*student.parameters(), *projector.parameters()], lr=3e-3)
     given, found = clips(), []
     for _ in range(30):
-        losses = objective(student, teacher, projector, given, seeded(0))
+        losses = objective(student, teacher, projector, objective.noise(given, streams(6)))
         optimizer.zero_grad()
         losses.total.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        found.append(losses.parts)
-    for part in set(found[0]) - {"cosine", "teacher_spread"}:
+        found.append({name: value.item() for name, value in losses.parts.items()})
+    for part in found[0]:
         assert found[-1][part] < 0.7 * found[0][part], part
 
 
@@ -175,7 +213,8 @@ def test_gradient_of_the_loss_is_that_of_finite_differences() -> None:
     assert isinstance(weight, Tensor)
 
     def loss() -> Tensor:
-        return objective(student, teacher, projector, given, seeded(3)).total
+        noised = objective.noise(given, streams(6, seed=3))
+        return objective(student, teacher, projector, noised).total
 
     (gradient,) = torch.autograd.grad(loss(), weight)
     direction = gradient / gradient.norm()
@@ -186,3 +225,63 @@ def test_gradient_of_the_loss_is_that_of_finite_differences() -> None:
         weight -= 2 * h * direction
         below = loss()
     assert float((above - below) / (2 * h)) == pytest.approx(gradient.norm().item(), rel=1e-2)
+
+
+def test_sra_is_smooth_l1_to_a_teacher_at_a_cleaner_timestep() -> None:
+    student, teacher, projector = networks()
+    objective = SRA(NOISING, PATCH)
+    noised = objective.noise(clips(64), streams(64))
+    less = noised.student.conditions.timesteps_BTR - noised.teacher.conditions.timesteps_BTR
+    less = less[..., (0, 2)]  # the row of s, which no token takes, is left out
+    assert (less >= 0).all() and less.max() <= 0.2 and less.max() > 0.1
+    row = noised.student.conditions.row_BTM
+    assert row is not None and not (row[..., :6] == 1).any()
+    losses = objective(student, teacher, projector, noised)
+    heard = noised.with_instructions(teacher.encode_instruction).teacher
+    told = noised.with_instructions(student.encode_instruction).student
+    early = projector(student(told.frames, told.conditions, feature_layers=(1,)).features[1])
+    late = teacher(heard.frames, heard.conditions, feature_layers=(2,)).features[2]
+    error = (early - late).abs()
+    expected = torch.where(error < 0.05, error**2 / 0.1, error - 0.025).mean()
+    assert losses.parts["representation"].item() == pytest.approx(expected.item(), rel=1e-5)
+    assert objective.weights["representation"] == 0.2
+
+
+class Given:
+    """Features that are what they are told to be, five wide."""
+
+    width = 5
+
+    def __init__(self, tokens: int = 6) -> None:
+        self.tokens = tokens
+
+    def __call__(self, latents_BTCHW: Tensor, /) -> Tensor:
+        assert not latents_BTCHW.requires_grad
+        mean = latents_BTCHW.mean(dim=(2, 3, 4))[..., None, None]
+        return mean + torch.arange(5.0) + torch.arange(float(self.tokens))[:, None]
+
+
+def test_repa_aligns_video_tokens_with_features_of_the_clean_frames() -> None:
+    student, teacher, _ = networks()
+    objective = REPA(NOISING, PATCH, Given())
+    projector = objective.projector(32)
+    noised = objective.noise(given := clips(), streams(6))
+    losses = objective(student, teacher, projector, noised)
+    told = noised.with_instructions(student.encode_instruction).student
+    early = student(told.frames, told.conditions, feature_layers=(1,)).features[1][:, :, :6]
+    a, b = projector(early), Given()(given.latents_BTCHW)
+    cosine = ((a * b).sum(dim=-1) / (a.norm(dim=-1) * b.norm(dim=-1))).mean()
+    assert losses.parts["representation"].item() == pytest.approx(1 - cosine.item(), abs=1e-5)
+    with pytest.raises(ValueError, match="the network's video tokens need"):
+        REPA(NOISING, PATCH, Given(7))(student, teacher, projector, noised)
+
+
+def test_diffusion_forcing_is_flow_matching_on_timesteps_a_frame() -> None:
+    student, teacher, projector = networks()
+    objective = DiffusionForcing(NOISING, PATCH)
+    noised = objective.noise(clips(), streams(6))
+    one, other = (
+        made(student, teacher, projector, noised)
+        for made in (objective, FlowMatching(NOISING, PATCH))
+    )
+    assert torch.equal(one.total, other.total) and set(one.parts) == set(other.parts)

@@ -1,0 +1,205 @@
+"""Checkpoints on disk: written in the background, complete or not there, of any number of ranks.
+
+A checkpoint is a folder `step-00000500` that torch.distributed.checkpoint writes: a file a rank,
+then `.metadata`, by renaming. A folder without `.metadata` was cut short and counts for nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import shutil
+import warnings
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.checkpoint import metadata as dcp_metadata
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
+from torch.distributed.checkpoint.filesystem import FileSystemReader, _StorageInfo
+from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import async_save
+
+from .ranks import Ranks
+
+# A process that is alone is told so at each checkpoint.
+warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable")
+
+_ALLOWED: Mapping[tuple[str, str], Any] = {
+    ("torch", "Size"): torch.Size,
+    ("torch.serialization", "_get_layout"): torch.serialization._get_layout,
+    (_StorageInfo.__module__, "_StorageInfo"): _StorageInfo,
+    ("pathlib", "PosixPath"): PurePosixPath,
+    ("pathlib._local", "PosixPath"): PurePosixPath,
+    **{
+        (dcp_metadata.__name__, name): getattr(dcp_metadata, name)
+        for name in (
+            "ChunkStorageMetadata",
+            "Metadata",
+            "MetadataIndex",
+            "StorageMeta",
+            "TensorProperties",
+            "TensorStorageMetadata",
+            "_MEM_FORMAT_ENCODING",
+        )
+    },
+}
+
+
+class _MetadataUnpickler(pickle.Unpickler):
+    """Reads `.metadata`, a pickle, and refuses everything but the metadata of tensors in it."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _ALLOWED:
+            return _ALLOWED[module, name]
+        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
+            return getattr(torch, name)
+        raise pickle.UnpicklingError(f"its metadata would run {module}.{name}")
+
+
+class _Reader(FileSystemReader):
+    """Reads tensors alone: torch's own reader would run code that a checkpoint's metadata names."""
+
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
+        with open(Path(self.path) / ".metadata", "rb") as file:
+            found = _MetadataUnpickler(file).load()
+        if not isinstance(found, Metadata):
+            raise pickle.UnpicklingError(f"its metadata is {type(found).__name__}")
+        for name, entry in found.state_dict_metadata.items():
+            if not isinstance(entry, dcp_metadata.TensorStorageMetadata):
+                raise pickle.UnpicklingError(f"{name} is not a tensor")
+        return found
+
+
+class _Planner(DefaultLoadPlanner):
+    def load_bytes(self, read_item: Any, value: io.BytesIO) -> None:
+        raise pickle.UnpicklingError(f"{read_item.dest_index.fqn} is not a tensor")
+
+
+class Checkpoints:
+    """The checkpoints of a run in one folder.
+
+    Args:
+        keep: how many of the last ones stay.
+        keep_every: those of every so many steps stay as well; 0 for none.
+    """
+
+    def __init__(self, folder: Path, ranks: Ranks, keep: int = 2, keep_every: int = 0) -> None:
+        if keep < 1 or keep_every < 0:
+            raise ValueError(
+                f"trainer.keep={keep} and trainer.keep_every={keep_every}: keep at least 1, and "
+                "every 0 (none) or more steps"
+            )
+        self.folder, self.ranks = folder, ranks
+        self.keep, self.keep_every = keep, keep_every
+        # Writing goes on beside training, so it must not share a group with it.
+        self._group = dist.new_group(backend="gloo") if ranks.count > 1 else None
+        self._writing: Future[Any] | None = None
+        self._written: int | None = None
+
+    def path(self, step: int) -> Path:
+        """The folder of the checkpoint after that many steps."""
+        return self.folder / f"step-{step:08}"
+
+    def steps(self) -> list[int]:
+        """Of which steps there are complete checkpoints, in order."""
+        found = self.folder.glob("step-*/.metadata")
+        return sorted(int(path.parent.name.removeprefix("step-")) for path in found)
+
+    def latest(self) -> int | None:
+        """The step of the last complete checkpoint, the same on every rank."""
+        return self.ranks.gather(max(self.steps(), default=None))[0]
+
+    def read(self, step: int, room: Callable[[set[str]], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Read a checkpoint into tensors, each rank its part.
+
+        Args:
+            room: gives the tensors to read into, for the names that the checkpoint holds.
+
+        Raises:
+            ValueError: it is damaged, of another model, or holds more than tensors.
+        """
+        path = self.path(step)
+        try:
+            reader = _Reader(str(path))
+            names = set(reader.read_metadata().state_dict_metadata)
+            tensors = room(names)
+            if other := names ^ set(tensors):
+                raise ValueError(f"{min(other)} is not in both, it and this model")
+            load(
+                tensors,
+                storage_reader=reader,
+                planner=_Planner(),
+                process_group=self._group,
+                no_dist=self.ranks.count == 1,
+            )
+        except (Exception, CheckpointException) as error:
+            raise ValueError(
+                f"{path} cannot be resumed ({_reason(error)}); remove it to go on from the one "
+                "before it, or give the configuration it was made with"
+            ) from None
+        return tensors
+
+    def save(self, step: int, tensors: dict[str, Tensor]) -> None:
+        """Begin to write a checkpoint; a copy of the tensors is taken before this returns.
+
+        Raises:
+            OSError: the one before could not be written.
+        """
+        self.wait()
+        path = self.path(step)
+        if self.ranks.first:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._remove_cut_short()
+        self.ranks.wait()
+        writing = async_save(
+            tensors,
+            checkpoint_id=str(path),
+            process_group=self._group,
+            no_dist=self.ranks.count == 1,
+        )
+        assert isinstance(writing, Future)
+        self._writing, self._written = writing, step
+
+    def wait(self) -> None:
+        """Until the checkpoint that is being written is complete; those too many are removed."""
+        if self._writing is None or self._written is None:
+            return
+        path = self.path(self._written)
+        try:
+            self._writing.result()
+        except (Exception, CheckpointException) as error:
+            raise OSError(
+                f"{path} could not be written ({_reason(error)}); free some space or mend the "
+                "disk and run again, it goes on from the checkpoint before"
+            ) from None
+        finally:
+            self._writing = self._written = None
+        if self.ranks.first:
+            for step in self.steps()[: -self.keep]:
+                if not self.keep_every or step % self.keep_every:
+                    self._remove(step)
+
+    def _remove_cut_short(self) -> None:
+        for path in set(self.folder.glob("step-*")) - {self.path(step) for step in self.steps()}:
+            shutil.rmtree(path)
+
+    def _remove(self, step: int) -> None:
+        (self.path(step) / ".metadata").unlink()  # from here on it counts for nothing
+        shutil.rmtree(self.path(step))
+
+
+def _reason(error: BaseException) -> str:
+    """The first line that says something, of an error that may wrap those of several ranks."""
+    failures = getattr(error, "failures", None)
+    if failures:
+        wrapped = next(iter(failures.values()))
+        error = wrapped[0] if isinstance(wrapped, tuple) else wrapped
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
