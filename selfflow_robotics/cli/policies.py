@@ -29,7 +29,7 @@ class PlannerConfig:
     iterations: int = field(default=1, metadata={"help": "at most so many"})
     horizon: int = field(default=3, metadata={"help": "steps imagined"})
     topk: int = field(default=3, metadata={"help": "elites of an iteration"})
-    receding_horizon: int = field(default=2, metadata={"help": "steps carried out of each plan"})
+    receding_horizon: int = field(default=1, metadata={"help": "steps carried out of each plan"})
     warm_start: bool = field(default=False, metadata={"help": "start from the plan before"})
     start: Literal["prior", "joint"] = field(
         default="prior",

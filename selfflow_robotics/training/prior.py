@@ -83,6 +83,7 @@ def fit_prior_once(
         prior.load_state_dict(torch.load(path, weights_only=True))
         return None if held_out is None else prior_error(prior, held_out)
     error = fit_prior(prior, episodes, config, held_out)
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     torch.save(prior.state_dict(), partial)
     os.replace(partial, path)

@@ -99,6 +99,18 @@ def test_pretrained_video_model_is_where_finetuning_starts(
     act(robot)
 
 
+def test_the_prior_alone_is_fitted_further(dataset: Path, tokenizer: Path, tmp_path: Path) -> None:
+    words = [f"tokenizer={tokenizer}", *FINETUNED]
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert main(["finetune", f"output={first}", f"data.path=[{dataset}]", *words]) == 0
+    more = write_dataset(tmp_path / "more", 2, 5)
+    words += [f"start={first}", f"data.path=[{dataset},{more}]", "trainer.steps=0"]
+    assert main(["finetune", f"output={second}", *words]) == 0
+    before, after = (load_file(folder / "model.safetensors") for folder in (first, second))
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert changed and all(name.startswith("prior.") for name in changed)
+
+
 def test_finetune_on_two_small_data_sets_without_held_out_episodes(
     tokenizer: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
