@@ -41,6 +41,9 @@ class PlannerConfig:
     max_seconds: float | None = field(default=None, metadata={"help": "limit of a search"})
     initial_std: float = field(default=0.1, metadata={"help": "of the first samples, normalised"})
     min_std: float = field(default=0.02, metadata={"help": "floor of the elites' deviation"})
+    min_gain: float = field(
+        default=0.05, metadata={"help": "imagined cost a search must save to be followed"}
+    )
     discount: float = field(
         default=1.0, metadata={"help": "weight of an imagined frame to the one before it"}
     )
@@ -74,6 +77,7 @@ def make_solver(
         max_seconds=config.max_seconds,
         initial_std=config.initial_std,
         min_std=config.min_std,
+        min_gain=config.min_gain,
         propose=propose if proposals else None,
         proposals=proposals,
     )

@@ -32,7 +32,8 @@ class CEM:
     misjudges (with an error of the cost's own size, the mean's true cost was a third lower). Only
     where the model finds the mean no better than the median candidate of the last iteration, as
     between two ways around an obstacle, or where no time is left to ask it, the plan is the best
-    candidate.
+    candidate. Where either is imagined to gain less than ``min_gain`` on what the search started
+    from, the plan is that: what a good guess loses to a misjudged search can be much.
 
     Args:
         world_model: imagines; see :class:`Dynamics`.
@@ -45,6 +46,8 @@ class CEM:
             started. The first one always runs.
         initial_std: of the first samples, normalised (the whole range is 2).
         min_std: floor of the elites' standard deviation, normalised.
+        min_gain: imagined cost that a plan must save, against what the search started from, to
+            replace it; 0 or more.
         propose: draws likely action sequences, such as ``world_model.propose``; their mean is
             where a search without a previous plan starts.
         proposals: how many of the first candidates it draws; half of them when not given.
@@ -65,6 +68,7 @@ class CEM:
         max_seconds: float | None = None,
         initial_std: float = 0.7,
         min_std: float = 0.05,
+        min_gain: float = 0.0,
         propose: Propose | None = None,
         proposals: int | None = None,
         seed: int = 0,
@@ -86,10 +90,10 @@ class CEM:
             raise ValueError(
                 f"CEM got max_seconds={max_seconds}; give a time above 0, or None for no limit"
             )
-        if not (initial_std > 0 and min_std >= 0):
+        if not (initial_std > 0 and min_std >= 0 and min_gain >= 0):
             raise ValueError(
-                f"CEM got initial_std={initial_std} and min_std={min_std}; "
-                "the first must be above 0, the second 0 or more"
+                f"CEM got initial_std={initial_std}, min_std={min_std} and min_gain={min_gain}; "
+                "the first must be above 0, the others 0 or more"
             )
         if propose is None and proposals:
             raise ValueError(
@@ -107,7 +111,8 @@ class CEM:
         self.world_model, self.objective, self.propose = world_model, objective, propose
         self.candidates, self.iterations, self.horizon = candidates, iterations, horizon
         self.topk, self.max_seconds, self.proposals = topk, max_seconds, proposals
-        self.initial_std, self.min_std, self.seed = initial_std, min_std, seed
+        self.initial_std, self.min_std, self.min_gain = initial_std, min_std, min_gain
+        self.seed = seed
 
     @torch.no_grad()
     def plan(
@@ -144,7 +149,7 @@ class CEM:
             cost_BK, used = self._judge(context, samples_BKHA, seeds)
             passes += used
             if iteration == 1:
-                initial_cost_B = cost_BK[:, 0]
+                start_BHA, initial_cost_B = samples_BKHA[:, 0], cost_BK[:, 0]
             samples_BKHA = torch.cat([samples_BKHA, best_BKHA], dim=1)
             cost_BK = torch.cat([cost_BK, best_cost_BK], dim=1)
             elite_cost_BK, elite_BK = cost_BK.topk(self.topk, dim=1, largest=False)
@@ -163,9 +168,12 @@ class CEM:
             sound_BK = mean_cost_BK < cost_BK.median(dim=1, keepdim=True).values
             chosen_BHA = torch.where(sound_BK[:, :, None], mean_BHA, chosen_BHA)
             chosen_cost_BK = torch.where(sound_BK, mean_cost_BK, chosen_cost_BK)
+        gains_B = chosen_cost_BK[:, 0] <= initial_cost_B - self.min_gain
+        chosen_BHA = torch.where(gains_B[:, None, None], chosen_BHA, start_BHA)
+        mean_BHA = torch.where(gains_B[:, None, None], mean_BHA, start_BHA)
         return Plan(
             actions_BHA=self._environment_units(chosen_BHA),
-            cost_B=chosen_cost_BK[:, 0],
+            cost_B=torch.where(gains_B, chosen_cost_BK[:, 0], initial_cost_B),
             initial_cost_B=initial_cost_B,
             mean_BHA=mean_BHA,
             std_BHA=std_BHA,

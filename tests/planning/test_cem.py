@@ -42,6 +42,24 @@ def test_optimum_outside_the_bounds_returns_the_bound() -> None:
     assert (plan.actions_BHA - torch.tensor([0.6, -0.5])).abs().max() < 0.02
 
 
+def test_a_plan_that_gains_too_little_leaves_the_start() -> None:
+    goal, resting = goals(6), torch.zeros(6, 4, 2)
+
+    def plan(min_gain: float) -> Plan:
+        return CEM(PointMass(SPEC), Effort(goal), 64, topk=6, min_gain=min_gain).plan(start(6))
+
+    free, kept = plan(0.0), plan(1e9)
+    assert (free.cost_B < free.initial_cost_B).all()
+    torch.testing.assert_close(kept.actions_BHA, resting)
+    assert torch.equal(kept.cost_B, kept.initial_cost_B)
+    between = float((free.initial_cost_B - free.cost_B).median())
+    some = plan(between)
+    moved = (some.actions_BHA != 0).any(dim=2).any(dim=1)
+    assert moved.tolist() == (free.initial_cost_B - free.cost_B >= between).tolist()
+    assert 0 < moved.sum() < 6
+    assert torch.equal(some.actions_BHA[moved], free.actions_BHA[moved])
+
+
 bounds = st.lists(
     st.tuples(st.floats(-2, 2, width=32), st.floats(-2, 2, width=32)), min_size=1, max_size=4
 )
