@@ -53,8 +53,9 @@ fast-tests: $(installed)
 lock: $(installed)  ## choose the pinned versions anew
 	$(bin)/pip install --quiet uv
 	{ sed '/^[^#]/,$$d' constraints.txt; \
-	  $(bin)/uv pip compile pyproject.toml --extra dev --extra menagerie --extra rlds --universal \
-	    --python-version 3.10.12 --no-header --no-annotate --upgrade --quiet \
+	  $(bin)/uv pip compile pyproject.toml --extra dev --extra menagerie --extra rlds --extra gcs \
+	    --extra diffusers --extra transformers --extra ray --universal --python-version 3.10.12 \
+	    --no-header --no-annotate --upgrade --quiet \
 	    --constraint <(echo torch==2.13.0) \
 	  | grep -v -E '^(nvidia|cuda|triton)-?|emscripten.*==|^httpx2-jsfetch'; } > build/constraints.txt
 	mv build/constraints.txt constraints.txt

@@ -23,7 +23,15 @@ be missing), otherwise with 1.
 """
 
 # The extras of pyproject.toml, each with the module that tells whether it is there.
-EXTRAS = {"rlds": "tensorflow", "menagerie": "mujoco_menagerie", "dev": "pytest"}
+EXTRAS = {
+    "rlds": "tensorflow",
+    "gcs": "gcsfs",
+    "diffusers": "diffusers",
+    "transformers": "transformers",
+    "ray": "ray",
+    "menagerie": "mujoco_menagerie",
+    "dev": "pytest",
+}
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,12 @@ def test_everything_that_the_core_needs_works_here() -> None:
         assert findings[name].ok, findings[name]
     assert {f"extra [{extra}]" for extra in EXTRAS} <= set(findings)
     assert all(finding.remedy for finding in findings.values() if not finding.ok)
+
+
+def test_it_knows_every_extra() -> None:
+    pyproject = Path(__file__).parents[2] / "pyproject.toml"
+    section = pyproject.read_text().partition("[project.optional-dependencies]")[2]
+    assert set(re.findall(r"^(\w+) = ", section.partition("\n[")[0], re.MULTILINE)) == set(EXTRAS)
 
 
 def test_status_says_whether_the_core_works(
