@@ -3,7 +3,8 @@
     python training_run.py '{"folder": ..., "objective": ..., ...}'
 
 Each rank appends a line of JSON a step to <folder>/rank-<rank>.jsonl; rank 0 writes the whole state
-to <folder>/state.pt at the end. With "kill", rank 0 ends by SIGKILL before that step.
+to <folder>/state.pt at the end. With "kill", rank 0 ends by SIGKILL before that step; with
+"poison", [step, rank], that rank's clips of that step are not finite.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class RecordedTrainer(Trainer):
     """Writes down what each step was of and came to."""
 
     kill: int | None = None
+    poison: tuple[int, int] | None = None
 
     def _train_step(self, batch: Any, stop: Any) -> dict[str, float]:
         if self.state.step == self.kill and self.ranks.first:
@@ -39,6 +41,8 @@ class RecordedTrainer(Trainer):
             ):
                 time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGKILL)
+        if (self.state.step, self.ranks.rank) == self.poison:
+            batch.clips.latents_BTCHW.fill_(float("nan"))
         values = super()._train_step(batch, stop)
         seen = float(batch.clips.latents_BTCHW.double().sum())
         line = {"step": self.state.step, "seen": seen, "episodes": batch.episodes, **values}
@@ -73,6 +77,7 @@ def build(settings: dict[str, Any], ranks: Ranks) -> RecordedTrainer:
         ranks=ranks,
     )
     made.kill = settings.get("kill")
+    made.poison = tuple(settings["poison"]) if settings.get("poison") else None
     return made
 
 

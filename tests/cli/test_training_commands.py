@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -133,27 +135,23 @@ def test_finetune_on_two_small_data_sets_without_held_out_episodes(
     act(tmp_path / "out")
 
 
-def start(ranks: int, *words: str) -> subprocess.Popen[str]:
-    """The program in a process of its own, or several."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-    module = ["-m", "selfflow_robotics.cli.main"]
+def start(*words: str, launcher: Sequence[str] = (), **more: str) -> subprocess.Popen[str]:
+    """The program in a process of its own, with more in its environment."""
     return subprocess.Popen(
-        [sys.executable, *(launcher if ranks > 1 else []), *module, *words],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        [sys.executable, *launcher, "-m", "selfflow_robotics.cli.main", *words],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **more},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def stopped(process: subprocess.Popen[str], output: Path) -> tuple[int, str]:
-    """Sends SIGTERM once training saves its first checkpoint; the exit status and what it said."""
-    while process.poll() is None and not list(output.glob("training/checkpoints/*/.metadata")):
+def stop_when_saved(process: subprocess.Popen[str], output: Path) -> None:
+    """Sends SIGTERM once training has saved its first checkpoint."""
+    while process.poll() is None and not saved_steps(output):
         time.sleep(0.05)
     assert process.poll() is None, process.communicate()
     process.send_signal(signal.SIGTERM)
-    out, error = process.communicate(timeout=60)
-    return process.returncode, out + error
 
 
 def saved_steps(output: Path) -> list[int]:
@@ -175,10 +173,12 @@ def test_sigterm_saves_and_the_same_command_goes_on(
         words += [f"data.path=[{dataset}]", "prior.steps=3"]
     else:
         words += ["physics_episodes=2", "image_size=[16,24]"]
-    status, said = stopped(start(1, *words, *LONG), output)
-    assert status == 0, said
+    process = start(*words, *LONG)
+    stop_when_saved(process, output)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 0, error
     *_, last = saved_steps(output)
-    assert f"asked to stop: saved step {last}" in said
+    assert f"asked to stop: saved step {last}" in out
     assert not (output / "model.safetensors").exists()
     # What was trained so far, as a model; then on from there.
     assert main([*words, f"trainer.steps={last}"]) == 0
@@ -195,11 +195,21 @@ def test_two_ranks_train_a_model_and_stop_when_asked(
     output = tmp_path / "out"
     words = ["finetune", f"output={output}", f"data.path=[{dataset}]", f"tokenizer={tokenizer}"]
     words += [*FINETUNED, f"cache={tmp_path / 'cache'}"]
-    # The launcher's own status says that it was told to end; the ranks save all the same.
-    _, said = stopped(start(2, *words, *LONG), output)
+    # As srun starts ranks, each by itself; one of them is asked to stop, and both do.
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        there = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    ranks = [
+        start(*words, *LONG, RANK=rank, LOCAL_RANK=rank, WORLD_SIZE="2", **there) for rank in "01"
+    ]
+    stop_when_saved(ranks[1], output)
+    (out, error), (nothing, _) = (process.communicate(timeout=60) for process in ranks)
+    assert [process.returncode for process in ranks] == [0, 0], error
     *_, last = saved_steps(output)
-    assert f"asked to stop: saved step {last}" in said
-    process = start(2, *words, f"trainer.steps={last + 2}")
+    assert f"asked to stop: saved step {last}" in out
+    assert nothing == ""
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    process = start(*words, f"trainer.steps={last + 2}", launcher=torchrun)
     out, error = process.communicate(timeout=200)
     assert process.returncode == 0, error
     assert out.count(f"wrote {output}") == 1

@@ -22,8 +22,8 @@ PROGRAM = Path(__file__).parents[1] / "training_run.py"
 OBJECTIVES = get_args(get_type_hints(ObjectiveConfig)["name"])
 
 
-def launch(ranks: int, *settings: dict[str, Any], fails: bool = False) -> None:
-    """Run the program on that many ranks, with torchrun if they are several."""
+def launch(ranks: int, *settings: dict[str, Any], fails: bool = False) -> str:
+    """Run the program on that many ranks, with torchrun if they are several; what it says."""
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
     command = [sys.executable, *(launcher if ranks > 1 else []), str(PROGRAM)]
     done = subprocess.run(
@@ -34,12 +34,13 @@ def launch(ranks: int, *settings: dict[str, Any], fails: bool = False) -> None:
         timeout=250,
     )
     assert (done.returncode != 0) == fails, done.stderr[-3000:]
+    return done.stderr
 
 
 def run(folder: Path, steps: int, objective: str = "self_flow", **more: Any) -> dict[str, Any]:
-    kill = more.pop("kill", None)
+    faults = {name: more.pop(name, None) for name in ("kill", "poison")}
     trainer = {"steps": steps, "save_every": 20, **more}
-    return {"folder": str(folder), "objective": objective, "trainer": trainer, "kill": kill}
+    return {"folder": str(folder), "objective": objective, "trainer": trainer, **faults}
 
 
 def lines(folder: Path, rank: int = 0) -> dict[int, dict[str, Any]]:
@@ -135,3 +136,24 @@ def test_a_checkpoint_of_two_ranks_resumes_on_one_and_on_four(tmp_path: Path) ->
     launch(2, run(made, 40))
     for ranks in (1, 4):
         assert_close_losses(made, folders[ranks, 40], range(20, 40))
+
+
+@pytest.mark.slow
+def test_all_ranks_skip_what_is_not_finite_on_one(tmp_path: Path) -> None:
+    poisoned = run(tmp_path / "skips", 4, poison=[2, 1])
+    error = launch(
+        2, poisoned, run(tmp_path / "stops", 4, poison=[2, 1], max_skipped=0), fails=True
+    )
+    for rank in (0, 1):
+        assert [line["skipped"] for line in lines(tmp_path / "skips", rank).values()] == [
+            0,
+            0,
+            1,
+            1,
+        ]
+    for name, value in state(tmp_path / "skips").items():
+        assert torch.isfinite(value.float()).all(), name
+    seen = (lines(tmp_path / "skips", rank)[2]["episodes"] for rank in (0, 1))
+    named = ", ".join(sorted({name for episodes in seen for name in episodes}))
+    assert "not finite at step 2, the 1. step to be skipped" in error
+    assert f"its clips: {named};" in error
