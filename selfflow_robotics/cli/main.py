@@ -22,6 +22,7 @@ COMMANDS = (
     "demo",
     "collect",
     "tokenizer",
+    "estimate",
     "pretrain",
     "finetune",
     "rollout",
