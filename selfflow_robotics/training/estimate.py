@@ -157,7 +157,8 @@ def step_flops(task: Task, model: WorldModel, projector: ProjectionHead, clips: 
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         total = losses(task, model, Ema(model, 0.0).module, projector, clips)
         total.backward()  # type: ignore[no-untyped-call]
-    return counter.get_total_flops()
+    flops: int = counter.get_total_flops()
+    return flops
 
 
 def losses(
