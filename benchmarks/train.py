@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -191,14 +192,21 @@ def timed(call: Callable[[], float]) -> tuple[float, float]:
 
 
 def machine() -> str:
-    """The processor's name and what torch runs on."""
-    name = "unknown processor"
+    """The processor, and what ran on it while this was measured."""
+    name, flags = "unknown processor", ""
     try:
         with open("/proc/cpuinfo") as file:
-            name = next(line.split(":")[1].strip() for line in file if "model name" in line)
-    except (OSError, StopIteration):
+            lines = dict(line.split(":", 1) for line in file if ":" in line)
+        name = " ".join(value.strip() for key, value in lines.items() if "model name" in key)
+        flags = (
+            " with avx512_bf16" if any("avx512_bf16" in value for value in lines.values()) else ""
+        )
+    except OSError:
         pass
-    return f"{name}, 1 thread, torch {torch.__version__}"
+    return (
+        f"{os.cpu_count()} cores of {name}{flags}, 1 thread, torch {torch.__version__}, "
+        f"load {os.getloadavg()[2]:.1f} over 15 minutes, other jobs' included"
+    )
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ COMMANDS = (
     "data encode",
     "data export lerobot",
     "tokenizer",
+    "estimate",
     "pretrain",
     "finetune",
     "rollout",

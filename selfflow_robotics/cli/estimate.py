@@ -1,0 +1,61 @@
+"""`selfflow estimate`: what a training run takes, before it is started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..training.config import ModelConfig, ObjectiveConfig, TrainerConfig
+
+HELP = """Predict parameters, FLOPs and GPU memory of a training run.
+
+Takes the keys of "selfflow pretrain" and "selfflow finetune", with the sizes of data and tokenizer
+in place of the data. Reads and writes nothing, allocates nothing and needs no GPU; prints. Memory
+is what tensors take on each GPU, without trainer.compile, which saves some; the CUDA context comes
+on top. trainer.precision=auto counts as bf16.
+"""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Keys of `selfflow estimate`."""
+
+    gpus: int = field(default=1, metadata={"help": "over which FSDP2 spreads the model"})
+    image_size: tuple[int, int] = field(default=(64, 80), metadata={"help": "height, width"})
+    factor: int = field(default=8, metadata={"help": "pixels along each side of a latent's cell"})
+    channels: int = field(default=16, metadata={"help": "of a latent"})
+    words: int = field(
+        default=0,
+        metadata={"help": "different words in a robot's instructions; 0: pretraining on video"},
+    )
+    model: ModelConfig = field(default_factory=ModelConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+
+
+def run(config: Config) -> int:
+    """Print the estimate."""
+    from ..training.estimate import Task, estimate
+
+    trainer = config.trainer
+    task = Task(
+        config.model,
+        config.objective,
+        config.image_size,
+        config.factor,
+        config.channels,
+        trainer.frames,
+        config.words,
+        trainer.recompute_every,
+    )
+    bf16 = trainer.precision != "fp32"
+    found = estimate(task, trainer.batch_size, config.gpus, trainer.accumulate, bf16)
+    memory = found.memory
+    print(
+        f"parameters  {found.network:,} of the network, {found.heads:,} of heads, "
+        f"{found.projector:,} of the projector, which only training has"
+    )
+    print(f"FLOPs       {found.flops:.4g} a step, {found.flops / config.gpus:.4g} on each GPU")
+    print(f"memory      {memory.peak / 2**30:.2f} GiB on each GPU at the peak:")
+    for name in ("weights", "gradients", "optimizer", "ema", "gathered", "activations", "update"):
+        print(f"  {name:12} {getattr(memory, name) / 2**30:8.2f} GiB")
+    return 0

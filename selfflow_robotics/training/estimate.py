@@ -1,0 +1,255 @@
+"""What training takes, before anything is allocated: parameters, FLOPs a step, memory of a GPU.
+
+Parameters are those of the model, built on the meta device, where tensors have shapes only. FLOPs
+are counted as torch counts them, over the passes of a step there. Memory is in closed form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..data.action_spec import RT1_ACTIONS, RT1_STATE
+from ..data.clips import Clips
+from ..data.vocabulary import Vocabulary
+from ..flow.objectives import FlowMatching
+from ..model.dit import MAX_WORDS, DiTConfig
+from ..model.heads import ProjectionHead
+from ..streams import row_generators
+from ..tokenizers.tokenizer import Tokenizer
+from ..world_model import WorldModel
+from .config import ModelConfig, ObjectiveConfig
+from .ema import Ema
+from .judge_losses import WEIGHTS, judge_losses
+from .parallelize import keep_fewer_activations
+from .recipe import build_objective, build_world_model
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained, on clips of `frames` latent frames of a tokenizer (factor, channels).
+
+    With `words` in the vocabulary of instructions it is a world model with RT-1's actions and
+    proprioception and its heads; with none, the same network on video alone.
+    """
+
+    model: ModelConfig
+    objective: ObjectiveConfig
+    image_size: tuple[int, int]
+    factor: int
+    channels: int
+    frames: int
+    words: int = 0
+    recompute_every: int = 0
+
+    def build(self) -> WorldModel:
+        """The model, with random weights, on torch's default device."""
+        return build_world_model(
+            self.model,
+            Tokenizer(self.channels, self.factor),
+            self.image_size,
+            RT1_ACTIONS,
+            RT1_STATE,
+            Vocabulary(tuple(f"word{i}" for i in range(self.words))),
+        )
+
+    def build_objective(self) -> FlowMatching:
+        """The objective."""
+        return build_objective(self.objective, self.model.patch, 1 if self.words else 0)
+
+    def clips(self, batch: int) -> Clips:
+        """Clips of zeros on torch's default device."""
+        size = (self.channels, *(side // self.factor for side in self.image_size))
+        steps = (batch, self.frames)
+        if not self.words:
+            return Clips(torch.zeros(*steps, *size))
+        return Clips(
+            torch.zeros(*steps, *size),
+            action_BTA=torch.zeros(*steps, RT1_ACTIONS.size),
+            action_known_BT=torch.ones(*steps),
+            state_BTP=torch.zeros(*steps, RT1_STATE.size),
+            words_BTL=torch.zeros(*steps, MAX_WORDS, dtype=torch.long),
+            steps_BT=torch.zeros(*steps),
+            imitate_BT=torch.ones(*steps, dtype=torch.bool),
+            goal_BCHW=torch.zeros(batch, *size),
+            goal_state_BP=torch.zeros(batch, RT1_STATE.size),
+            goal_steps_BT=torch.zeros(*steps),
+        )
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on each GPU.
+
+    `gathered` are the weights that FSDP2 brings together to compute with and the gradients it
+    spreads again, or one GPU's bfloat16 copies; `update` is the scratch of AdamW.
+    """
+
+    weights: int
+    gradients: int
+    optimizer: int
+    ema: int
+    gathered: int
+    activations: int
+    update: int
+    kept_gradients: bool
+
+    @property
+    def peak(self) -> int:
+        """The most at one time.
+
+        Activations are freed while gradients come to be, at the same pace, so the peak is at
+        either end of the backward pass or in AdamW's update; with micro-batches, gradients of the
+        earlier ones are there all the time.
+        """
+        before = self.gathered + self.activations + (self.gradients if self.kept_gradients else 0)
+        after = self.gradients + max(self.gathered, self.update)
+        return self.weights + self.optimizer + self.ema + max(before, after)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of a training run: parameters of the network and of its heads, FLOPs a step over all GPUs."""
+
+    network: int
+    heads: int
+    projector: int
+    flops: int
+    memory: Memory
+
+
+def estimate(task: Task, batch: int, gpus: int, accumulate: int, bf16: bool) -> Estimate:
+    """Predict a run.
+
+    Args:
+        batch: clips of a step, over all GPUs and micro-batches.
+
+    Raises:
+        ValueError: the batch or the sizes do not divide.
+    """
+    if min(batch, gpus, accumulate, task.frames) < 1 or batch % (gpus * accumulate):
+        raise ValueError(
+            f"a batch of {batch} clips does not divide over {gpus} GPUs in {accumulate} parts "
+            "each; change trainer.batch_size, trainer.accumulate or gpus"
+        )
+    with torch.device("meta"):
+        model = task.build()
+        projector = ProjectionHead(model.config.network.width)
+        flops = batch * step_flops(task, model, projector, task.clips(1))
+    clips = batch // (gpus * accumulate)
+    memory = _memory(task, model, projector, gpus, clips, bf16, accumulate > 1)
+    heads = _size(model.progress_head, model.steps_head)
+    return Estimate(_size(model.network), heads, _size(projector), flops, memory)
+
+
+def step_flops(task: Task, model: WorldModel, projector: ProjectionHead, clips: Clips) -> int:
+    """FLOPs of teacher, student and backward pass on these clips, as torch's counter has them.
+
+    Linear in the number of clips. Attention is counted as the products that define it; kernels that
+    compute them again in the backward pass do a little more.
+    """
+    keep_fewer_activations(model.network, task.recompute_every)
+    # The counter does not know every kernel, but it knows what this one is made of.
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        total = losses(task, model, Ema(model, 0.0).module, projector, clips)
+        total.backward()  # type: ignore[no-untyped-call]
+    flops: int = counter.get_total_flops()
+    return flops
+
+
+def losses(
+    task: Task, model: WorldModel, teacher: WorldModel, projector: ProjectionHead, clips: Clips
+) -> Tensor:
+    """The loss of a step, with its graph."""
+    objective = task.build_objective()
+    noised = objective.noise(clips, row_generators(0, range(len(clips.latents_BTCHW)), 0))
+    found = objective(model.network, teacher.network, projector, noised)
+    one = torch.ones((), device=clips.latents_BTCHW.device)
+    judged = judge_losses(model, clips, found, dict.fromkeys(WEIGHTS, one))
+    return found.total + sum(WEIGHTS[name] * loss for name, loss in judged.items())
+
+
+def block_bytes(task: Task, network: DiTConfig, clips: int, bf16: bool) -> int:
+    """What the backward pass of a block needs kept.
+
+    Of a token, in units of the width: what a norm reads, what it gives and the scale that is
+    multiplied with it, twice; what linears read, q, k and v, the outputs of attention and of both
+    branches, six of modulation; and the hidden layer before and after GELU. Where the rest is
+    bfloat16, autocast on CUDA has norms read and write fp32 (on a CPU it has not).
+    """
+    small = 2 if bf16 else 4
+    tokens, length = _tokens(task, network, clips)
+    hidden = int(network.width * network.mlp_ratio)
+    kept = tokens * (4 * network.width * 4 + (18 * network.width + 2 * hidden) * small)
+    # Of attention, a number a head and token; its mask, as numbers, is the same for all clips.
+    return kept + tokens * network.heads * 4 + length**2 * small * (task.frames > 1)
+
+
+def activation_bytes(task: Task, network: DiTConfig, clips: int, bf16: bool) -> int:
+    """What the backward pass of so many clips needs kept, by far most of it in the blocks."""
+    small, width = 2 if bf16 else 4, network.width
+    tokens, _ = _tokens(task, network, clips)
+    block = block_bytes(task, network, clips, bf16)
+    again = len(range(0, network.depth, task.recompute_every)) if task.recompute_every else 0
+    # A block that is computed again keeps what it reads, and all of itself while its turn lasts.
+    kept = (network.depth - again) * block + again * tokens * width * small
+    kept += block if again else 0
+    # The last modulation and norm.
+    kept += tokens * width * (2 * 4 + 4 * small)
+    own = 2 if bf16 else 0  # a copy in bfloat16 of what linears read
+    if task.objective.name == "self_flow":  # projector and cosine
+        kept += tokens * width * (4 * small + 2 * 4 + own)
+    if task.words:  # three poolings: norm, keys, values, their products
+        pooled = width * (4 + (4 if bf16 else 0) + 2 * own) + 96 * 3 * small
+        kept += round((2 + 1 / task.frames) * tokens * pooled)
+    # Noise, noised tokens, anchors, velocities and errors.
+    pixels = clips * task.frames * network.grid[0] * network.grid[1] * network.token_dim
+    return kept + pixels * 8 * 4
+
+
+def _tokens(task: Task, network: DiTConfig, clips: int) -> tuple[int, int]:
+    """Of all clips, and of one."""
+    video = network.grid[0] * network.grid[1]
+    length = task.frames * (video + (2 if task.words else 0))
+    return clips * length, length
+
+
+def _memory(
+    task: Task,
+    model: WorldModel,
+    projector: ProjectionHead,
+    gpus: int,
+    clips: int,
+    bf16: bool,
+    kept_gradients: bool,
+) -> Memory:
+    """After `step_flops`, which leaves gradients (of no size) where training has them."""
+    averaged = _size(model)
+    held = averaged + _size(projector)
+    parameters = [*model.parameters(), *projector.parameters()]
+    taught = sum(p.numel() for p in parameters if p.grad is not None)
+    block, number = _size(model.network.blocks[0]), 2 if bf16 else 4
+    if gpus == 1:
+        gathered = 2 * taught if bf16 else 0
+    else:
+        # The block that computes and the next one, the rest all the time; a block's gradient.
+        rest = held - block * len(model.network.blocks)
+        gathered = number * (rest + 2 * block) + 4 * block
+    return Memory(
+        weights=4 * held // gpus,
+        gradients=4 * taught // gpus,
+        optimizer=8 * taught // gpus,
+        ema=4 * averaged // gpus,
+        gathered=gathered,
+        activations=activation_bytes(task, model.config.network, clips, bf16),
+        update=4 * taught // gpus,
+        kept_gradients=kept_gradients,
+    )
+
+
+def _size(*parts: nn.Module) -> int:
+    return sum(p.numel() for part in parts for p in part.parameters())
