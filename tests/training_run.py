@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tiny_world import latent_episodes, world_model
+from tiny_world import PATCH, latent_episodes, world_model
 
 from selfflow_robotics.training.config import ObjectiveConfig, TrainerConfig
 from selfflow_robotics.training.parallelize import whole
@@ -65,13 +65,12 @@ def build(settings: dict[str, Any], ranks: Ranks) -> RecordedTrainer:
     config = TrainerConfig(
         batch_size=8, frames=4, warmup=5, precision="fp32", log_every=1, **settings["trainer"]
     )
-    objective = ObjectiveConfig(settings["objective"], encoder=settings.get("encoder"))
-    model = small_model()
+    objective = ObjectiveConfig(name=settings["objective"])
     folder = Path(settings["folder"])
     folder.mkdir(parents=True, exist_ok=True)
     made = RecordedTrainer(
-        model,
-        build_objective(objective, model, min_prefix=1),
+        small_model(),
+        build_objective(objective, PATCH, min_prefix=1),
         latent_episodes((8, 7, 9, 12)),
         config,
         folder,

@@ -153,7 +153,7 @@ def _run(config: Config, ranks: Ranks) -> int:
 
     trainer = Trainer(
         world_model,
-        build_objective(config.objective, world_model, min_prefix=1),
+        build_objective(config.objective, config.model.patch, min_prefix=1),
         train.with_words(vocabulary),
         config.trainer,
         config.output / "training",

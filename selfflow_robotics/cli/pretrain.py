@@ -100,7 +100,7 @@ def _run(config: Config, ranks: Ranks) -> int:
         latents = latents_of(source, tokenizer, config.cache)
     trainer = Trainer(
         world_model,
-        build_objective(config.objective, world_model, min_prefix=0),
+        build_objective(config.objective, config.model.patch, min_prefix=0),
         latents,
         config.trainer,
         config.output / "training",

@@ -7,15 +7,6 @@
 | inverse        | clean   | clean         | noised                   |
 | video          | clean   | noised        | absent                   |
 
-How noised the future is depends on what is learned from:
-
-| objective              | timesteps of the future             | the teacher sees            |
-|------------------------|-------------------------------------|-----------------------------|
-| Self-Flow              | t, but s at some tokens of a clip   | min(t, s)                   |
-| flow matching, REPA    | t of the clip                       |                             |
-| diffusion forcing      | t of each frame (`per_frame`)       |                             |
-| SRA                    | t of the clip                       | t - u, `teacher_interval`   |
-
 A frame has up to four distinct timesteps: t and s of the dual-timestep schedule for its video
 tokens, its action's, and 1 for what is not known at all: such a token holds zeros.
 """
@@ -48,8 +39,6 @@ class Noising:
 
     `uses` are the shares of world-model, policy and inverse-dynamics clips; `min_prefix` is 0 when
     a clip may be noised from its first frame on; proprioception is unknown in a share `state_drop`.
-    With `per_frame` each frame draws timesteps of its own, which its action shares. The teacher's
-    timestep is less than the student's least by u ~ U[0, `teacher_interval`], and 0 at least.
     """
 
     distribution: TimestepDistribution
@@ -57,8 +46,6 @@ class Noising:
     uses: tuple[float, float, float] = (0.5, 0.4, 0.1)
     min_prefix: int = 1
     state_drop: float = 0.1
-    per_frame: bool = False
-    teacher_interval: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -88,7 +75,6 @@ class NoisedClips:
     clean_BT: Tensor
     told_BT: Tensor
     words_BTL: Tensor | None = None
-    latents_BTCHW: Tensor | None = None
 
     def with_instructions(self, encode: EncodeInstruction | None) -> NoisedClips:
         """The same clips with the instructions of the frames that are told theirs."""
@@ -111,13 +97,12 @@ class _Draws(NamedTuple):
     prefix_B: Tensor
     use_B: Tensor
     state_known_B1: Tensor
-    t_BF: Tensor  # F is 1, or T where each frame has its own
-    s_BF: Tensor
+    t_B: Tensor
+    s_B: Tensor
     takes_s_BTN: Tensor
     video_BTNC: Tensor
     action_BTA: Tensor
     state_BTP: Tensor
-    interval_B1: Tensor
 
 
 def _draw(
@@ -133,21 +118,16 @@ def _draw(
     ]
 
     def row(stream: torch.Generator) -> _Draws:
-        own = count if noising.per_frame else 1
-        times = dual_timesteps(
-            own, (count // own, tokens), noising.distribution, noising.mask_ratio, stream
-        )
+        times = dual_timesteps(1, (count, tokens), noising.distribution, noising.mask_ratio, stream)
         return _Draws(
             clean_prefix(1, count, stream, allow_none=noising.min_prefix == 0),
             torch.multinomial(shares, 1, generator=stream),
             torch.rand(1, 1, generator=stream).ge(noising.state_drop),
-            times.t[None],
-            times.s[None],
-            times.mask.reshape(1, count, tokens),
+            times.t,
+            times.s,
+            times.mask,
             torch.randn(1, *shape[1:], generator=stream),
-            torch.randn(1, count, sizes[0], generator=stream),
-            torch.randn(1, count, sizes[1], generator=stream),
-            torch.rand(1, 1, generator=stream) * noising.teacher_interval,
+            *(torch.randn(1, count, size, generator=stream) for size in sizes),
         )
 
     device = clips.latents_BTCHW.device
@@ -202,8 +182,9 @@ def noise_clips(
     anchor = anchors(clean, prefix)
     acted = None if action is None else (known & ~acts_noised).float()
 
-    def view(t: Tensor, s: Tensor) -> View:
+    def view(t_B: Tensor, s_B: Tensor) -> View:
         """The clips with t and s on the frames and actions that are noised, 0 on the others."""
+        t, s = t_B[:, None], s_B[:, None]
         t_frame, s_frame, t_action = t * shown_noised, s * shown_noised, t * acts_noised
         per_token = torch.where(takes_s, s_frame[..., None], t_frame[..., None])
         rows = [takes_s.long()]
@@ -225,10 +206,9 @@ def noise_clips(
         )
         return View(frames, conditions)
 
-    least = torch.minimum(drawn.t_BF, drawn.s_BF) if noising.mask_ratio else drawn.t_BF
-    cleaner = (least - drawn.interval_B1).clamp(min=0)
+    cleaner = torch.minimum(drawn.t_B, drawn.s_B)
     return NoisedClips(
-        student=view(drawn.t_BF, drawn.s_BF),
+        student=view(drawn.t_B, drawn.s_B),
         teacher=view(cleaner, cleaner),
         velocity_BTNC=velocity(*video),
         velocity_state_BTP=None if state is None else velocity(*state),
@@ -239,5 +219,4 @@ def noise_clips(
         clean_BT=~future,
         told_BT=(use == POLICY)[:, None] & future,
         words_BTL=clips.words_BTL,
-        latents_BTCHW=clips.latents_BTCHW,
     )

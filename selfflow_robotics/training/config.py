@@ -19,14 +19,11 @@ class ModelConfig:
 class ObjectiveConfig:
     """What the network learns from."""
 
-    name: Literal["self_flow", "flow_matching", "diffusion_forcing", "sra", "repa"] = "self_flow"
+    name: Literal["self_flow", "flow_matching"] = "self_flow"
     mask_ratio: float = field(
         default=0.1, metadata={"help": "share of tokens at the second timestep (video: 0.1)"}
     )
-    representation: float = field(default=0.8, metadata={"help": "weight of features"})
-    encoder: str | None = field(
-        default=None, metadata={"help": "of repa: a DINOv2 folder, or org/name of the Hub"}
-    )
+    representation: float = field(default=0.8, metadata={"help": "weight of 1 - cosine"})
     distribution: Literal["uniform", "logit-normal"] = "uniform"
     shift: float = field(default=5.0, metadata={"help": "of timesteps towards noise; 1 is none"})
     world_model: float = field(default=0.5, metadata={"help": "share of clips with clean actions"})

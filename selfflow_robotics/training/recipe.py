@@ -12,7 +12,7 @@ from ..data.episode import Episode
 from ..data.held_out import split_of
 from ..data.vocabulary import Vocabulary
 from ..flow.noising import Noising
-from ..flow.objectives import REPA, SRA, DiffusionForcing, FlowMatching, SelfFlow
+from ..flow.objectives import FlowMatching, SelfFlow
 from ..flow.timesteps import TimestepDistribution
 from ..model import released
 from ..model.dit import MAX_WORDS, DiTConfig
@@ -24,18 +24,10 @@ from ..tokenizers.tokenizer import Tokenizer
 from ..values import WorldModelConfig
 from ..world_model import WorldModel
 from .config import ModelConfig, ObjectiveConfig
-from .dino_features import load_dino
 
 
-def build_objective(
-    config: ObjectiveConfig, world_model: WorldModel, min_prefix: int
-) -> FlowMatching:
-    """The objective; `min_prefix` is 0 where a clip may have no clean frame.
-
-    Raises:
-        ValueError: of REPA, there is no encoder.
-    """
-    patch = world_model.config.patch
+def build_objective(config: ObjectiveConfig, patch: int, min_prefix: int) -> FlowMatching:
+    """The objective; `min_prefix` is 0 where a clip may have no clean frame."""
     noising = Noising(
         TimestepDistribution(config.distribution, config.shift),
         config.mask_ratio if config.name == "self_flow" else 0.0,
@@ -45,16 +37,6 @@ def build_objective(
     weights = {"action": config.action_weight, "proprioception": config.state_weight}
     if config.name == "flow_matching":
         return FlowMatching(noising, patch, weights)
-    if config.name == "diffusion_forcing":
-        return DiffusionForcing(noising, patch, weights)
-    if config.name == "sra":
-        return SRA(noising, patch, weights, config.representation)
-    if config.name == "repa":
-        if config.encoder is None:
-            raise ValueError("repa needs an encoder: add objective.encoder=FOLDER or org/name")
-        grid = world_model.config.network.grid
-        features = load_dino(config.encoder, world_model.tokenizer, grid)
-        return REPA(noising, patch, features, weights, config.representation)
     return SelfFlow(noising, patch, weights, config.representation)
 
 

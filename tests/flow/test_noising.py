@@ -281,23 +281,3 @@ def test_what_a_frame_is_shown_never_depends_on_later_frames(use: str, frame: in
                     now = slice(0, frame + 1)
                     assert torch.equal(value[:, now], getattr(same, name)[:, now]), name
     assert not torch.equal(before.student.frames.video_BTNC, after.student.frames.video_BTNC)
-
-
-@pytest.mark.parametrize("use", USES)
-def test_each_frame_may_have_a_timestep_of_its_own(use: str) -> None:
-    # A clean prefix of every length; what follows is noised at independent levels.
-    result = noised(use, clips(2000, 4), mask_ratio=0.0, per_frame=True)
-    history, times = history_of(result), token_times(result.student)
-    assert not times[..., :N][history].any()
-    column = N if use == "inverse" else 0
-    t = times[..., column]
-    if use != "inverse":
-        assert (times[..., :N] == t[..., None]).all()
-    if use == "policy":
-        assert torch.equal(times[:, 1:, N], t[:, 1:])
-    free = t[~history]
-    for share in (0.1, 0.5, 0.9):
-        assert abs((free < share).float().mean() - share) < 0.03
-    long = t[~history[:, 1]][:, 1:]
-    correlation = torch.corrcoef(long.T) - torch.eye(3)
-    assert correlation.abs().max() < 0.15

@@ -19,8 +19,7 @@ from selfflow_robotics.training.config import ObjectiveConfig
 from selfflow_robotics.training.ranks import Ranks
 
 PROGRAM = Path(__file__).parents[1] / "training_run.py"
-# REPA needs an encoder of the extra [transformers].
-OBJECTIVES = [n for n in get_args(get_type_hints(ObjectiveConfig)["name"]) if n != "repa"]
+OBJECTIVES = get_args(get_type_hints(ObjectiveConfig)["name"])
 
 
 def launch(ranks: int, *settings: dict[str, Any], fails: bool = False) -> str:

@@ -78,17 +78,10 @@ def test_tokenizer_is_the_one_given_or_that_of_the_start(tmp_path: Path) -> None
 
 
 def test_objective_is_the_one_chosen() -> None:
-    chosen = build_objective(
-        ObjectiveConfig(action_weight=0.5, representation=0.3), world_model(), 1
-    )
+    chosen = build_objective(ObjectiveConfig(action_weight=0.5, representation=0.3), 2, 1)
     assert isinstance(chosen, SelfFlow)
     assert chosen.weights["action"] == 0.5 and chosen.weights["representation"] == 0.3
     assert chosen.noising.mask_ratio == 0.1
-    plain = build_objective(ObjectiveConfig("flow_matching"), world_model(), 0)
+    plain = build_objective(ObjectiveConfig("flow_matching"), 2, 0)
     assert plain.name == "flow_matching"
     assert (plain.noising.mask_ratio, plain.noising.min_prefix) == (0.0, 0)
-
-
-def test_repa_without_an_encoder_is_a_sentence() -> None:
-    with pytest.raises(ValueError, match=r"repa needs an encoder: add objective.encoder=FOLDER"):
-        build_objective(ObjectiveConfig("repa"), world_model(), 1)
