@@ -106,6 +106,7 @@ def _run(config: Config, ranks: Ranks) -> int:
             source.state_spec.require_match(other.state_spec, source.name, other.name)
     tokenizer = load_tokenizer(config.start, config.tokenizer).to(ranks.device)
     with ranks.first_alone():
+        objective = build_objective(config.objective, config.model.patch, 1, tokenizer)
         train, *held_out = (
             LatentEpisodes.join(
                 [
@@ -148,7 +149,7 @@ def _run(config: Config, ranks: Ranks) -> int:
 
     trainer = Trainer(
         world_model,
-        build_objective(config.objective, config.model.patch, min_prefix=1),
+        objective,
         train.with_words(vocabulary),
         config.trainer,
         config.output / "training",

@@ -12,6 +12,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
+from tiny_encoder import write_encoder
 from torch import Tensor
 from training_run import build
 
@@ -37,9 +38,9 @@ def launch(ranks: int, *settings: dict[str, Any], fails: bool = False) -> None:
 
 
 def run(folder: Path, steps: int, objective: str = "self_flow", **more: Any) -> dict[str, Any]:
-    kill = more.pop("kill", None)
+    own = {key: more.pop(key, None) for key in ("kill", "encoder")}
     trainer = {"steps": steps, "save_every": 20, **more}
-    return {"folder": str(folder), "objective": objective, "trainer": trainer, "kill": kill}
+    return {"folder": str(folder), "objective": objective, "trainer": trainer, **own}
 
 
 def lines(folder: Path, rank: int = 0) -> dict[int, dict[str, Any]]:
@@ -82,13 +83,17 @@ def test_two_ranks_give_the_losses_of_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_ranks_give_the_losses_of_one_for_every_objective(tmp_path: Path) -> None:
-    runs = {f"{name}/{parts}": (name, parts) for name in OBJECTIVES for parts in (1, 2)}
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_two_ranks_give_the_losses_of_one_for_every_objective(
+    tmp_path: Path, objective: str
+) -> None:
+    encoder = str(write_encoder(tmp_path / "encoder")) if objective == "repa" else None
+    runs = {f"{objective}/{parts}": (objective, parts) for parts in (1, 2)}
     for ranks in (1, 2):
         launch(
             ranks,
             *(
-                run(tmp_path / str(ranks) / folder, 20, name, accumulate=parts)
+                run(tmp_path / str(ranks) / folder, 20, name, accumulate=parts, encoder=encoder)
                 for folder, (name, parts) in runs.items()
             ),
         )
