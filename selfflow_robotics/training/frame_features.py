@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -29,7 +28,7 @@ class FrameFeatures:
     Args:
         name: folder of a DINOv2 model as transformers stores it (config.json, model.safetensors),
             or its name on the Hub, such as facebook/dinov2-base.
-        tokenizer: whose latents will come; copied, so that its weights stay whole on every rank.
+        tokenizer: whose latents will come.
         patch: latent cells along each side of a token.
 
     Raises:
@@ -39,7 +38,7 @@ class FrameFeatures:
 
     def __init__(self, name: str, tokenizer: Tokenizer, patch: int) -> None:
         self.encoder = _load(name).to(tokenizer.device)
-        self.tokenizer = copy.deepcopy(tokenizer)
+        self.tokenizer = tokenizer
         self.patch = patch
 
     @property

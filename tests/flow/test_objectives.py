@@ -23,6 +23,7 @@ from selfflow_robotics.model.modalities import patchify
 
 PATCH = 2
 NOISING = Noising(TimestepDistribution(), mask_ratio=0.3)
+SEED = 3  # clips of every use, some of which are told their instruction
 
 
 class Colours:
@@ -76,7 +77,8 @@ def test_self_flow_equals_its_formula() -> None:
     student, teacher, projector = networks()
     weights = {"action": 0.5, "proprioception": 0.2}
     objective = SelfFlow(NOISING, PATCH, weights, representation=0.8)
-    noised = objective.noise(clips(), streams(6))
+    noised = objective.noise(clips(), streams(6, seed=SEED))
+    assert noised.told_BT.any()
     losses = objective(student, teacher, projector, noised)
     seen = noised.telling(noised.student, student.encode_instruction)
     out = student(seen.frames, seen.conditions, feature_layers=(1, 2))
@@ -194,7 +196,8 @@ def test_unweighted_loss_is_the_sum_of_its_parts() -> None:
 def test_sra_is_smooth_l1_between_layers_of_student_and_cleaner_teacher() -> None:
     student, teacher, projector = networks()
     objective = objectives()["sra"]
-    noised = objective.noise(clips(), streams(6))
+    noised = objective.noise(clips(), streams(6, seed=SEED))
+    assert noised.told_BT.any()
     losses = objective(student, teacher, projector, noised)
     told = noised.telling(noised.student, student.encode_instruction)
     early = projector(student(told.frames, told.conditions, feature_layers=(1,)).features[1])
@@ -213,7 +216,8 @@ def test_repa_compares_video_tokens_alone_with_features_of_clean_frames() -> Non
     objective = objectives()["repa"]
     projector = objective.projector(32)
     given = clips()
-    noised = objective.noise(given, streams(6))
+    noised = objective.noise(given, streams(6, seed=SEED))
+    assert noised.told_BT.any()
     losses = objective(student, teacher, projector, noised)
     told = noised.telling(noised.student, student.encode_instruction)
     features = student(told.frames, told.conditions, feature_layers=(1,)).features[1]
