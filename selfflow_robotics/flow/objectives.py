@@ -73,8 +73,6 @@ class FlowMatching:
     those of the whole.
     """
 
-    name = "flow_matching"
-
     def __init__(
         self, noising: Noising, patch: int, weights: dict[str, float] | None = None
     ) -> None:
@@ -207,7 +205,6 @@ class Alignment(FlowMatching):
 class SelfFlow(Alignment):
     """Predicts, by cosine, what the teacher makes of the cleaner view (eq. 6 and appendix A.3)."""
 
-    name = "self_flow"
     representation = 0.8
 
     def target(self, teacher: DiT, noised: NoisedClips) -> Tensor:
@@ -225,7 +222,6 @@ class Sra(SelfFlow):
     cleaner (`Noising.gap`).
     """
 
-    name = "sra"
     representation = 0.2
 
     def distance(self, early: Tensor, target: Tensor) -> Tensor:
@@ -253,7 +249,6 @@ class Repa(Alignment):
     layer (8 of 28) and the projector, three layers by way of 2048, are the published ones.
     """
 
-    name = "repa"
     representation = 0.5
 
     def __init__(

@@ -14,7 +14,7 @@ from tiny_world import IMAGE, VOCABULARY, episode, world_model
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.data.vocabulary import Vocabulary
-from selfflow_robotics.flow.objectives import SelfFlow
+from selfflow_robotics.flow.objectives import FlowMatching, SelfFlow
 from selfflow_robotics.tokenizers import stored
 from selfflow_robotics.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
 from selfflow_robotics.tokenizers.patches import Patches
@@ -161,7 +161,7 @@ def test_objective_is_the_one_chosen() -> None:
     assert chosen.weights["action"] == 0.5 and chosen.weights["representation"] == 0.3
     assert chosen.noising.mask_ratio == 0.1
     plain = build_objective(ObjectiveConfig("flow_matching"), 2, 0, Patches(2))
-    assert plain.name == "flow_matching"
+    assert type(plain) is FlowMatching
     assert (plain.noising.mask_ratio, plain.noising.min_prefix) == (0.0, 0)
     assert not plain.noising.per_frame and plain.noising.gap == 0
 
