@@ -38,9 +38,9 @@ def launch(ranks: int, *settings: dict[str, Any], fails: bool = False) -> None:
 
 
 def run(folder: Path, steps: int, objective: str = "self_flow", **more: Any) -> dict[str, Any]:
-    own = {key: more.pop(key, None) for key in ("kill", "encoder")}
+    kill = more.pop("kill", None)
     trainer = {"steps": steps, "save_every": 20, **more}
-    return {"folder": str(folder), "objective": objective, "trainer": trainer, **own}
+    return {"folder": str(folder), "objective": objective, "trainer": trainer, "kill": kill}
 
 
 def lines(folder: Path, rank: int = 0) -> dict[int, dict[str, Any]]:
@@ -87,13 +87,15 @@ def test_two_ranks_give_the_losses_of_one(tmp_path: Path) -> None:
 def test_two_ranks_give_the_losses_of_one_for_every_objective(
     tmp_path: Path, objective: str
 ) -> None:
-    encoder = str(write_encoder(tmp_path / "encoder")) if objective == "repa" else None
+    encoder = {}
+    if objective == "repa":
+        encoder = {"encoder": str(write_encoder(tmp_path / "encoder"))}
     runs = {f"{objective}/{parts}": (objective, parts) for parts in (1, 2)}
     for ranks in (1, 2):
         launch(
             ranks,
             *(
-                run(tmp_path / str(ranks) / folder, 20, name, accumulate=parts, encoder=encoder)
+                run(tmp_path / str(ranks) / folder, 20, name, accumulate=parts) | encoder
                 for folder, (name, parts) in runs.items()
             ),
         )
