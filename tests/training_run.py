@@ -65,12 +65,13 @@ def build(settings: dict[str, Any], ranks: Ranks) -> RecordedTrainer:
     config = TrainerConfig(
         batch_size=8, frames=4, warmup=5, precision="fp32", log_every=1, **settings["trainer"]
     )
-    objective = ObjectiveConfig(name=settings["objective"])
+    objective = ObjectiveConfig(name=settings["objective"], encoder=settings.get("encoder"))
+    model = small_model()
     folder = Path(settings["folder"])
     folder.mkdir(parents=True, exist_ok=True)
     made = RecordedTrainer(
-        small_model(),
-        build_objective(objective, PATCH, min_prefix=1),
+        model,
+        build_objective(objective, PATCH, 1, model.tokenizer),
         latent_episodes((8, 7, 9, 12)),
         config,
         folder,

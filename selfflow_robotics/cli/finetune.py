@@ -112,6 +112,7 @@ def _run(config: Config, ranks: Ranks) -> int:
             "acts step by step; finetune with an image tokenizer, as kind=autoencoder or sd-vae"
         )
     with ranks.first_alone():
+        objective = build_objective(config.objective, config.model.patch, 1, tokenizer)
         train, *held_out = (
             LatentEpisodes.join(
                 [
@@ -153,7 +154,7 @@ def _run(config: Config, ranks: Ranks) -> int:
 
     trainer = Trainer(
         world_model,
-        build_objective(config.objective, config.model.patch, min_prefix=1),
+        objective,
         train.with_words(vocabulary),
         config.trainer,
         config.output / "training",

@@ -83,6 +83,8 @@ def _run(config: Config, ranks: Ranks) -> int:
         )
     else:
         raise ValueError("there is no video: add videos=FOLDER or physics_episodes=1000")
+    with ranks.first_alone():
+        objective = build_objective(config.objective, config.model.patch, 0, tokenizer)
     torch.manual_seed(config.trainer.seed)
     # Actions and proprioception are learned later; pretraining leaves those parts as they begin.
     world_model = build_world_model(
@@ -100,7 +102,7 @@ def _run(config: Config, ranks: Ranks) -> int:
         latents = latents_of(source, tokenizer, config.cache)
     trainer = Trainer(
         world_model,
-        build_objective(config.objective, config.model.patch, min_prefix=0),
+        objective,
         latents,
         config.trainer,
         config.output / "training",

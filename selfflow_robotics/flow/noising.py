@@ -7,8 +7,18 @@
 | inverse        | clean   | clean         | noised                   |
 | video          | clean   | noised        | absent                   |
 
-A frame has up to four distinct timesteps: t and s of the dual-timestep schedule for its video
-tokens, its action's, and 1 for what is not known at all: such a token holds zeros.
+What is noised is so to a timestep t, some video tokens to another, s; each objective draws them so:
+
+| objective         | t                   | s               | video tokens at s | the teacher sees |
+|-------------------|---------------------|-----------------|-------------------|------------------|
+| flow matching     | one a clip          |                 | none              |                  |
+| diffusion forcing | one a frame         |                 | none              |                  |
+| Self-Flow         | one a clip          | as t, unsorted  | `mask_ratio`      | min(t, s)        |
+| SRA               | one a clip          | t - U[0, `gap`] | none              | min(t, s) = s    |
+| REPA              | one a clip          |                 | none              |                  |
+
+A frame has up to four distinct timesteps: t and s for its video tokens, t again for its action
+where that is noised, and 1 for what is not known at all: such a token holds zeros.
 """
 
 from __future__ import annotations
@@ -39,6 +49,8 @@ class Noising:
 
     `uses` are the shares of world-model, policy and inverse-dynamics clips; `min_prefix` is 0 when
     a clip may be noised from its first frame on; proprioception is unknown in a share `state_drop`.
+    With `per_frame` every frame draws its timesteps for itself (diffusion forcing, arXiv
+    2407.01392); for `gap` see :func:`dual_timesteps`.
     """
 
     distribution: TimestepDistribution
@@ -46,6 +58,8 @@ class Noising:
     uses: tuple[float, float, float] = (0.5, 0.4, 0.1)
     min_prefix: int = 1
     state_drop: float = 0.1
+    per_frame: bool = False
+    gap: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -61,11 +75,12 @@ class NoisedClips:
     """A student's and a teacher's view of the same clips and noise, and what is to be predicted.
 
     The masks say in which frames a modality counts in the loss. `clean_BT` are the history frames,
-    `told_BT` those that hear the instruction that led to them: see :meth:`with_instructions`.
+    `told_BT` those that hear the instruction that led to them: see :meth:`telling`.
     """
 
     student: View
     teacher: View
+    latents_BTCHW: Tensor
     velocity_BTNC: Tensor
     velocity_state_BTP: Tensor | None
     velocity_action_BTA: Tensor | None
@@ -76,19 +91,15 @@ class NoisedClips:
     told_BT: Tensor
     words_BTL: Tensor | None = None
 
-    def with_instructions(self, encode: EncodeInstruction | None) -> NoisedClips:
-        """The same clips with the instructions of the frames that are told theirs."""
+    def telling(self, view: View, encode: EncodeInstruction | None) -> View:
+        """A view with the instructions, encoded, of the frames that are told theirs."""
         if self.words_BTL is None or encode is None:
-            return self
+            return view
         # An action follows from what the frame before it was told.
         words = torch.cat((self.words_BTL[:, :1], self.words_BTL[:, :-1]), dim=1)
         vectors = encode(rearrange(words, "b t l -> (b t) l"))
         told = rearrange(vectors, "(b t) d -> b t d", b=len(words)) * self.told_BT[..., None]
-
-        def telling(view: View) -> View:
-            return replace(view, conditions=replace(view.conditions, instruction_BTD=told))
-
-        return replace(self, student=telling(self.student), teacher=telling(self.teacher))
+        return replace(view, conditions=replace(view.conditions, instruction_BTD=told))
 
 
 class _Draws(NamedTuple):
@@ -97,8 +108,8 @@ class _Draws(NamedTuple):
     prefix_B: Tensor
     use_B: Tensor
     state_known_B1: Tensor
-    t_B: Tensor
-    s_B: Tensor
+    t_BT: Tensor
+    s_BT: Tensor
     takes_s_BTN: Tensor
     video_BTNC: Tensor
     action_BTA: Tensor
@@ -117,15 +128,20 @@ def _draw(
         0 if value is None else value.shape[-1] for value in (clips.action_BTA, clips.state_BTP)
     ]
 
+    # To the schedule, a sample is what has timesteps of its own: a clip, or one of its frames.
+    samples, each = (count, (tokens,)) if noising.per_frame else (1, (count, tokens))
+
     def row(stream: torch.Generator) -> _Draws:
-        times = dual_timesteps(1, (count, tokens), noising.distribution, noising.mask_ratio, stream)
+        times = dual_timesteps(
+            samples, each, noising.distribution, noising.mask_ratio, stream, noising.gap
+        )
         return _Draws(
             clean_prefix(1, count, stream, allow_none=noising.min_prefix == 0),
             torch.multinomial(shares, 1, generator=stream),
             torch.rand(1, 1, generator=stream).ge(noising.state_drop),
-            times.t,
-            times.s,
-            times.mask,
+            times.t.expand(1, count),
+            times.s.expand(1, count),
+            times.mask.view(1, count, tokens),
             torch.randn(1, *shape[1:], generator=stream),
             *(torch.randn(1, count, size, generator=stream) for size in sizes),
         )
@@ -182,9 +198,8 @@ def noise_clips(
     anchor = anchors(clean, prefix)
     acted = None if action is None else (known & ~acts_noised).float()
 
-    def view(t_B: Tensor, s_B: Tensor) -> View:
+    def view(t: Tensor, s: Tensor) -> View:
         """The clips with t and s on the frames and actions that are noised, 0 on the others."""
-        t, s = t_B[:, None], s_B[:, None]
         t_frame, s_frame, t_action = t * shown_noised, s * shown_noised, t * acts_noised
         per_token = torch.where(takes_s, s_frame[..., None], t_frame[..., None])
         rows = [takes_s.long()]
@@ -206,10 +221,11 @@ def noise_clips(
         )
         return View(frames, conditions)
 
-    cleaner = torch.minimum(drawn.t_B, drawn.s_B)
+    cleaner = torch.minimum(drawn.t_BT, drawn.s_BT)
     return NoisedClips(
-        student=view(drawn.t_B, drawn.s_B),
+        student=view(drawn.t_BT, drawn.s_BT),
         teacher=view(cleaner, cleaner),
+        latents_BTCHW=clips.latents_BTCHW,
         velocity_BTNC=velocity(*video),
         velocity_state_BTP=None if state is None else velocity(*state),
         velocity_action_BTA=None if action is None else velocity(*action),

@@ -1,14 +1,19 @@
-"""What the network learns from: Self-Flow, and plain flow matching.
+"""What the network learns from: Self-Flow, and what it is compared against.
 
 Self-Flow (arXiv 2603.06507): the student sees tokens at two noise levels, an exponential moving
 average of it sees every token at the cleaner one, and the student's early features predict the
 teacher's later ones. The velocity loss is as ever.
+
+SRA and REPA differ from it in what the early features predict, flow matching predicts no features,
+and diffusion forcing is flow matching whose frames draw their timesteps one by one: which objective
+draws which timesteps is the table in `noising`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +21,7 @@ from torch.nn import functional as F
 
 from ..data.clips import Clips
 from ..model.dit import DiT, Output
+from ..model.heads import ProjectionHead
 from .noising import NoisedClips, Noising, View, noise_clips
 
 Counts = Mapping[str, Tensor]
@@ -60,14 +66,12 @@ def velocity_losses(out: Output, noised: NoisedClips, counts: Counts) -> dict[st
 
 
 class FlowMatching:
-    """Velocity losses alone, at one timestep a clip (mask_ratio 0) or two.
+    """Velocity losses alone.
 
     A step is `noise`, then `counts`, then the objective itself. Counts add up over the parts of a
     batch (micro-batches, ranks); with the sum of all, the losses of the parts add up as well, to
     those of the whole.
     """
-
-    name = "flow_matching"
 
     def __init__(
         self, noising: Noising, patch: int, weights: dict[str, float] | None = None
@@ -79,6 +83,10 @@ class FlowMatching:
     def noise(self, clips: Clips, streams: Sequence[torch.Generator]) -> NoisedClips:
         """Both views of a batch of clips, of which each has a random stream."""
         return noise_clips(clips, self.patch, self.noising, streams)
+
+    def projector(self, width: int) -> nn.Module:
+        """A new head for the features of a network of this width; training's own, never stored."""
+        return ProjectionHead(width)
 
     def counts(self, noised: NoisedClips) -> dict[str, Tensor]:
         """Frames that count in each loss."""
@@ -100,9 +108,8 @@ class FlowMatching:
 
         `teacher` and `projector` are not used.
         """
-        noised = _told(noised, student)
         layer = student.config.layer(0.7)
-        out = _seen(student, noised.student, (layer,))
+        out = _seen(student, noised, noised.student, (layer,))
         losses = velocity_losses(out, noised, counts or self.counts(noised))
         return Losses(self._total(losses), losses, {}, out.features[layer], noised.clean_BT)
 
@@ -111,8 +118,16 @@ class FlowMatching:
 
 
 def _seen(
-    network: DiT, view: View, feature_layers: tuple[int, ...], stop_after: int | None = None
+    network: DiT,
+    noised: NoisedClips,
+    view: View,
+    feature_layers: tuple[int, ...],
+    stop_after: int | None = None,
 ) -> Output:
+    """What a network, which encodes the instructions itself, makes of its view."""
+    view = noised.telling(
+        view, network.encode_instruction if network.instruction is not None else None
+    )
     out: Output = network(
         view.frames,
         view.conditions,
@@ -123,28 +138,34 @@ def _seen(
     return out
 
 
-def _told(noised: NoisedClips, student: DiT) -> NoisedClips:
-    encode = student.encode_instruction if student.instruction is not None else None
-    return noised.with_instructions(encode)
+class Alignment(FlowMatching):
+    """Velocity losses + `representation` times how far the student's features are from a target.
 
+    The features are those of an early layer, projected; a subclass says what the target is, and how
+    far is measured. Both are compared token by token, history too, in fp32.
+    """
 
-class SelfFlow(FlowMatching):
-    """Velocity losses + `representation` * (1 - cosine) between student and teacher features."""
-
-    name = "self_flow"
+    representation: float
+    student_depth = 0.3
+    late_depth = 0.7
 
     def __init__(
         self,
         noising: Noising,
         patch: int,
         weights: dict[str, float] | None = None,
-        representation: float = 0.8,
-        student_depth: float = 0.3,
-        teacher_depth: float = 0.7,
+        representation: float | None = None,
     ) -> None:
-        super().__init__(noising, patch, {"representation": representation, **(weights or {})})
-        self.student_depth = student_depth
-        self.teacher_depth = teacher_depth
+        share = self.representation if representation is None else representation
+        super().__init__(noising, patch, {"representation": share, **(weights or {})})
+
+    def target(self, teacher: DiT, noised: NoisedClips) -> Tensor:
+        """Features that the student's are to predict, of a frame's first tokens or all."""
+        raise NotImplementedError
+
+    def distance(self, early: Tensor, target: Tensor) -> Tensor:
+        """How far features (B, T, M, D) are from each other, (B, T, M)."""
+        return 1 - F.cosine_similarity(early, target, dim=-1)
 
     def counts(self, noised: NoisedClips) -> dict[str, Tensor]:
         """Frames that count in each loss; the representation's are all."""
@@ -160,18 +181,100 @@ class SelfFlow(FlowMatching):
         counts: Counts | None = None,
     ) -> Losses:
         """Losses of a batch; only the student and the projector receive gradients."""
-        noised = _told(noised, student)
         counts = counts or self.counts(noised)
-        low, high = (
-            student.config.layer(share) for share in (self.student_depth, self.teacher_depth)
-        )
+        low, high = (student.config.layer(share) for share in (self.student_depth, self.late_depth))
         with torch.no_grad():
-            cleaner = _seen(teacher, noised.teacher, (high,), stop_after=high).features[high]
-        out = _seen(student, noised.student, (low, high))
-        early = projector(out.features[low])
-        cosine_BTM = F.cosine_similarity(early.float(), cleaner.float(), dim=-1)
+            target = self.target(teacher, noised).float()
+        out = _seen(student, noised, noised.student, (low, high))
+        early = projector(out.features[low][:, :, : target.shape[2]]).float()
+        if early.shape != target.shape:
+            raise ValueError(
+                f"projected features of shape {tuple(early.shape)} are to predict others of "
+                f"{tuple(target.shape)}; use the projector of this objective"
+            )
         losses = velocity_losses(out, noised, counts)
-        losses["representation"] = (1 - cosine_BTM.mean(dim=2)).sum() / counts["representation"]
-        spread = cleaner.float().flatten(0, 2).std(dim=0).mean()
-        measured = {"cosine": cosine_BTM.detach().mean(), "teacher_spread": spread}
+        far = self.distance(early, target).mean(dim=2).sum()
+        losses["representation"] = far / counts["representation"]
+        measured = {
+            "cosine": F.cosine_similarity(early.detach(), target, dim=-1).mean(),
+            "target_spread": target.flatten(0, 2).std(dim=0).mean(),
+        }
         return Losses(self._total(losses), losses, measured, out.features[high], noised.clean_BT)
+
+
+class SelfFlow(Alignment):
+    """Predicts, by cosine, what the teacher makes of the cleaner view (eq. 6 and appendix A.3)."""
+
+    representation = 0.8
+
+    def target(self, teacher: DiT, noised: NoisedClips) -> Tensor:
+        """The teacher's features of all tokens, as its block leaves them; it stops there."""
+        high = teacher.config.layer(self.late_depth)
+        return _seen(teacher, noised, noised.teacher, (high,), stop_after=high).features[high]
+
+
+class Sra(SelfFlow):
+    """Self-representation alignment (arXiv 2505.02831): one timestep a clip, a cleaner teacher.
+
+    Layers 8 and 20 of 28 are the depths of Self-Flow; its head is the same. As published for 256
+    pixels: smooth L1 with beta 0.05 at weight 0.2 (train.py and loss.py of the authors' SiT-SRA,
+    which let the weight fall after 150 epochs of ImageNet; here it stays), the teacher up to 0.2
+    cleaner (`Noising.gap`).
+    """
+
+    representation = 0.2
+
+    def distance(self, early: Tensor, target: Tensor) -> Tensor:
+        """Smooth L1, the mean over the width."""
+        return F.smooth_l1_loss(early, target, reduction="none", beta=0.05).mean(dim=-1)
+
+
+class FrozenFeatures(Protocol):
+    """What another network, pretrained and frozen, sees in clean frames."""
+
+    @property
+    def width(self) -> int:
+        """E, values of a feature."""
+        ...
+
+    def __call__(self, latents_BTCHW: Tensor) -> Tensor:
+        """Features (B, T, N, E), one for each video token."""
+        ...
+
+
+class Repa(Alignment):
+    """Predicts, by cosine, a pretrained encoder's features of the clean frames (arXiv 2410.06940).
+
+    Tokens of actions and proprioception have no counterpart there and count for nothing. Weight,
+    layer (8 of 28) and the projector, three layers by way of 2048, are the published ones.
+    """
+
+    representation = 0.5
+
+    def __init__(
+        self,
+        noising: Noising,
+        patch: int,
+        features: FrozenFeatures,
+        weights: dict[str, float] | None = None,
+        representation: float | None = None,
+    ) -> None:
+        super().__init__(noising, patch, weights, representation)
+        self.features = features
+
+    def projector(self, width: int) -> nn.Module:
+        """From the network's width to the encoder's."""
+        inner = 2048
+        first, last = nn.Linear(width, inner), nn.Linear(inner, self.features.width)
+        return nn.Sequential(first, nn.SiLU(), nn.Linear(inner, inner), nn.SiLU(), last)
+
+    def target(self, teacher: DiT, noised: NoisedClips) -> Tensor:
+        """The encoder's features of the video tokens; the teacher is not used."""
+        found = self.features(noised.latents_BTCHW)
+        expected = (*noised.velocity_BTNC.shape[:3], self.features.width)
+        if found.shape != expected:
+            raise ValueError(
+                f"the encoder gave features of shape {tuple(found.shape)} for video tokens that "
+                f"need {expected}"
+            )
+        return found

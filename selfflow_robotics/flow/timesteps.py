@@ -15,6 +15,9 @@ from torch import Tensor
 MASK_RATIO: Mapping[str, float] = {"image": 0.25, "video": 0.1, "audio": 0.5}
 """Share of a sample's tokens that take the second timestep (Self-Flow, section 3.3 and A.3)."""
 
+SRA_GAP = 0.2
+"""How much cleaner SRA's teacher sees a clip, at most (arXiv 2505.02831, its code's --t-max)."""
+
 HIGH_NOISE = (0.95, 1.0)
 
 
@@ -86,7 +89,7 @@ class DualTimesteps(NamedTuple):
     t: Tensor
     """(B,), of most tokens."""
     s: Tensor
-    """(B,), independent of t and not sorted against it."""
+    """(B,), independent of t and not sorted against it; a little below t with a gap."""
     mask: Tensor
     """(B, ...) boolean, True where a token takes s."""
     minimum: Tensor
@@ -105,6 +108,7 @@ def dual_timesteps(
     distribution: TimestepDistribution,
     mask_ratio: float,
     generator: torch.Generator | None = None,
+    gap: float = 0.0,
 ) -> DualTimesteps:
     """Draw t, s ~ p(t) a sample and let each token take s with probability `mask_ratio`.
 
@@ -114,11 +118,19 @@ def dual_timesteps(
     Args:
         tokens: shape of a sample's tokens, such as (T, M).
         mask_ratio: in [0, 0.5]; 0 is plain flow matching with one timestep a sample.
+        gap: if above 0, s is not drawn from p(t) but is max(t - U[0, gap], 0), as SRA's teacher
+            sees it (arXiv 2505.02831).
     """
     if not 0 <= mask_ratio <= 0.5:
         raise ValueError(f"the mask ratio is {mask_ratio}; it must be in [0, 0.5]")
+    if not 0 <= gap <= 1:
+        raise ValueError(f"the gap between timesteps is {gap}; it must be in [0, 1]")
     t = distribution.sample((batch,), generator)
-    s = distribution.sample((batch,), generator)
+    if gap:
+        below = gap * torch.rand((batch,), generator=generator, device=_device(generator))
+        s = (t - below).clamp(min=0)
+    else:
+        s = distribution.sample((batch,), generator)
     draw = torch.rand((batch, *tokens), generator=generator, device=_device(generator))
     return DualTimesteps(t, s, draw < mask_ratio, torch.minimum(t, s))
 

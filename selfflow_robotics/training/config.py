@@ -19,11 +19,19 @@ class ModelConfig:
 class ObjectiveConfig:
     """What the network learns from."""
 
-    name: Literal["self_flow", "flow_matching"] = "self_flow"
+    name: Literal["self_flow", "flow_matching", "diffusion_forcing", "sra", "repa"] = "self_flow"
     mask_ratio: float = field(
-        default=0.1, metadata={"help": "share of tokens at the second timestep (video: 0.1)"}
+        default=0.1, metadata={"help": "self_flow: tokens at the second timestep (video: 0.1)"}
     )
-    representation: float = field(default=0.8, metadata={"help": "weight of 1 - cosine"})
+    representation: float | None = field(
+        default=None,
+        metadata={
+            "help": "weight of the features' loss; default: self_flow 0.8, sra 0.2, repa 0.5"
+        },
+    )
+    encoder: str | None = field(
+        default=None, metadata={"help": "repa: a DINOv2 model's folder, or its name on the Hub"}
+    )
     distribution: Literal["uniform", "logit-normal"] = "uniform"
     shift: float = field(default=5.0, metadata={"help": "of timesteps towards noise; 1 is none"})
     world_model: float = field(default=0.5, metadata={"help": "share of clips with clean actions"})

@@ -18,7 +18,6 @@ from ..data.clips import Clips
 from ..data.vocabulary import Vocabulary
 from ..flow.objectives import FlowMatching
 from ..model.dit import MAX_WORDS, DiTConfig
-from ..model.heads import ProjectionHead
 from ..streams import row_generators
 from ..tokenizers.tokenizer import Tokenizer
 from ..world_model import WorldModel
@@ -58,8 +57,18 @@ class Task:
         )
 
     def build_objective(self) -> FlowMatching:
-        """The objective."""
-        return build_objective(self.objective, self.model.patch, 1 if self.words else 0)
+        """The objective.
+
+        Raises:
+            ValueError: it is REPA, whose encoder is not known before it is loaded.
+        """
+        if self.objective.name == "repa":
+            raise ValueError(
+                "repa's encoder is not known before it is loaded; estimate objective=sra and add "
+                "the encoder's own weights and passes"
+            )
+        tokenizer = Tokenizer(self.channels, self.factor)
+        return build_objective(self.objective, self.model.patch, 1 if self.words else 0, tokenizer)
 
     def clips(self, batch: int) -> Clips:
         """Clips of zeros on torch's default device."""
@@ -138,7 +147,7 @@ def estimate(task: Task, batch: int, gpus: int, accumulate: int, bf16: bool) -> 
         )
     with torch.device("meta"):
         model = task.build()
-        projector = ProjectionHead(model.config.network.width)
+        projector = task.build_objective().projector(model.config.network.width)
         flops = batch * step_flops(task, model, projector, task.clips(1))
     clips = batch // (gpus * accumulate)
     memory = _memory(task, model, projector, gpus, clips, bf16, accumulate > 1)
@@ -146,7 +155,7 @@ def estimate(task: Task, batch: int, gpus: int, accumulate: int, bf16: bool) -> 
     return Estimate(_size(model.network), heads, _size(projector), flops, memory)
 
 
-def step_flops(task: Task, model: WorldModel, projector: ProjectionHead, clips: Clips) -> int:
+def step_flops(task: Task, model: WorldModel, projector: nn.Module, clips: Clips) -> int:
     """FLOPs of teacher, student and backward pass on these clips, as torch's counter has them.
 
     Linear in the number of clips. Attention is counted as the products that define it; kernels that
@@ -162,7 +171,7 @@ def step_flops(task: Task, model: WorldModel, projector: ProjectionHead, clips: 
 
 
 def losses(
-    task: Task, model: WorldModel, teacher: WorldModel, projector: ProjectionHead, clips: Clips
+    task: Task, model: WorldModel, teacher: WorldModel, projector: nn.Module, clips: Clips
 ) -> Tensor:
     """The loss of a step, with its graph."""
     objective = task.build_objective()
@@ -201,7 +210,7 @@ def activation_bytes(task: Task, network: DiTConfig, clips: int, bf16: bool) -> 
     # The last modulation and norm.
     kept += tokens * width * (2 * 4 + 4 * small)
     own = 2 if bf16 else 0  # a copy in bfloat16 of what linears read
-    if task.objective.name == "self_flow":  # projector and cosine
+    if task.objective.name in ("self_flow", "sra"):  # projector and cosine
         kept += tokens * width * (4 * small + 2 * 4 + own)
     if task.words:  # three poolings: norm, keys, values, their products
         pooled = width * (4 + (4 if bf16 else 0) + 2 * own) + 96 * 3 * small
@@ -221,7 +230,7 @@ def _tokens(task: Task, network: DiTConfig, clips: int) -> tuple[int, int]:
 def _memory(
     task: Task,
     model: WorldModel,
-    projector: ProjectionHead,
+    projector: nn.Module,
     gpus: int,
     clips: int,
     bf16: bool,

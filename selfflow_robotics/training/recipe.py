@@ -12,8 +12,8 @@ from ..data.episode import Episode
 from ..data.held_out import split_of
 from ..data.vocabulary import Vocabulary
 from ..flow.noising import Noising
-from ..flow.objectives import FlowMatching, SelfFlow
-from ..flow.timesteps import TimestepDistribution
+from ..flow.objectives import FlowMatching, Repa, SelfFlow, Sra
+from ..flow.timesteps import SRA_GAP, TimestepDistribution
 from ..model import released
 from ..model.dit import MAX_WORDS, DiTConfig
 from ..model.presets import preset
@@ -24,20 +24,38 @@ from ..tokenizers.tokenizer import Tokenizer
 from ..values import WorldModelConfig
 from ..world_model import WorldModel
 from .config import ModelConfig, ObjectiveConfig
+from .frame_features import FrameFeatures
 
 
-def build_objective(config: ObjectiveConfig, patch: int, min_prefix: int) -> FlowMatching:
-    """The objective; `min_prefix` is 0 where a clip may have no clean frame."""
+def build_objective(
+    config: ObjectiveConfig, patch: int, min_prefix: int, tokenizer: Tokenizer
+) -> FlowMatching:
+    """The objective; `min_prefix` is 0 where a clip may have no clean frame.
+
+    Raises:
+        ValueError: REPA's encoder is not given or cannot be used.
+    """
     noising = Noising(
         TimestepDistribution(config.distribution, config.shift),
         config.mask_ratio if config.name == "self_flow" else 0.0,
         (config.world_model, config.policy, config.inverse),
         min_prefix,
+        per_frame=config.name == "diffusion_forcing",
+        gap=SRA_GAP if config.name == "sra" else 0.0,
     )
     weights = {"action": config.action_weight, "proprioception": config.state_weight}
-    if config.name == "flow_matching":
-        return FlowMatching(noising, patch, weights)
-    return SelfFlow(noising, patch, weights, config.representation)
+    if config.name == "self_flow":
+        return SelfFlow(noising, patch, weights, config.representation)
+    if config.name == "sra":
+        return Sra(noising, patch, weights, config.representation)
+    if config.name == "repa":
+        if config.encoder is None:
+            raise ValueError(
+                "repa needs a DINOv2 encoder: add objective.encoder=FOLDER, or a name on the Hub"
+            )
+        features = FrameFeatures(config.encoder, tokenizer, patch)
+        return Repa(noising, patch, features, weights, config.representation)
+    return FlowMatching(noising, patch, weights)
 
 
 class OneSide:

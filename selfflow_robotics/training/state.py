@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..model.heads import ProjectionHead
 from ..world_model import WorldModel
 from .ema import Ema
 
@@ -18,7 +17,7 @@ class TrainingState:
     """Student, projector, teacher and optimizer after `step` steps, of which some were skipped."""
 
     student: WorldModel
-    projector: ProjectionHead
+    projector: nn.Module
     ema: Ema[WorldModel]
     optimizer: torch.optim.Optimizer
     step: int = 0
@@ -60,7 +59,7 @@ class TrainingState:
         self.step, self.skipped = int(read["step"]), int(read["skipped"])
 
 
-def _trained(student: WorldModel, projector: ProjectionHead) -> dict[str, nn.Parameter]:
+def _trained(student: WorldModel, projector: nn.Module) -> dict[str, nn.Parameter]:
     parts = {"student": student, "projector": projector}
     return {
         f"{part}.{name}": parameter
@@ -72,7 +71,7 @@ def _trained(student: WorldModel, projector: ProjectionHead) -> dict[str, nn.Par
 
 def make_state(
     student: WorldModel,
-    projector: ProjectionHead,
+    projector: nn.Module,
     ema: Ema[WorldModel],
     learning_rate: float,
     weight_decay: float,

@@ -14,7 +14,6 @@ from ..computing import computing, resolve
 from ..data.clips import Clips, LatentEpisodes
 from ..data.loader import Batch, ClipLoader
 from ..flow.objectives import FlowMatching
-from ..model.heads import ProjectionHead
 from ..streams import row_generators
 from ..world_model import WorldModel
 from .checkpoints import Checkpoints
@@ -64,7 +63,7 @@ class Trainer:
         )
         _require_divisible(config.batch_size, count, config.accumulate)
         torch.manual_seed(config.seed)
-        projector = ProjectionHead(world_model.config.network.width).to(world_model.device)
+        projector = objective.projector(world_model.config.network.width).to(world_model.device)
         ema = Ema(world_model, config.ema)
         self.precision = self.ranks.gather(resolve(config.precision, world_model.device))[0]
         keep_fewer_activations(world_model.network, config.recompute_every)

@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny_dataset import SIZE, write_dataset
+from tiny_encoder import write_encoder
 
 from selfflow_robotics.cli.main import main
 from selfflow_robotics.data.held_out import split_of
@@ -109,6 +110,28 @@ def test_the_prior_alone_is_fitted_further(dataset: Path, tokenizer: Path, tmp_p
     before, after = (load_file(folder / "model.safetensors") for folder in (first, second))
     changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
     assert changed and all(name.startswith("prior.") for name in changed)
+
+
+@pytest.mark.parametrize("command", ["pretrain", "finetune"])
+@pytest.mark.parametrize("objective", ["diffusion_forcing", "sra", "repa"])
+def test_each_objective_makes_a_model_of_the_same_weights(
+    dataset: Path, tokenizer: Path, tmp_path: Path, command: str, objective: str
+) -> None:
+    output = tmp_path / "out"
+    words = [command, f"output={output}", f"tokenizer={tokenizer}", *TINY]
+    if command == "finetune":
+        words += [f"data.path=[{dataset}]", "prior.steps=0"]
+    else:
+        words += ["physics_episodes=2", "image_size=[16,24]"]
+    words.append(f"objective={objective}")
+    if objective == "repa":
+        words.append(f"objective.encoder={write_encoder(tmp_path / 'encoder')}")
+    assert main(words) == 0
+    # Neither the projector nor the encoder is part of what is trained.
+    model = WorldModel.from_pretrained(str(output))
+    stored_names = set(load_file(output / "model.safetensors"))
+    assert stored_names == {k for k in model.state_dict() if not k.endswith("tokens_in.positions")}
+    assert not any(part in name for name in stored_names for part in ("projector", "encoder."))
 
 
 def test_finetune_on_two_small_data_sets_without_held_out_episodes(
@@ -218,6 +241,16 @@ def test_two_ranks_train_a_model_and_stop_when_asked(
             'no preset "huge"; choose one of tiny',
         ),
         ("finetune", ["trainer.step=3"], '"trainer.step"; did you mean "trainer.steps"?'),
+        (
+            "finetune",
+            [
+                "data.path=[{dataset}]",
+                "tokenizer={tokenizer}",
+                "objective=repa",
+                "objective.encoder=null",
+            ],
+            "repa needs a DINOv2 encoder: add objective.encoder=FOLDER",
+        ),
         ("pretrain", ["tokenizer={tokenizer}"], "there is no video: add videos=FOLDER"),
         ("pretrain", ["tokenizer={nothing}", "physics_episodes=1"], "has no config.json"),
     ],

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
-from tiny_world import PATCH, N, clips, failed, randn, streams, without_actions
+from tiny_world import PATCH, N, clips, failed, randn, seeded, streams, without_actions
 from torch import Tensor, nn
 
 from selfflow_robotics.data.clips import Clips
@@ -27,15 +28,17 @@ USES = {"world": (1.0, 0.0, 0.0), "policy": (0.0, 1.0, 0.0), "inverse": (0.0, 0.
 ENCODE = nn.Sequential(nn.Embedding(20, 2), nn.Flatten())
 
 
-def noising(use: str = "world", mask_ratio: float = 0.3, **more: float) -> Noising:
+def noising(use: str = "world", mask_ratio: float = 0.3, **more: object) -> Noising:
     settings = Noising(TimestepDistribution(), mask_ratio, USES[use], state_drop=0.0)
     return replace(settings, **more)  # type: ignore[arg-type]
 
 
-def noised(use: str, given: Clips | None = None, seed: int = 3, **more: float) -> NoisedClips:
+def noised(use: str, given: Clips | None = None, seed: int = 3, **more: Any) -> NoisedClips:
     given = given or clips(B, T)
     rows = streams(len(given.latents_BTCHW), seed)
-    return noise_clips(given, PATCH, noising(use, **more), rows).with_instructions(ENCODE)
+    result = noise_clips(given, PATCH, noising(use, **more), rows)
+    student, teacher = (result.telling(view, ENCODE) for view in (result.student, result.teacher))
+    return replace(result, student=student, teacher=teacher)
 
 
 def token_times(view: View) -> Tensor:
@@ -133,6 +136,49 @@ def test_tokens_take_the_second_timestep_by_the_mask_ratio(mask_ratio: float) ->
     assert set(rows[..., :N].unique().tolist()) <= {ROW_T, ROW_S}
     assert abs(float((rows[..., :N] == ROW_S).float().mean()) - mask_ratio) < 0.02
     assert (rows[..., N + 1] == ROW_T).all()
+
+
+@pytest.mark.parametrize("use", USES)
+def test_diffusion_forcing_draws_a_timestep_for_every_future_frame(use: str) -> None:
+    frames, chosen = 4, TimestepDistribution("logit-normal", shift=2.95)
+    given = clips(3000, frames)
+    result = noised(use, given, mask_ratio=0.0, per_frame=True, distribution=chosen)
+    history = history_of(result)
+    times = token_times(result.student)
+    assert not times[..., :N][history].any()
+    known = history.clone()
+    known[:, 0] = False
+    assert not times[..., N][known].any()
+    # All that is noised of a frame is so alike: its video, proprioception and action.
+    at = times[..., N if use == "inverse" else 0]
+    if use != "inverse":
+        assert torch.equal(times[..., :N], at[..., None].expand(-1, -1, N))
+        assert torch.equal(times[..., N + 1], at)
+    if use == "policy":
+        assert torch.equal(times[:, 1:, N], at[:, 1:])
+    # The marginal of each frame is p(t), and one frame's says nothing of another's.
+    expected = chosen.sample((100_000,), seeded(9))
+    for frame in range(1, frames):
+        found = at[:, frame][~history[:, frame]]
+        for share in (0.1, 0.5, 0.9):
+            assert abs(float((found < expected.quantile(share)).float().mean()) - share) < 0.04
+    both = ~history[:, 1]
+    pairs = torch.corrcoef(at[both, 1:].T)
+    assert (pairs - torch.eye(frames - 1)).abs().max() < 0.1
+
+
+def test_a_cleaner_teacher_is_less_noised_by_up_to_the_gap() -> None:
+    result = noised("world", clips(3000, 2), mask_ratio=0.0, gap=0.2)
+    student, teacher = (token_times(view)[:, 1, :N] for view in (result.student, result.teacher))
+    assert torch.equal(student, student[:, :1].expand(-1, N))
+    assert torch.equal(teacher, teacher[:, :1].expand(-1, N))
+    less = (student - teacher)[:, 0]
+    assert less.min() >= 0 and less.max() <= 0.2
+    inside = less[student[:, 0] > 0.2] / 0.2
+    for share in (0.1, 0.5, 0.9):
+        assert abs(float((inside < share).float().mean()) - share) < 0.04
+    for share in (0.1, 0.5, 0.9):
+        assert abs(float((student[:, 0] < share).float().mean()) - share) < 0.04
 
 
 @pytest.mark.parametrize("use", USES)

@@ -119,6 +119,16 @@ def test_mask_ratio_above_one_half_is_refused(ratio: float) -> None:
         dual_timesteps(2, (3,), TimestepDistribution(), ratio)
 
 
+def test_with_a_gap_the_second_timestep_is_a_little_cleaner() -> None:
+    draw = dual_timesteps(MANY, (1,), TimestepDistribution(), 0.0, seeded(), gap=0.2)
+    below = draw.t - draw.s
+    assert draw.s.min() == 0 and torch.equal(draw.minimum, draw.s)
+    assert below.min() >= 0 and below.max() <= 0.2
+    assert below[draw.t > 0.2].mean().item() == pytest.approx(0.1, abs=0.002)
+    with pytest.raises(ValueError, match=r"gap between timesteps is 1.5; it must be in \[0, 1\]"):
+        dual_timesteps(2, (3,), TimestepDistribution(), 0.0, gap=1.5)
+
+
 def test_clean_prefix_leaves_a_frame_to_predict() -> None:
     assert set(clean_prefix(500, 4, seeded()).tolist()) == {1, 2, 3}
     assert set(clean_prefix(500, 4, seeded(), allow_none=True).tolist()) == {0, 1, 2, 3}

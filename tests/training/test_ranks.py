@@ -12,6 +12,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
+from tiny_encoder import write_encoder
 from torch import Tensor
 from training_run import build
 
@@ -83,13 +84,19 @@ def test_two_ranks_give_the_losses_of_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_ranks_give_the_losses_of_one_for_every_objective(tmp_path: Path) -> None:
-    runs = {f"{name}/{parts}": (name, parts) for name in OBJECTIVES for parts in (1, 2)}
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_two_ranks_give_the_losses_of_one_for_every_objective(
+    tmp_path: Path, objective: str
+) -> None:
+    encoder = {}
+    if objective == "repa":
+        encoder = {"encoder": str(write_encoder(tmp_path / "encoder"))}
+    runs = {f"{objective}/{parts}": (objective, parts) for parts in (1, 2)}
     for ranks in (1, 2):
         launch(
             ranks,
             *(
-                run(tmp_path / str(ranks) / folder, 20, name, accumulate=parts)
+                run(tmp_path / str(ranks) / folder, 20, name, accumulate=parts) | encoder
                 for folder, (name, parts) in runs.items()
             ),
         )

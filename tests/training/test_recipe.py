@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 import torch
+from tiny_encoder import write_encoder
 from tiny_world import IMAGE, VOCABULARY, world_model
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
 from selfflow_robotics.data.vocabulary import Vocabulary
-from selfflow_robotics.flow.objectives import SelfFlow
+from selfflow_robotics.flow.objectives import FlowMatching, SelfFlow
 from selfflow_robotics.tokenizers import stored
 from selfflow_robotics.tokenizers.patches import Patches
 from selfflow_robotics.training.config import ModelConfig, ObjectiveConfig
@@ -78,10 +80,44 @@ def test_tokenizer_is_the_one_given_or_that_of_the_start(tmp_path: Path) -> None
 
 
 def test_objective_is_the_one_chosen() -> None:
-    chosen = build_objective(ObjectiveConfig(action_weight=0.5, representation=0.3), 2, 1)
+    given = ObjectiveConfig(action_weight=0.5, representation=0.3)
+    chosen = build_objective(given, 2, 1, Patches(2))
     assert isinstance(chosen, SelfFlow)
     assert chosen.weights["action"] == 0.5 and chosen.weights["representation"] == 0.3
     assert chosen.noising.mask_ratio == 0.1
-    plain = build_objective(ObjectiveConfig("flow_matching"), 2, 0)
-    assert plain.name == "flow_matching"
+    plain = build_objective(ObjectiveConfig("flow_matching"), 2, 0, Patches(2))
+    assert type(plain) is FlowMatching
     assert (plain.noising.mask_ratio, plain.noising.min_prefix) == (0.0, 0)
+    assert not plain.noising.per_frame and plain.noising.gap == 0
+
+
+def test_each_objective_is_noised_and_weighted_as_published(tmp_path: Path) -> None:
+    encoder = str(write_encoder(tmp_path / "encoder"))
+    found = {
+        name: build_objective(ObjectiveConfig(name, encoder=encoder), 2, 1, Patches(2))
+        for name in get_args(get_type_hints(ObjectiveConfig)["name"])
+    }
+    assert {name: made.weights.get("representation") for name, made in found.items()} == {
+        "self_flow": 0.8,
+        "flow_matching": None,
+        "diffusion_forcing": None,
+        "sra": 0.2,
+        "repa": 0.5,
+    }
+    for name, made in found.items():
+        noising = made.noising
+        assert noising.mask_ratio == (0.1 if name == "self_flow" else 0)
+        assert noising.per_frame == (name == "diffusion_forcing")
+        assert noising.gap == (0.2 if name == "sra" else 0)
+    sizes = {
+        name: sum(p.numel() for p in m.projector(1152).parameters()) for name, m in found.items()
+    }
+    # The head of the released checkpoint, and REPA's of three layers to the encoder's width.
+    assert sizes["self_flow"] == sizes["sra"] == 5_311_872
+    inner = 2048
+    assert sizes["repa"] == 1153 * inner + (inner + 1) * inner + (inner + 1) * 24
+
+
+def test_repa_without_an_encoder_is_a_sentence() -> None:
+    with pytest.raises(ValueError, match=r"add objective\.encoder=FOLDER"):
+        build_objective(ObjectiveConfig("repa"), 2, 1, Patches(2))
