@@ -8,13 +8,10 @@ folder is no data set.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,6 +32,7 @@ from selfflow_robotics.data.shard_conversion import (
 )
 from selfflow_robotics.data.shard_pool import on_every_shard
 from selfflow_robotics.data.statistics import STATISTICS_FILE, published_form
+from selfflow_robotics.one_writer import only_writer
 
 _BEGUN_FILE = "begun.json"
 _NAMED_FAULTS = 10
@@ -82,8 +80,7 @@ def convert(
     chosen = mapping or fitting_mapping(features)
     if chosen is not None:
         require_fit(chosen, features, source)
-    out.mkdir(parents=True, exist_ok=True)
-    with _only_writer(out):
+    with only_writer(out):
         if (out / INFO_FILE).is_file():
             _require_finished(found, out)
             return None
@@ -200,22 +197,6 @@ def _require_finished(found: ConversionSource, out: Path) -> None:
             f"{out} is another data set already; name another folder or remove it first"
         )
     shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
-
-
-@contextmanager
-def _only_writer(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system frees however this process ends."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BlockingIOError(
-                f"another process converts into {folder}; wait for it, or name another folder"
-            ) from error
-        yield
-    finally:
-        os.close(handle)
 
 
 def _write(path: Path, content: bytes) -> None:

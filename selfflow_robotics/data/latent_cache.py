@@ -7,12 +7,11 @@ on where it was stopped. Latents are memory-mapped: a cache may be larger than m
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
@@ -24,6 +23,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from ..one_writer import only_writer
 from ..tokenizers.tokenizer import Tokenizer
 from .action_spec import ActionSpec, StateSpec
 from .clips import Episodes, LatentEpisodes
@@ -129,7 +129,7 @@ def latents_of(
     encoding = _agreed(encoding, folder)
     missing = [i for i in range(encoding.parts) if not part_folder(folder, i).is_dir()]
     if missing:
-        with _only_writer(folder):
+        with only_writer(folder):
             _write_key(encoding, folder)
             clear_partial(folder)
             for i in set(range(encoding.parts)) - set(missing):
@@ -236,25 +236,6 @@ def _agreed(encoding: Encoding, folder: Path) -> Encoding:
             "was encoded with, give another cache folder, or remove this one to encode anew"
         )
     return encoding
-
-
-@contextmanager
-def _only_writer(folder: Path) -> Iterator[None]:
-    """Hold the folder for writing; the hold ends with the process, however it ends.
-
-    Raises:
-        ValueError: another process holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ValueError(
-                f"{folder} is being written by another process; wait until it is done, or give "
-                "another cache folder"
-            ) from None
-        yield
 
 
 def _write_key(encoding: Encoding, folder: Path) -> None:

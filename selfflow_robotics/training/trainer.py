@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ..computing import computing, resolve
 from ..data.clips import Clips, LatentEpisodes
 from ..data.loader import Batch, ClipLoader
 from ..flow.objectives import FlowMatching
+from ..one_writer import only_writer
 from ..streams import row_generators
 from ..world_model import WorldModel
 from .checkpoints import Checkpoints
@@ -89,12 +91,17 @@ class Trainer:
             self.state.take(self.checkpoints.read(step, self.state.make_room))
 
     def fit(self) -> WorldModel | None:
-        """Train to the last step and return the EMA model; None if SIGTERM asked to stop before."""
-        self.resume()
-        if self.state.step < self.config.steps:
-            with stop_request() as stop:
-                if self._train(stop):
-                    return None
+        """Train to the last step and return the EMA model; None if SIGTERM asked to stop before.
+
+        Raises:
+            BlockingIOError: another process trains into the same folder.
+        """
+        with only_writer(self.folder) if self.ranks.first else nullcontext():
+            self.resume()
+            if self.state.step < self.config.steps:
+                with stop_request() as stop:
+                    if self._train(stop):
+                        return None
         return gathered(self.state.ema.module, self.ranks)
 
     def _train(self, stop: StopRequest) -> bool:

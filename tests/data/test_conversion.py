@@ -258,7 +258,7 @@ def test_a_second_writer_is_refused_and_a_dead_one_is_not_in_the_way(
     out.mkdir()
     handle = os.open(out, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
-    with pytest.raises(BlockingIOError, match=r"another process converts into .*rt1; wait for it"):
+    with pytest.raises(BlockingIOError, match=r"another process writes to .*rt1; wait until"):
         convert(str(source), out)
     os.close(handle)
     assert convert(str(source), out, workers=2) is not None

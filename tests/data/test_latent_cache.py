@@ -261,7 +261,7 @@ def test_second_writer_is_refused(tmp_path: Path) -> None:
         if list(tmp_path.glob("*/cache.json")):
             break
         time.sleep(0.05)
-    with pytest.raises(ValueError, match="is being written by another process"):
+    with pytest.raises(BlockingIOError, match="another process writes to"):
         latents_of(material(), random_autoencoder(), tmp_path)
     assert process.wait() == 0
     assert latents_of(material(), random_autoencoder(), tmp_path).offsets[-1] == 49

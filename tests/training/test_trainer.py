@@ -240,3 +240,13 @@ def test_training_on_video_leaves_heads_as_they_are(tmp_path: Path) -> None:
     after = made.state.student.state_dict()
     moved = {k.split(".")[0] for k, v in after.items() if not torch.equal(v, before[k])}
     assert moved == {"network"}
+
+
+def test_two_trainers_do_not_share_a_folder(episodes: LatentEpisodes, tmp_path: Path) -> None:
+    def begin_another(model: WorldModel, step: int) -> dict[str, float]:
+        with pytest.raises(BlockingIOError, match=r"another process writes to .*name another"):
+            trainer(episodes, tmp_path).fit()
+        return {}
+
+    assert trainer(episodes, tmp_path, evaluate=begin_another).fit() is not None
+    assert trainer(episodes, tmp_path).fit() is not None  # free again
