@@ -63,7 +63,7 @@ lock: $(installed)  ## choose the pinned versions anew
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
-# The shipped model's recipe from nothing but seeds; about 5 hours on 2 quiet cores. How the shipped
+# The shipped model's recipe from nothing but seeds; some hours on 2 cores, never yet run in one go. How the shipped
 # weights themselves came about stands in selfflow_robotics/weights/tabletop-small/README.md.
 tabletop-small: export OMP_NUM_THREADS = 2
 tabletop-small: $(installed)

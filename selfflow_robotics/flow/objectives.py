@@ -11,6 +11,7 @@ draws which timesteps is the table in `noising`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -138,7 +139,7 @@ def _seen(
     return out
 
 
-class Alignment(FlowMatching):
+class Alignment(FlowMatching, ABC):
     """Velocity losses + `representation` times how far the student's features are from a target.
 
     The features are those of an early layer, projected; a subclass says what the target is, and how
@@ -159,9 +160,9 @@ class Alignment(FlowMatching):
         share = self.representation if representation is None else representation
         super().__init__(noising, patch, {"representation": share, **(weights or {})})
 
+    @abstractmethod
     def target(self, teacher: DiT, noised: NoisedClips) -> Tensor:
         """Features that the student's are to predict, of a frame's first tokens or all."""
-        raise NotImplementedError
 
     def distance(self, early: Tensor, target: Tensor) -> Tensor:
         """How far features (B, T, M, D) are from each other, (B, T, M)."""

@@ -93,10 +93,13 @@ class Trainer:
     def fit(self) -> WorldModel | None:
         """Train to the last step and return the EMA model; None if SIGTERM asked to stop before.
 
+        Where a checkpoint has that many steps, its model is returned, also while a run goes on.
+
         Raises:
             BlockingIOError: another process trains into the same folder.
         """
-        with only_writer(self.folder) if self.ranks.first else nullcontext():
+        done = (self.checkpoints.latest() or 0) >= self.config.steps
+        with only_writer(self.folder) if self.ranks.first and not done else nullcontext():
             self.resume()
             if self.state.step < self.config.steps:
                 with stop_request() as stop:

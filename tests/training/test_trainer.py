@@ -245,8 +245,10 @@ def test_training_on_video_leaves_heads_as_they_are(tmp_path: Path) -> None:
 def test_two_trainers_do_not_share_a_folder(episodes: LatentEpisodes, tmp_path: Path) -> None:
     def begin_another(model: WorldModel, step: int) -> dict[str, float]:
         with pytest.raises(BlockingIOError, match=r"another process writes to .*name another"):
-            trainer(episodes, tmp_path).fit()
+            trainer(episodes, tmp_path, replace(CONFIG, steps=9)).fit()
+        if step == 6:  # the checkpoint of step 3 is complete: its model can be had meanwhile
+            assert trainer(episodes, tmp_path, replace(CONFIG, steps=3)).fit() is not None
         return {}
 
     assert trainer(episodes, tmp_path, evaluate=begin_another).fit() is not None
-    assert trainer(episodes, tmp_path).fit() is not None  # free again
+    assert trainer(episodes, tmp_path, replace(CONFIG, steps=9)).fit() is not None  # free again
