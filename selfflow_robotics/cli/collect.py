@@ -208,7 +208,7 @@ def _sources(number: int, order: int, config: Config) -> Sequence[str]:
         sources += [name] * round(getattr(config, name) * number)
     sources = ["expert"] * (number - len(sources)) + sources
     rng = np.random.default_rng([config.seed, order])
-    return [sources[i] for i in rng.permutation(len(sources))]
+    return [sources[i] for i in rng.permutation(len(sources))][:number]  # shares round up
 
 
 def _record_all(assignments: Sequence[Assignment], config: Config) -> Iterator[Recorded]:

@@ -29,6 +29,7 @@ def test_every_task_gets_its_share_of_every_kind() -> None:
     assert count["selfflow/PickCokeCan-v0", "perturbed"] == 10
     assert count["selfflow/MoveNear-v0", "random"] == 8
     assert [a.index for a in assignments] == list(range(120))
+    assert len(plan(Config(episodes=3, perturbed=0.5, random=0.5))) == 15  # though both round up
     assert {a.task for a in assignments[:6]} == {a.task for a in assignments}
 
 
