@@ -53,9 +53,9 @@ def make_episodes(folder: Path) -> None:
     """The TFRecord form, its ArrayRecord form and the latent cache."""
     import torch
 
-    from selfflow_robotics.data.conversion import convert
-    from selfflow_robotics.data.rt1_features import OBSERVATIONS, Rt1Episode
-    from selfflow_robotics.data.rt1_writer import Rt1Writer
+    from selfflow_robotics.data.rlds.conversion import convert
+    from selfflow_robotics.data.rlds.rt1_features import OBSERVATIONS, Rt1Episode
+    from selfflow_robotics.data.rlds.rt1_writer import Rt1Writer
     from selfflow_robotics.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
 
     random = np.random.default_rng(0)
@@ -95,8 +95,8 @@ def moving_scene(random: np.random.Generator, steps: int) -> np.ndarray:
 
 def clips(folder: Path) -> Iterator[Any]:
     """Our reader of all clips."""
-    from selfflow_robotics.data.clip_reader import ClipReader
     from selfflow_robotics.data.datasets import open_dataset
+    from selfflow_robotics.data.rlds.clip_reader import ClipReader
 
     return iter(ClipReader(open_dataset(folder / "array_record"), FRAMES, BATCH, pool=POOL))
 
@@ -106,7 +106,7 @@ def latents(folder: Path) -> Iterator[Any]:
     import torch
 
     from selfflow_robotics.data.datasets import open_dataset
-    from selfflow_robotics.data.latent_cache import latents_of
+    from selfflow_robotics.data.latents.cache import latents_of
     from selfflow_robotics.data.loader import ClipLoader
     from selfflow_robotics.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
 

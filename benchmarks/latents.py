@@ -25,12 +25,12 @@ import torch
 
 from selfflow_robotics.data.clips import LatentEpisodes
 from selfflow_robotics.data.datasets import open_dataset
-from selfflow_robotics.data.joined_rows import JoinedRows
-from selfflow_robotics.data.latent_parts import Part, read_part, write_part
+from selfflow_robotics.data.latents.joined_rows import JoinedRows
+from selfflow_robotics.data.latents.parts import Part, read_part, write_part
 from selfflow_robotics.data.loader import ClipLoader
-from selfflow_robotics.data.physics_video import PhysicsVideo
-from selfflow_robotics.data.rt1_features import OBSERVATIONS, Rt1Episode
-from selfflow_robotics.data.rt1_writer import Rt1Writer
+from selfflow_robotics.data.rlds.rt1_features import OBSERVATIONS, Rt1Episode
+from selfflow_robotics.data.rlds.rt1_writer import Rt1Writer
+from selfflow_robotics.data.video.physics import PhysicsVideo
 
 FRAMES, BATCH, LENGTH = 8, 32, 40
 EPISODES, PARTS = 250, 4

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
 from selfflow_robotics.data.clips import LatentEpisodes, encode_episodes
-from selfflow_robotics.data.physics_video import PhysicsVideo
+from selfflow_robotics.data.video.physics import PhysicsVideo
 from selfflow_robotics.data.vocabulary import Vocabulary
 from selfflow_robotics.flow.noising import anchors
 from selfflow_robotics.flow.objectives import FlowMatching

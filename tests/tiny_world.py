@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
 from selfflow_robotics.data.clips import NEVER, Clips, LatentEpisodes
-from selfflow_robotics.data.encoding import encode_episodes
 from selfflow_robotics.data.episode import Episode
+from selfflow_robotics.data.latents.encoding import encode_episodes
 from selfflow_robotics.data.vocabulary import Vocabulary
 from selfflow_robotics.model.dit import MAX_WORDS, DiTConfig
 from selfflow_robotics.model.prior import PriorConfig

@@ -126,7 +126,7 @@ def run(config: Config) -> int:
         FileExistsError: the folder exists.
         ValueError: an unknown task, or shares or numbers that make no sense.
     """
-    from selfflow_robotics.data.rt1_writer import Rt1Writer
+    from selfflow_robotics.data.rlds.rt1_writer import Rt1Writer
 
     assignments = plan(config)
     with Rt1Writer(config.out, config.image_size, config.container) as writer:
@@ -245,7 +245,7 @@ def _record(
     world_model: str | None,
 ) -> Recorded:
     from selfflow_robotics.data.recording import record
-    from selfflow_robotics.data.rt1_features import serialize
+    from selfflow_robotics.data.rlds.rt1_features import serialize
     from selfflow_robotics.policies.experts import make_expert
 
     def acting(inner: Any) -> Callable[[], NDArray[np.float32]]:

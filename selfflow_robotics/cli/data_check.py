@@ -31,9 +31,9 @@ def run(config: Config) -> int:
     """Check and print a summary."""
     import numpy as np
 
-    from ..data.dataset_check import check_dataset
-    from ..data.mappings import mapping_named
-    from ..data.rlds_features import flatten, read_features
+    from ..data.rlds.dataset_check import check_dataset
+    from ..data.rlds.features import flatten, read_features
+    from ..data.rlds.mappings import mapping_named
 
     mapping = None if config.mapping is None else mapping_named(config.mapping)
     splits = check_dataset(config.path, mapping, config.workers)

@@ -30,8 +30,8 @@ class Config:
 
 def run(config: Config) -> int:
     """Convert and say what was found."""
-    from ..data.conversion import convert
-    from ..data.mappings import mapping_named
+    from ..data.rlds.conversion import convert
+    from ..data.rlds.mappings import mapping_named
 
     mapping = None if config.mapping is None else mapping_named(config.mapping)
     source = os.path.expanduser(config.source)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..data.action_spec import ActionSpec, StateSpec
-    from ..data.latent_cache import Encodable
+    from ..data.latents.cache import Encodable
 
 HELP = """Encode a data set's frames once, for training to read.
 
@@ -51,9 +51,9 @@ def run(config: Config) -> int:
     Raises:
         ValueError: nothing is given, what lies there was encoded otherwise, or data are faulty.
     """
-    from ..data.latent_cache import latents_of
-    from ..data.latents_on_ray import spread_over
-    from ..data.video import VideoClips
+    from ..data.latents.cache import latents_of
+    from ..data.latents.on_ray import spread_over
+    from ..data.video.source import VideoClips
     from ..tokenizers import stored
 
     tokenizer = stored.load(config.tokenizer).requires_grad_(False)
@@ -84,7 +84,7 @@ def run(config: Config) -> int:
 def _sources(config: Config) -> list[tuple[Encodable, ActionSpec | None, StateSpec | None]]:
     """Both sides of the split of each data set, and the videos."""
     from ..data.datasets import open_dataset
-    from ..data.video_shards import open_videos
+    from ..data.video.shards import open_videos
     from ..training.recipe import OneSide
 
     if not config.data and config.videos is None:

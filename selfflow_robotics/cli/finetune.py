@@ -68,7 +68,7 @@ def _run(config: Config, ranks: Ranks) -> int:
 
     from ..data.clips import LatentEpisodes
     from ..data.datasets import open_dataset
-    from ..data.latent_cache import latents_of
+    from ..data.latents.cache import latents_of
     from ..data.vocabulary import Vocabulary
     from ..stored_model import require_model_folder
     from ..training.diagnostics import diagnose

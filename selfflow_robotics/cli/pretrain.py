@@ -58,9 +58,9 @@ def _run(config: Config, ranks: Ranks) -> int:
     import torch
 
     from ..data.action_spec import RT1_ACTIONS, RT1_STATE
-    from ..data.latent_cache import Encodable, latents_of
-    from ..data.physics_video import PhysicsVideo
-    from ..data.video_shards import open_videos
+    from ..data.latents.cache import Encodable, latents_of
+    from ..data.video.physics import PhysicsVideo
+    from ..data.video.shards import open_videos
     from ..data.vocabulary import Vocabulary
     from ..stored_model import require_model_folder
     from ..training.recipe import (

@@ -162,11 +162,11 @@ def _sources(config: Config) -> list[EpisodeSource]:
 
         sources.append(open_dataset(config.data, config.mapping, config.split))
     if config.videos is not None:
-        from selfflow_robotics.data.video_shards import open_videos
+        from selfflow_robotics.data.video.shards import open_videos
 
         sources.append(open_videos(config.videos, config.image_size))
     if config.physics_episodes:
-        from selfflow_robotics.data.physics_video import PhysicsVideo
+        from selfflow_robotics.data.video.physics import PhysicsVideo
 
         sources.append(
             PhysicsVideo(config.physics_episodes, 24, config.image_size, seed=config.seed)
@@ -181,7 +181,7 @@ def _frames(source: EpisodeSource, config: Config) -> tuple[NDArray[np.uint8], N
 
     from selfflow_robotics.data.held_out import split_of
     from selfflow_robotics.data.resize import resize
-    from selfflow_robotics.data.video import UnreadableVideoError
+    from selfflow_robotics.data.video.source import UnreadableVideoError
 
     rng = np.random.default_rng(config.seed)
     train: list[NDArray[Any]] = []

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .episode import Episode
-from .joined_rows import JoinedRows
+from .latents.joined_rows import JoinedRows
 from .vocabulary import Vocabulary
 
 NEVER = 1e6

@@ -7,8 +7,8 @@ from pathlib import Path
 from selfflow_robotics.data.lerobot.mappings import LeRobotMapping
 from selfflow_robotics.data.lerobot.meta import INFO_FILE
 from selfflow_robotics.data.lerobot.source import LeRobotSource, open_lerobot
-from selfflow_robotics.data.mappings import RldsMapping
-from selfflow_robotics.data.rlds import RldsSource, open_rlds
+from selfflow_robotics.data.rlds.mappings import RldsMapping
+from selfflow_robotics.data.rlds.source import RldsSource, open_rlds
 
 Dataset = RldsSource | LeRobotSource
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfflow_robotics.data.behaviours import Action, Novice, behaviour_for
-from selfflow_robotics.data.rt1_features import OBSERVATIONS, Rt1Episode
+from selfflow_robotics.data.rlds.rt1_features import OBSERVATIONS, Rt1Episode
 
 _MID_START = 0.7  # share of random play that begins where an expert has got to
 

@@ -9,7 +9,7 @@ import torch
 
 from selfflow_robotics.cli.config import compose
 from selfflow_robotics.cli.tokenizer import Config, run
-from selfflow_robotics.data.physics_video import PhysicsVideo
+from selfflow_robotics.data.video.physics import PhysicsVideo
 from selfflow_robotics.tokenizers import Autoencoder
 from selfflow_robotics.tokenizers.stored import load
 

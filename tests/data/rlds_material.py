@@ -10,8 +10,8 @@ from typing import Any
 import tensorflow_datasets as tfds
 from rt1_material import SIZE, rt1_episode
 
-from selfflow_robotics.data.rt1_features import rt1_features, serialize
-from selfflow_robotics.data.tfrecord import TFRecordWriter
+from selfflow_robotics.data.rlds.rt1_features import rt1_features, serialize
+from selfflow_robotics.data.rlds.tfrecord import TFRecordWriter
 
 RT1_MODULE = "tensorflow_datasets.robotics.rtx.rtx"
 

@@ -9,8 +9,8 @@ from tiny_world import FACTOR, VOCABULARY, episode, latent_episodes
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
 from selfflow_robotics.data.clips import NEVER, LatentEpisodes
-from selfflow_robotics.data.encoding import encode_episodes
-from selfflow_robotics.data.joined_rows import JoinedRows
+from selfflow_robotics.data.latents.encoding import encode_episodes
+from selfflow_robotics.data.latents.joined_rows import JoinedRows
 from selfflow_robotics.tokenizers.patches import Patches
 
 LENGTHS = (8, 3, 9, 2, 5)

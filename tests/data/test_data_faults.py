@@ -14,8 +14,8 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from selfflow_robotics.data.action_spec import RT1_STATE
 from selfflow_robotics.data.datasets import open_dataset
-from selfflow_robotics.data.mappings import BRIDGE, RT1
-from selfflow_robotics.data.rt1_features import serialize
+from selfflow_robotics.data.rlds.mappings import BRIDGE, RT1
+from selfflow_robotics.data.rlds.rt1_features import serialize
 
 IMAGE = "steps/observation/image"
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tiny_world import latent_episodes
 
 from selfflow_robotics.data.clips import LatentEpisodes
-from selfflow_robotics.data.joined_rows import JoinedRows
+from selfflow_robotics.data.latents.joined_rows import JoinedRows
 from selfflow_robotics.data.loader import ClipLoader
 
 

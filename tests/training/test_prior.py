@@ -8,7 +8,7 @@ import torch
 from tiny_world import CHANNELS, VOCABULARY, A, P, latent_episodes
 
 from selfflow_robotics.data.clips import NEVER, LatentEpisodes
-from selfflow_robotics.data.joined_rows import JoinedRows
+from selfflow_robotics.data.latents.joined_rows import JoinedRows
 from selfflow_robotics.model.dit import MAX_WORDS
 from selfflow_robotics.model.prior import PolicyPrior, PriorConfig
 from selfflow_robotics.training.config import PriorTraining

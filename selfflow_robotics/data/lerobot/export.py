@@ -27,8 +27,8 @@ from selfflow_robotics.data.lerobot.mappings import ACTION, EXPORTED_IMAGE, STAT
 from selfflow_robotics.data.lerobot.part import Limits, Part
 from selfflow_robotics.data.lerobot.source import DEMONSTRATED, SOURCE, SUCCESS
 from selfflow_robotics.data.lerobot.statistics import levels, of_levels, of_numbers
-from selfflow_robotics.data.rlds import ACTION_SPEC_FILE, STATE_SPEC_FILE
-from selfflow_robotics.data.rt1_writer import require_absent
+from selfflow_robotics.data.rlds.rt1_writer import require_absent
+from selfflow_robotics.data.rlds.source import ACTION_SPEC_FILE, STATE_SPEC_FILE
 
 _LIMITS = Limits()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE, ActionSpec, StateSpec
-from selfflow_robotics.data.mappings import BRIDGE, MAPPINGS, RldsMapping, mapping_named
+from selfflow_robotics.data.rlds.mappings import BRIDGE, MAPPINGS, RldsMapping, mapping_named
 
 EXPORTED_IMAGE = "observation.images.image"
 ACTION = "action"

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
-from selfflow_robotics.data.content import files_digest, text_digest
+from selfflow_robotics.data.digests import files_digest, text_digest
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.data.lerobot.mappings import (
     LEROBOT_MAPPINGS,
@@ -25,9 +25,9 @@ from selfflow_robotics.data.lerobot.mappings import (
 )
 from selfflow_robotics.data.lerobot.meta import LeRobotMeta
 from selfflow_robotics.data.lerobot.rows import LeRobotRows, Rows
-from selfflow_robotics.data.mappings import RldsMapping
-from selfflow_robotics.data.rlds import ACTION_SPEC_FILE, STATE_SPEC_FILE, stored_spec
-from selfflow_robotics.data.video_part import frames_between
+from selfflow_robotics.data.rlds.mappings import RldsMapping
+from selfflow_robotics.data.rlds.source import ACTION_SPEC_FILE, STATE_SPEC_FILE, stored_spec
+from selfflow_robotics.data.video.part import frames_between
 
 __all__ = ["DEMONSTRATED", "SOURCE", "SUCCESS", "LeRobotSource", "open_lerobot"]
 

@@ -22,7 +22,7 @@ from selfflow_robotics.data.datasets import open_dataset
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.data.lerobot.export import LeRobotExport
 from selfflow_robotics.data.lerobot.part import Limits
-from selfflow_robotics.data.rt1_writer import Rt1Writer
+from selfflow_robotics.data.rlds.rt1_writer import Rt1Writer
 
 KEY = "observation.images.image"
 GIF = (
@@ -102,7 +102,7 @@ def test_episodes_that_know_less(tmp_path: Path) -> None:
         export.add(made)
     info = json.loads((tmp_path / "set/meta/info.json").read_text())
     assert set(info["features"]) & {"observation.state", "demonstrated"} == set()
-    from selfflow_robotics.data.mappings import RT1
+    from selfflow_robotics.data.rlds.mappings import RT1
 
     source = open_dataset(tmp_path / "set", replace(RT1, states=(), state_spec=None))
     found = source[0]

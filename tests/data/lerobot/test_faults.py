@@ -28,7 +28,7 @@ from folders import (
 from selfflow_robotics.data.datasets import open_dataset
 from selfflow_robotics.data.lerobot.mappings import FRACTAL_MIRROR
 from selfflow_robotics.data.lerobot.source import open_lerobot
-from selfflow_robotics.data.mappings import BRIDGE
+from selfflow_robotics.data.rlds.mappings import BRIDGE
 
 MAPPING = FRACTAL_MIRROR.name
 V2_ROWS = "data/chunk-000/episode_000001.parquet"

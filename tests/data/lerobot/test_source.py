@@ -35,7 +35,7 @@ from selfflow_robotics.data.lerobot.mappings import (
     lerobot_mapping_named,
 )
 from selfflow_robotics.data.lerobot.source import LeRobotSource, open_lerobot
-from selfflow_robotics.data.mappings import BRIDGE, RT1
+from selfflow_robotics.data.rlds.mappings import BRIDGE, RT1
 
 FRACTAL = "fractal20220817_data_lerobot"
 WRITERS: dict[str, Callable[[Path], Path]] = {

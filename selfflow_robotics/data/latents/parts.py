@@ -1,0 +1,101 @@
+"""One part of a latent cache on disk: `latents.npy`, memory-mapped, and all else in `rows.npz`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..clips import LatentEpisodes
+from ..video.source import BrokenVideo
+from .joined_rows import JoinedRows
+
+_LATENTS, _ROWS = "latents.npy", "rows.npz"
+_ARRAYS = ("actions", "states", "demonstrated", "texts", "told", "steps_to_success", "offsets")
+
+
+@dataclass(frozen=True)
+class Part:
+    """The episodes of a part, and what could not be read of it."""
+
+    latents: LatentEpisodes
+    broken: tuple[BrokenVideo, ...] = ()
+
+
+def part_folder(cache: Path, number: int) -> Path:
+    """Where part `number` of a cache lies, once it is whole."""
+    return cache / f"part-{number:05d}"
+
+
+def write_part(cache: Path, number: int, part: Part) -> None:
+    """Write a part, in full or not at all; the same part gives the same bytes.
+
+    Raises:
+        OSError: there is no room, or no right to write.
+    """
+    target = part_folder(cache, number)
+    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=cache))
+    try:
+        made = part.latents
+        _save_latents(partial / _LATENTS, np.asarray(made.latents))
+        rows = {name: getattr(made, name) for name in (*_ARRAYS, "ids")}
+        broken = [(video.path, video.reason) for video in part.broken]
+        rows["broken"] = np.array(broken, np.str_).reshape(-1, 2)
+        given = {name: array for name, array in rows.items() if array is not None}
+        np.savez(partial / _ROWS, **given)
+        partial.chmod(0o755)
+        partial.rename(target)
+    except OSError as error:
+        raise OSError(
+            f"{target} could not be written ({error}); make room on its disk and run again, the "
+            "parts before it are kept"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _save_latents(path: Path, latents: NDArray[np.float16]) -> None:
+    """`numpy.save`, which does not notice when the last bytes do not fit on the disk."""
+    with path.open("wb") as file:
+        header = np.lib.format.header_data_from_array_1_0(latents)
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(latents.tobytes())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def clear_partial(cache: Path) -> None:
+    """Remove what killed writers left behind."""
+    for folder in cache.glob(".part-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def read_part(cache: Path, number: int) -> Part:
+    """Open a part: rows are read, latents are memory-mapped.
+
+    Raises:
+        ValueError: a file is damaged; the message names it.
+    """
+    folder = part_folder(cache, number)
+    path = folder / _ROWS
+    try:
+        with np.load(path) as found:
+            rows = {"actions": None, "states": None, **found}
+        path = folder / _LATENTS
+        # "c", as "r", never writes to the file, and torch takes it without a warning.
+        latents = np.load(path, mmap_mode="c")
+        if len(latents) != rows["offsets"][-1]:
+            raise ValueError(f"it holds {len(latents)} of {rows['offsets'][-1]} frames")
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} is truncated or damaged ({error}); remove {folder} and run again, this part "
+            "alone is encoded anew"
+        ) from None
+    broken = tuple(BrokenVideo(str(path), str(reason)) for path, reason in rows.pop("broken"))
+    return Part(LatentEpisodes(latents=JoinedRows([latents]), **rows), broken)

@@ -1,0 +1,206 @@
+"""A TFRecord data set as ArrayRecord: the same records in the same order, for random access.
+
+Every shard becomes one shard. It is written beside and renamed when each of its records has been
+verified, with what the statistics need of it kept in a hidden folder; `dataset_info.json` comes
+last. So a conversion that was killed at any moment goes on where it was, and until it ends the
+folder is no data set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from selfflow_robotics.data.rlds.conversion_source import ConversionSource
+from selfflow_robotics.data.rlds.features import INFO_FILE, DatasetInfo, flatten
+from selfflow_robotics.data.rlds.mapping_fit import fitting_mapping, require_fit
+from selfflow_robotics.data.rlds.mappings import RldsMapping
+from selfflow_robotics.data.rlds.shard_conversion import (
+    WORK_FOLDER,
+    Shard,
+    ShardContent,
+    convert_shard,
+    require_written,
+)
+from selfflow_robotics.data.rlds.shard_pool import on_every_shard
+from selfflow_robotics.data.rlds.source import ACTION_SPEC_FILE, STATE_SPEC_FILE
+from selfflow_robotics.data.rlds.statistics import STATISTICS_FILE, published_form
+from selfflow_robotics.one_writer import only_writer
+
+_BEGUN_FILE = "begun.json"
+_NAMED_FAULTS = 10
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What a conversion found and wrote."""
+
+    episodes: int
+    steps: int
+    num_bytes: int  # of all records
+    mapping: str | None  # what says which features are actions and states
+    measured: bool  # whether statistics were; else the source brings them, or no mapping fits
+
+
+def convert(
+    source: str,
+    out: Path,
+    mapping: RldsMapping | None = None,
+    workers: int | None = None,
+) -> Converted | None:
+    """Convert a data set, or go on with a conversion that was interrupted.
+
+    Args:
+        source: folder that TFDS wrote, local or any URL of fsspec.
+        out: folder to write.
+        mapping: which features are actions and states, for the statistics; when None, the declared
+            mapping that fits, or no statistics where none does.
+        workers: processes; one a CPU when None.
+
+    Returns:
+        What was converted; None where all of it was before.
+
+    Raises:
+        FileNotFoundError: the source lacks a file.
+        FileExistsError: out holds something else.
+        BlockingIOError: another process converts into out.
+        ValueError: the data is faulty; every fault names file and episode. What was sound is kept.
+        OutputError: out cannot be written, because the disk is full. What was written is kept.
+    """
+    found = ConversionSource.open(source)
+    shards = found.shards(out)
+    features = flatten(found.features())
+    chosen = mapping or fitting_mapping(features)
+    if chosen is not None:
+        require_fit(chosen, features, source)
+    with only_writer(out):
+        if (out / INFO_FILE).is_file():
+            _require_finished(found, out)
+            return None
+        _begin(found, out, mapping)
+        missing = [shard for shard in shards if not shard.is_done]
+        _convert_all(missing, partial(convert_shard, mapping=chosen), workers)
+        return _finish(found, out, shards, chosen)
+
+
+def _begin(found: ConversionSource, out: Path, mapping: RldsMapping | None) -> None:
+    """Prepare the work folder, or take it over from a conversion that was interrupted."""
+    work = out / WORK_FOLDER
+    begun = json.dumps(
+        {"source": found.digest, "mapping": hashlib.sha256(repr(mapping).encode()).hexdigest()}
+    )
+    if work.is_dir() and (work / _BEGUN_FILE).is_file():
+        if (work / _BEGUN_FILE).read_text() != begun:
+            raise FileExistsError(
+                f"{out} holds an unfinished conversion of another source, or of this one before it "
+                "changed, or with another mapping; name another folder or remove it first"
+            )
+    elif others := [path.name for path in out.iterdir() if path.name != WORK_FOLDER]:
+        raise FileExistsError(
+            f"{out} exists already and holds {others[0]}; name another folder or remove it first"
+        )
+    with require_written(work):
+        work.mkdir(exist_ok=True)
+        for partial_file in work.glob("*.part"):
+            partial_file.unlink()
+        for name, content in found.metadata.items():
+            _write(work / name, content)
+        _write(work / _BEGUN_FILE, begun.encode())
+
+
+def _convert_all(shards: list[Shard], work: partial[None], workers: int | None) -> None:
+    if not shards:
+        return
+    faults = [
+        str(result)
+        for _, result in on_every_shard(work, shards, workers, "convert")
+        if isinstance(result, ValueError)
+    ]
+    if faults:
+        more = len(faults) - _NAMED_FAULTS
+        named = "\n".join(sorted(faults)[:_NAMED_FAULTS])
+        raise ValueError(
+            f"{len(faults)} shards could not be converted; the others are kept, "
+            "and the same command goes on with these once they are mended:\n"
+            f"{named}{f' and {more} more' if more > 0 else ''}"
+        )
+
+
+def _finish(
+    found: ConversionSource, out: Path, shards: list[Shard], mapping: RldsMapping | None
+) -> Converted:
+    contents = {shard: ShardContent.load(shard.content_file) for shard in shards}
+    per_split: dict[str, tuple[list[int], int]] = {}
+    for split in found.info.splits:
+        own = [contents[shard] for shard in shards if shard.split == split.name]
+        per_split[split.name] = ([len(c.lengths) for c in own], sum(c.num_bytes for c in own))
+        episodes = sum(per_split[split.name][0])
+        if split.episodes is not None and episodes != split.episodes:
+            raise ValueError(
+                f"the shards of {found.url} hold {episodes} episodes of split {split.name} where "
+                f"its {INFO_FILE} promises {split.episodes}; copy or download the data set again"
+            )
+    measured = mapping is not None and ACTION_SPEC_FILE not in found.metadata
+    with require_written(out):
+        if mapping is not None and measured:
+            _write_statistics(out, list(contents.values()), mapping)
+        for name, content in found.metadata.items():
+            if name != INFO_FILE:
+                _write(out / name, content)
+        _write(out / INFO_FILE, found.info.as_array_record(per_split).encode())
+        shutil.rmtree(out / WORK_FOLDER)
+    return Converted(
+        sum(len(c.lengths) for c in contents.values()),
+        sum(int(c.lengths.sum()) for c in contents.values()),
+        sum(size for _, size in per_split.values()),
+        None if mapping is None else mapping.name,
+        measured,
+    )
+
+
+def _write_statistics(out: Path, contents: list[ShardContent], mapping: RldsMapping) -> None:
+    """The specifications as the reader uses them, and the statistics as others publish them.
+
+    The specification describes actions as they are stored and read, a relative gripper with its
+    full range; only the published form has the gripper made absolute.
+    """
+    actions = np.concatenate([content.actions for content in contents])
+    states = np.concatenate([content.states for content in contents])
+    lengths = np.concatenate([content.lengths for content in contents]).tolist()
+    spec = mapping.action_spec.with_statistics(actions)
+    files = {ACTION_SPEC_FILE: spec.to_json()}
+    if mapping.state_spec is not None:
+        files[STATE_SPEC_FILE] = mapping.state_spec.with_statistics(states).to_json()
+    kept = None if mapping.state_spec is None else states
+    files[STATISTICS_FILE] = published_form(spec, actions, kept, mapping.state_spec, lengths)
+    for name, content in files.items():
+        _write(out / name, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def _require_finished(found: ConversionSource, out: Path) -> None:
+    """Refuse a folder that is not this source converted; clear what a kill at the end left."""
+    info = DatasetInfo.parse((out / INFO_FILE).read_text(), str(out / INFO_FILE))
+    same = info.file_format == "array_record" and all(
+        (out / name).is_file() and (out / name).read_bytes() == content
+        for name, content in found.metadata.items()
+        if name != INFO_FILE
+    )
+    if not same or [s.name for s in info.splits] != [s.name for s in found.info.splits]:
+        raise FileExistsError(
+            f"{out} is another data set already; name another folder or remove it first"
+        )
+    shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a small file, whole or not at all."""
+    beside = path.with_name(f".{path.name}.part")
+    beside.write_bytes(content)
+    os.replace(beside, path)

@@ -1,0 +1,118 @@
+"""Is a data set whole and sound? Every record is read and checked, images stay encoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from selfflow_robotics.data.rlds.array_record import ArrayRecords
+from selfflow_robotics.data.rlds.episode_check import EpisodeCheck
+from selfflow_robotics.data.rlds.features import (
+    INFO_FILE,
+    DatasetInfo,
+    flatten,
+    read_features,
+    require_folder,
+    shards_of,
+)
+from selfflow_robotics.data.rlds.mapping_fit import fitting_mapping, require_fit
+from selfflow_robotics.data.rlds.mappings import RldsMapping
+from selfflow_robotics.data.rlds.shard_pool import on_every_shard
+from selfflow_robotics.data.rlds.tfrecord import TFRecords
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a split holds, and what is wrong with it."""
+
+    split: str
+    episodes: int  # sound ones
+    steps: int
+    num_bytes: int
+    faults: tuple[str, ...]  # a sentence each
+
+
+@dataclass(frozen=True)
+class _Shard:
+    split: str
+    path: Path
+    finite: tuple[str, ...]  # keys of states
+
+
+def check_dataset(
+    path: Path, mapping: RldsMapping | None = None, workers: int | None = None
+) -> list[Checked]:
+    """Check all splits of a data set, ArrayRecord or TFRecord.
+
+    Args:
+        path: the folder that TFDS wrote.
+        mapping: whose keys must be there too; when None, the declared mapping that fits.
+        workers: processes; one a CPU when None.
+
+    Returns:
+        A split each. Faults name file, episode and key.
+
+    Raises:
+        FileNotFoundError: no such folder, or it lacks its metadata or a shard.
+        ValueError: the metadata is damaged, or the mapping does not fit.
+    """
+    features = read_features(require_folder(path))
+    info = DatasetInfo.parse((path / INFO_FILE).read_text(), str(path / INFO_FILE))
+    flat = flatten(features)
+    if mapping is None:
+        mapping = fitting_mapping(flat)
+    else:
+        require_fit(mapping, flat, str(path))
+    finite = () if mapping is None else tuple(f"steps/{key}" for key in mapping.states)
+    names = [entry.name for entry in path.iterdir()]
+    shards = [
+        _Shard(split.name, path / name, finite)
+        for split in info.splits
+        for name in shards_of(names, split, info.file_format, str(path))
+    ]
+    results = {
+        shard: result
+        if isinstance(result, Checked)
+        else Checked(shard.split, 0, 0, 0, (str(result),))
+        for shard, result in on_every_shard(_check_shard, shards, workers, "check")
+    }
+    found = []
+    for split in info.splits:
+        one = _total(split.name, [results[shard] for shard in shards if shard.split == split.name])
+        seen = one.episodes + len(one.faults)
+        if split.episodes is not None and not one.faults and seen != split.episodes:
+            fault = (
+                f"{path} holds {seen} episodes of split {split.name} where {INFO_FILE} promises "
+                f"{split.episodes}; copy or download the data set again"
+            )
+            one = _total(split.name, [one, Checked(split.name, 0, 0, 0, (fault,))])
+        found.append(one)
+    return found
+
+
+def _check_shard(shard: _Shard) -> Checked:
+    check = EpisodeCheck(read_features(shard.path.parent), shard.finite)
+    array_record = ".array_record-" in shard.path.name
+    records = ArrayRecords([shard.path]) if array_record else TFRecords([shard.path])
+    episodes = steps = size = 0
+    faults: list[str] = []
+    for number in range(len(records)):
+        try:
+            record = records[number]
+            steps += check(record, f"episode {number} of {shard.path}")
+        except ValueError as error:
+            faults.append(str(error))
+        else:
+            episodes += 1
+            size += len(record)
+    return Checked(shard.split, episodes, steps, size, tuple(faults))
+
+
+def _total(split: str, parts: list[Checked]) -> Checked:
+    return Checked(
+        split,
+        sum(part.episodes for part in parts),
+        sum(part.steps for part in parts),
+        sum(part.num_bytes for part in parts),
+        tuple(fault for part in parts for fault in part.faults),
+    )

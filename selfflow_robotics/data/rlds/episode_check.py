@@ -1,0 +1,129 @@
+"""Does a stored episode hold what its data set declares?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tensorflow_datasets.proto import tf_example_pb2
+
+from selfflow_robotics.data.rlds.features import flatten
+
+_REMEDY = "leave the episode out or write it again"
+
+
+class EpisodeCheck:
+    """Finds what is wrong with records of a data set, without decoding images.
+
+    Every declared feature must be there, of the declared type, with as many rows as there are
+    steps; the numbers of every feature that acts ("steps/action...") must be finite.
+
+    Args:
+        features: what the data set declares.
+        finite: further keys, as "steps/observation/state", whose numbers must be finite.
+    """
+
+    def __init__(self, features: Any, finite: Iterable[str] = ()) -> None:
+        infos = flatten(features.get_serialized_info())
+        optional = {key for key, f in flatten(features).items() if _is_optional(f)}
+        self._infos = {key: info for key, info in infos.items() if key not in optional}
+        self._finite = {key for key in self._infos if key.startswith("steps/action")} | set(finite)
+
+    def __call__(self, record: bytes, where: str) -> int:
+        """Check one episode.
+
+        Args:
+            record: its bytes.
+            where: what it is called in messages.
+
+        Returns:
+            Its number of steps.
+
+        Raises:
+            ValueError: what is wrong, and with which key.
+        """
+        try:
+            stored = tf_example_pb2.Example.FromString(record).features.feature
+        except Exception as error:
+            raise ValueError(f"{where} is no tf.train.Example; {_REMEDY}") from error
+        rows: dict[str, int] = {}
+        for key, info in self._infos.items():
+            if sum(size is None for size in info.shape) > 1:
+                _require_ragged(stored, key, where)
+                continue
+            values = self._values(stored, key, info, where)
+            if key.startswith("steps/"):
+                per_step = int(np.prod(info.shape[1:], dtype=np.int64))
+                if len(values) % per_step:
+                    raise ValueError(
+                        f"{where} has {len(values)} numbers in {key}, which is no multiple of the "
+                        f"{per_step} a step that features.json promises; {_REMEDY}"
+                    )
+                rows[key] = len(values) // per_step
+            if key in self._finite:
+                _require_finite(np.asarray(values, np.float64), info.shape, key, where)
+        return _steps(rows, where)
+
+    def _values(self, stored: Any, key: str, info: Any, where: str) -> Any:
+        kind = stored[key].WhichOneof("kind") if key in stored else None
+        empty_is_known = key.startswith("steps/") or None in info.shape
+        if key not in stored or (kind is None and not empty_is_known):
+            raise ValueError(f"{where} lacks {key}, which features.json promises; {_REMEDY}")
+        wanted = _kind_of(info.np_dtype)
+        if kind not in (wanted, None):
+            raise ValueError(
+                f"{where} has {key} as {kind} where features.json promises "
+                f"{np.dtype(info.np_dtype).name} ({wanted}); {_REMEDY}"
+            )
+        values: Any = getattr(stored[key], wanted).value
+        if None not in info.shape and len(values) != np.prod(info.shape, dtype=np.int64):
+            raise ValueError(
+                f"{where} has {len(values)} values in {key} where features.json promises a shape "
+                f"of {info.shape}; {_REMEDY}"
+            )
+        return values
+
+
+def _is_optional(feature: Any) -> bool:
+    return type(feature).__name__ == "Optional"
+
+
+def _kind_of(dtype: Any) -> str:
+    if np.issubdtype(dtype, np.floating):
+        return "float_list"
+    if np.issubdtype(dtype, np.integer) or np.issubdtype(dtype, np.bool_):
+        return "int64_list"
+    return "bytes_list"
+
+
+def _require_ragged(stored: Any, key: str, where: str) -> None:
+    if not any(name == key or name.startswith(f"{key}/ragged") for name in stored):
+        raise ValueError(f"{where} lacks {key}, which features.json promises; {_REMEDY}")
+
+
+def _require_finite(
+    values: NDArray[np.float64], shape: tuple[int, ...], key: str, where: str
+) -> None:
+    per_step = int(np.prod(shape[1:], dtype=np.int64)) if shape else 1
+    rows = values.reshape(-1, per_step)
+    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(bad):
+        raise ValueError(
+            f"{where} has {key.removeprefix('steps/')} = {rows[bad[0]].tolist()} at step "
+            f"{bad[0]}; leave the episode out or write it again with finite numbers"
+        )
+
+
+def _steps(rows: dict[str, int], where: str) -> int:
+    if not rows or max(rows.values()) == 0:
+        raise ValueError(f"{where} has no steps; leave it out of the data set")
+    counts = list(rows.values())
+    usual = max(set(counts), key=counts.count)
+    other = {key: count for key, count in rows.items() if count != usual}
+    if other:
+        raise ValueError(
+            f"{where} has {usual} steps but features of different lengths {other}; {_REMEDY}"
+        )
+    return usual

@@ -1,0 +1,98 @@
+"""One stored episode: its bytes as the arrays of the keys that are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tensorflow_datasets.core.example_parser import ExampleParserNp
+
+from selfflow_robotics.data.rlds.features import flatten
+
+
+class RecordParser:
+    """Reads some keys of a record; images stay encoded.
+
+    Args:
+        features: what the data set declares.
+        keys: which of them, as "steps/action".
+    """
+
+    def __init__(self, features: Any, keys: Iterable[str]) -> None:
+        infos = flatten(features.get_serialized_info())
+        self._parser = ExampleParserNp({key: infos[key] for key in keys})
+
+    def __call__(self, record: bytes, where: str) -> Mapping[str, Any]:
+        """The values by key; those of a step have the steps as their first axis.
+
+        Args:
+            record: an episode's bytes.
+            where: what it is called in messages.
+
+        Raises:
+            ValueError: it does not hold what was declared.
+        """
+        try:
+            found: Mapping[str, Any] = self._parser.parse_example(record)
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(
+                f"{where} does not hold what features.json promises ({reason}); "
+                "write the data set again, or leave the episode out"
+            ) from error
+        lacking = [key for key, value in found.items() if value is None]
+        if lacking:
+            raise ValueError(
+                f"{where} lacks {', '.join(lacking)}, which features.json promises; "
+                "write the data set again, or leave the episode out"
+            )
+        return found
+
+
+def columns(found: Mapping[str, Any], keys: Sequence[str], where: str) -> NDArray[np.float32]:
+    """Numeric step keys side by side.
+
+    Args:
+        found: what a :class:`RecordParser` returned.
+        keys: relative to "steps".
+        where: what the episode is called in messages.
+
+    Returns:
+        (S, entries of all keys).
+
+    Raises:
+        ValueError: a number is not finite, or the keys differ in their number of steps.
+    """
+    parts: list[NDArray[np.float32]] = []
+    for key in keys:
+        values = np.asarray(found[f"steps/{key}"], np.float32)
+        values = values.reshape(len(values), -1)
+        bad = ~np.isfinite(values).all(axis=1)
+        if bad.any():
+            step = int(np.flatnonzero(bad)[0])
+            raise ValueError(
+                f"{where} has {key} = {values[step].tolist()} at step {step}; "
+                "leave the episode out or write it again with finite numbers"
+            )
+        parts.append(values)
+    if len({len(values) for values in parts}) > 1:
+        lengths = {key: len(values) for key, values in zip(keys, parts, strict=True)}
+        raise ValueError(
+            f"{where} has features of different lengths {lengths}; "
+            "leave the episode out or write it again"
+        )
+    return np.concatenate(parts, axis=1)
+
+
+def texts(values: NDArray[Any]) -> tuple[str, ...]:
+    """Instructions, one a step: stored as text, or as Language-Table does, as rows of UTF-8 bytes.
+
+    Args:
+        values: (S,) of bytes, or (S, length) of integers that end in zeros.
+    """
+    if values.ndim == 1:
+        return tuple(text.decode(errors="replace") for text in values)
+    rows = (bytes(row[row != 0].astype(np.uint8)) for row in values)
+    return tuple(row.decode(errors="replace") for row in rows)

@@ -1,0 +1,281 @@
+"""Episodes of any RLDS data set as TFDS wrote it, ArrayRecord or TFRecord, without TensorFlow.
+
+Example:
+    >>> episodes = open_rlds("data/train")                         # RT-1's features
+    >>> bridge = open_rlds("bridge_dataset/1.0.0", mapping="bridge", split="val")
+    >>> episodes[3].images.shape, episodes[3].actions.shape        # doctest: +SKIP
+    ((41, 64, 80, 3), (41, 7))
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+from numpy.typing import NDArray
+from tensorflow_datasets.core.file_adapters import FileFormat
+
+from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
+from selfflow_robotics.data.digests import files_digest, text_digest
+from selfflow_robotics.data.episode import Episode
+from selfflow_robotics.data.held_out import split_of
+from selfflow_robotics.data.image_decoding import decode_image
+from selfflow_robotics.data.rlds.array_record import ArrayRecords
+from selfflow_robotics.data.rlds.features import flatten, require_folder
+from selfflow_robotics.data.rlds.mapping_fit import require_fit
+from selfflow_robotics.data.rlds.mappings import RldsMapping, mapping_named
+from selfflow_robotics.data.rlds.record import RecordParser, columns, texts
+from selfflow_robotics.data.rlds.tfrecord import TFRecords
+
+__all__ = ["RldsSource", "open_rlds", "split_of", "stored_spec"]
+
+ACTION_SPEC_FILE = "action_spec.json"
+STATE_SPEC_FILE = "state_spec.json"
+DEMONSTRATED_FILE = "demonstrated.json"
+
+_Spec = TypeVar("_Spec", ActionSpec, StateSpec)
+
+
+def open_rlds(
+    path: str | Path, mapping: str | RldsMapping = "rt1", split: str = "train"
+) -> RldsSource:
+    """Open an RLDS data set for random access to its episodes.
+
+    Args:
+        path: folder with `features.json`, `dataset_info.json` and the shards.
+        mapping: where the data set keeps what is read: the name of a declared mapping, or one.
+        split: a split that TFDS wrote, as "train" or "val".
+
+    Raises:
+        FileNotFoundError: no such folder, or it lacks a file.
+        ValueError: no such mapping or split, a feature that the mapping reads is absent or has
+            another size, a shard is truncated, or the stored action specification differs in
+            meaning from the mapping's.
+    """
+    return RldsSource(Path(path), mapping_named(mapping), split)
+
+
+class RldsSource:
+    """Episodes of one split of an RLDS data set; see :func:`open_rlds`.
+
+    It can be sent to another process, where it opens its files anew.
+    """
+
+    def __init__(self, path: Path, mapping: RldsMapping, split: str) -> None:
+        self.path, self.mapping, self.split = path, mapping, split
+        builder = _builder(path)
+        features = builder.info.features
+        self.image_size = require_fit(mapping, flatten(features), str(path))
+        keys = [f"steps/{key}" for key in mapping.step_keys] + list(mapping.episode_keys)
+        self._parse = RecordParser(features, keys)
+        self.action_spec = stored_spec(path / ACTION_SPEC_FILE, mapping.action_spec, mapping.name)
+        self.state_spec = None
+        if mapping.state_spec is not None:
+            self.state_spec = stored_spec(path / STATE_SPEC_FILE, mapping.state_spec, mapping.name)
+        self._records = _records(path, builder, split)
+        self._shards = [Path(shard) for shard in builder.info.splits[split].filepaths]
+        self._demonstrated = _demonstrated(path, split, len(self._records))
+
+    @property
+    def name(self) -> str:
+        """The folder and the split."""
+        return f"{self.path}:{self.split}"
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """See :attr:`EpisodeSource.identity`; marks count: edited ones are another data set."""
+        return {
+            "mapping": text_digest(repr(self.mapping)),
+            "shards": files_digest(self._shards),
+            "marks": text_digest(*self._demonstrated) if self._demonstrated else None,
+        }
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Files are opened anew where the source is unpickled."""
+        return RldsSource, (self.path, self.mapping, self.split)
+
+    def __len__(self) -> int:
+        """Number of episodes found in the shards."""
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> Episode:
+        """Read episode number index.
+
+        Raises:
+            IndexError: no such episode.
+            ValueError: the stored episode is faulty; the message names it.
+        """
+        return self._read(index, slice(None))
+
+    def clip(self, index: int, start: int, frames: int) -> Episode:
+        """Some steps of an episode; of its images only theirs are decoded.
+
+        Args:
+            index: number of the episode.
+            start: its first step that is read.
+            frames: how many are.
+
+        Returns:
+            These steps as an episode; id, source and success are those of all of it.
+
+        Raises:
+            IndexError: no such episode, or it ends before.
+            ValueError: the stored episode is faulty; the message names it.
+        """
+        if start < 0 or frames < 1:
+            raise IndexError(f"a clip of {frames} frames from step {start} on is none")
+        return self._read(index, slice(start, start + frames))
+
+    def _read(self, index: int, window: slice) -> Episode:
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.name} has episodes 0..{len(self) - 1}, not {index}")
+        where = f"episode {self.split}/{index} of {self.path}"
+        found = self._parse(self._records[index], where)
+        mapping = self.mapping
+        encoded = found[f"steps/{mapping.image}"]
+        if len(encoded) == 0:
+            raise ValueError(f"{where} has no steps; leave it out of the data set")
+        if window.stop is not None and window.stop > len(encoded):
+            raise IndexError(f"{where} has {len(encoded)} steps, not {window.stop}")
+        instructions: tuple[str, ...] = ()
+        if mapping.instruction is not None:
+            instructions = texts(found[f"steps/{mapping.instruction}"])
+        known = mapping.success_known is None or bool(found[mapping.success_known])
+        rated = mapping.success is not None and known
+        marks = self._marks(index, where)
+        return Episode(
+            images=self._images(encoded, window, where),
+            actions=columns(found, mapping.actions, where)[window],
+            states=columns(found, mapping.states, where)[window] if mapping.states else None,
+            instructions=instructions[window],
+            success=bool(found[mapping.success]) if rated and mapping.success else None,
+            source=found[mapping.source].decode() if mapping.source else "demonstration",
+            id=f"{self.split}/{index}",
+            demonstrated=None if marks is None else marks[window],
+        )
+
+    def _marks(self, index: int, where: str) -> NDArray[np.bool_] | None:
+        if self._demonstrated is None:
+            return None
+        marks = self._demonstrated[index]
+        if set(marks) - {"0", "1"}:
+            raise ValueError(
+                f'{where} has the marks "{marks[:20]}" in {DEMONSTRATED_FILE} where each must be '
+                "0 or 1; copy the data set again"
+            )
+        return np.array([mark == "1" for mark in marks])
+
+    def _images(self, encoded: NDArray[Any], window: slice, where: str) -> NDArray[np.uint8]:
+        if encoded.dtype != object:
+            return encoded[window].astype(np.uint8, copy=False)
+        steps = range(len(encoded))[window]
+        images: NDArray[np.uint8] | None = None
+        if self.image_size is not None:
+            images = np.empty((len(steps), *self.image_size, 3), np.uint8)
+        for i, step in enumerate(steps):
+            try:
+                image = decode_image(encoded[step], None if images is None else images[i])
+            except ValueError as error:
+                raise ValueError(
+                    f"{where} has a corrupt {self.mapping.image} at step {step}; "
+                    "leave the episode out or write it again"
+                ) from error
+            if images is None:
+                images = np.empty((len(steps), *image.shape), np.uint8)
+            if image.shape != images[i].shape:
+                raise ValueError(
+                    f"{where} has a {self.mapping.image} of {image.shape[:2]} pixels at step "
+                    f"{step} where {images.shape[1:3]} were declared; write the data set again"
+                )
+            if not np.may_share_memory(image, images):
+                images[i] = image
+        assert images is not None
+        return images
+
+
+def _builder(path: Path) -> Any:
+    require_folder(path)
+    try:
+        return tfds.builder_from_directory(path)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"{path} has an unreadable features.json or dataset_info.json ({reason}); "
+            "copy or download them again"
+        ) from error
+
+
+def _records(path: Path, builder: Any, split: str) -> ArrayRecords | TFRecords:
+    splits = builder.info.splits
+    if split not in splits:
+        raise ValueError(f'{path} has no split "{split}"; it has {sorted(splits)}')
+    shards = [Path(shard) for shard in splits[split].filepaths]
+    for shard in shards:
+        if not shard.is_file():
+            raise FileNotFoundError(
+                f"{path} lacks its shard {shard.name}; copy or download the data set again"
+            )
+    kind = builder.info.file_format
+    records: ArrayRecords | TFRecords
+    if kind is FileFormat.ARRAY_RECORD:
+        records = ArrayRecords(shards)
+    elif kind is FileFormat.TFRECORD:
+        records = TFRecords(shards)
+    else:
+        raise ValueError(f"{path} is stored as {kind}; this reads array_record and tfrecord")
+    promised = splits[split].num_examples
+    if len(records) != promised:
+        raise ValueError(
+            f"the shards of {path} hold {len(records)} episodes of split {split} where "
+            f"dataset_info.json promises {promised}; copy or download the data set again"
+        )
+    return records
+
+
+def stored_spec(path: Path, declared: _Spec, mapping: str) -> _Spec:
+    """The specification of a file, or the declared one where there is no file.
+
+    Args:
+        path: what :data:`ACTION_SPEC_FILE` or :data:`STATE_SPEC_FILE` names, in the data set.
+        declared: the specification of the mapping.
+        mapping: the mapping's name, for messages.
+
+    Raises:
+        ValueError: the file is damaged, or means something else than the mapping.
+    """
+    if not path.is_file():
+        return declared
+    stored = type(declared).from_json(_json(path))
+    stored.require_match(declared, ours=str(path), theirs=f'the mapping "{mapping}"')
+    return stored
+
+
+def _demonstrated(path: Path, split: str, episodes: int) -> list[str] | None:
+    """A mark a step, 1 where its action shows how the task is done; None where none are stored."""
+    if not (path / DEMONSTRATED_FILE).is_file():
+        return None
+    stored = _json(path / DEMONSTRATED_FILE)
+    marks = stored.get(split)
+    if marks is None:
+        return None
+    if not isinstance(marks, list) or len(marks) != episodes:
+        raise ValueError(
+            f"{path / DEMONSTRATED_FILE} does not hold a text of marks for each of the {episodes} "
+            f"episodes of split {split}; copy the data set again"
+        )
+    return [str(text) for text in marks]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+        if isinstance(found, dict):
+            return found
+        reason = f"it holds a {type(found).__name__}"
+    except ValueError as error:
+        reason = str(error)
+    raise ValueError(f"{path} is damaged ({reason}); copy the data set again")

@@ -1,0 +1,234 @@
+"""General video for pretraining: clips of video files, without actions."""
+
+from __future__ import annotations
+
+import glob
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from tqdm import tqdm
+
+from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
+from selfflow_robotics.data.digests import files_digest
+from selfflow_robotics.data.episode import Episode
+from selfflow_robotics.data.video.decoding import UNREADABLE, decode_clip, readable_seconds
+
+__all__ = ["BrokenVideo", "UnreadableVideoError", "VideoClips", "VideoFolder"]
+
+EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".gif")
+
+
+@dataclass(frozen=True)
+class BrokenVideo:
+    """A file that could not be read."""
+
+    path: str
+    reason: str
+
+
+class UnreadableVideoError(ValueError):
+    """A clip cannot be decoded; its file is set aside, and the others can be read on."""
+
+    def __init__(self, video: BrokenVideo) -> None:
+        super().__init__(f"{video.path} cannot be read ({video.reason}) and is set aside")
+        self.video = video
+
+
+@dataclass(frozen=True)
+class _Clip:
+    file: int
+    start: float  # s
+    frames: int
+
+
+class VideoClips(ABC):
+    """Clips of video files, as episodes without actions.
+
+    Only headers and the ends of the files are read at first; a clip is decoded when it is asked
+    for. Files that cannot be read are set aside, named in :attr:`broken`, up to a share of all.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        image_size: tuple[int, int] = (64, 80),
+        frames: int = 32,
+        rate_hz: float = 5.0,
+        max_broken: float = 0.05,
+    ) -> None:
+        """Looks through the files.
+
+        Args:
+            path: Where they are.
+            image_size: (height, width) of the frames; scaled to cover it, then cropped.
+            frames: Frames a clip, at least 1; the last clip of a file may have fewer.
+            rate_hz: Frames a second, above 0. A file with fewer repeats frames.
+            max_broken: Greatest share of the files that may be unreadable, 0 to 1.
+
+        Raises:
+            FileNotFoundError: No video file is there.
+            ValueError: An argument is out of range, or too many files are unreadable.
+        """
+        if frames < 1 or not rate_hz > 0 or min(image_size) < 1 or not 0 <= max_broken <= 1:
+            raise ValueError(
+                f"video clips of {frames} frames of {image_size} at {rate_hz} Hz with a share of "
+                f"{max_broken} unreadable files: frames and sizes must be at least 1, the rate "
+                "above 0, the share between 0 and 1"
+            )
+        self._path = os.fspath(path)
+        self._image_size = image_size
+        self._rate_hz = rate_hz
+        self._max_broken = max_broken
+        self._files = self._find()
+        self._broken: dict[str, BrokenVideo] = {}
+        self._clips: list[_Clip] = []
+        bar = tqdm(self._files, desc=f"looking through {self._path}", unit="file", delay=2)
+        for number, file in enumerate(bar):
+            try:
+                seconds = readable_seconds(partial(self._open, number))
+            except UNREADABLE as error:
+                self._broken[file] = BrokenVideo(file, str(error))
+                continue
+            total = max(1, int(seconds * rate_hz + 1e-6))
+            self._clips += [
+                _Clip(number, first / rate_hz, min(frames, total - first))
+                for first in range(0, total, frames)
+            ]
+        self._require_enough()
+        digest = self._digest([i for i, file in enumerate(self._files) if file not in self._broken])
+        self.identity: Mapping[str, Any] = {"files": digest, "frames": frames, "rate_hz": rate_hz}
+
+    @abstractmethod
+    def _find(self) -> Sequence[str]:
+        """Names of the files."""
+
+    @abstractmethod
+    def _open(self, number: int) -> str | BinaryIO:
+        """File ``number``, for PyAV."""
+
+    @abstractmethod
+    def _digest(self, numbers: Sequence[int]) -> str:
+        """Of what these files hold."""
+
+    def _caption(self, number: int) -> str:
+        """What file ``number`` is said to show; empty when nothing is."""
+        return ""
+
+    @property
+    def name(self) -> str:
+        """What the source is called in messages."""
+        return self._path
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the frames."""
+        return self._image_size
+
+    @property
+    def action_spec(self) -> ActionSpec | None:
+        """None: there are no actions."""
+        return None
+
+    @property
+    def state_spec(self) -> StateSpec | None:
+        """None: there is no proprioception."""
+        return None
+
+    @property
+    def broken(self) -> tuple[BrokenVideo, ...]:
+        """Files set aside so far."""
+        return tuple(self._broken.values())
+
+    def __len__(self) -> int:
+        """Number of clips."""
+        return len(self._clips)
+
+    def __getitem__(self, index: int) -> Episode:
+        """Decodes clip ``index``.
+
+        Raises:
+            IndexError: ``index`` is outside 0..len-1.
+            UnreadableVideoError: Its file is damaged there; it is set aside.
+            ValueError: Too many files are unreadable by now.
+        """
+        if not 0 <= index < len(self._clips):
+            raise IndexError(f"{self._path} has {len(self._clips)} clips, not a number {index}")
+        clip = self._clips[index]
+        file = self._files[clip.file]
+        if file in self._broken:
+            raise UnreadableVideoError(self._broken[file])
+        try:
+            images = decode_clip(
+                partial(self._open, clip.file),
+                clip.start,
+                clip.frames,
+                self._rate_hz,
+                self._image_size,
+            )
+        except UNREADABLE as error:
+            video = BrokenVideo(file, f"at {clip.start:.1f} s: {error}")
+            self.set_aside(video)
+            raise UnreadableVideoError(video) from error
+        caption = self._caption(clip.file)
+        return Episode(
+            images=images,
+            actions=None,
+            states=None,
+            instructions=(caption,) * clip.frames if caption else (),
+            success=None,
+            source="video",
+            id=f"{file}@{clip.start:.2f}s",
+        )
+
+    def set_aside(self, video: BrokenVideo) -> None:
+        """Read no more of a file.
+
+        Raises:
+            ValueError: too many files are unreadable by now; the message names them.
+        """
+        if video.path not in self._broken:
+            self._broken[video.path] = video
+            self._require_enough()
+
+    def _require_enough(self) -> None:
+        count = len(self._broken)
+        if count > self._max_broken * len(self._files) or count == len(self._files):
+            names = "; ".join(f"{video.path} ({video.reason})" for video in self.broken[:5])
+            more = f" and {count - 5} more" if count > 5 else ""
+            raise ValueError(
+                f"{count} of {len(self._files)} video files of {self._path} cannot be read, more "
+                f"than the allowed share of {self._max_broken:g}: {names}{more}; replace or remove "
+                "them, or allow a greater share"
+            )
+
+
+class VideoFolder(VideoClips):
+    """Clips of the video files of a folder (searched with its subfolders), of a glob, or one file.
+
+    Example:
+        ``VideoFolder("videos", image_size=(64, 80), frames=32)[5].images``
+    """
+
+    def _find(self) -> Sequence[str]:
+        if os.path.isdir(self._path):
+            paths = (p for p in Path(self._path).rglob("*") if p.suffix.lower() in EXTENSIONS)
+            found = [str(p) for p in paths]
+        else:
+            found = [p for p in glob.glob(self._path, recursive=True) if os.path.isfile(p)]
+        if not found:
+            raise FileNotFoundError(
+                f"{self._path} holds no video file ({', '.join(EXTENSIONS)}); give a folder, a "
+                "glob or a file"
+            )
+        return sorted(found)
+
+    def _open(self, number: int) -> str:
+        return self._files[number]
+
+    def _digest(self, numbers: Sequence[int]) -> str:
+        return files_digest(Path(self._files[number]) for number in numbers)
