@@ -3,13 +3,16 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from live_tensors import LiveTensors
 from tiny_world import CHANNELS, FACTOR, IMAGE, VOCABULARY, latent_episodes
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from selfflow_robotics.computing import Precision, computing
+from selfflow_robotics.data.latents.joined_rows import JoinedRows
 from selfflow_robotics.model.heads import ProjectionHead
 from selfflow_robotics.model.presets import PRESETS
 from selfflow_robotics.training.config import ModelConfig, ObjectiveConfig, TrainerConfig
@@ -122,6 +125,49 @@ def test_activations_are_what_autograd_keeps(
         if every:  # the block that is computed again is not there yet
             predicted -= block_bytes(task, network, clips=2, bf16=precision == "bf16")
         assert predicted == pytest.approx(saved_bytes(task, 2, precision), rel=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("words", "recompute_every", "accumulate", "precision"),
+    [
+        (30, 0, 1, "fp32"),
+        (30, 0, 2, "fp32"),
+        (30, 1, 1, "fp32"),
+        (0, 0, 1, "fp32"),
+        (30, 0, 1, "bf16"),
+    ],
+)
+def test_memory_is_what_tensors_take_while_training(
+    tmp_path: Path, words: int, recompute_every: int, accumulate: int, precision: Precision
+) -> None:
+    task = replace(
+        TASK,
+        model=ModelConfig("small"),
+        image_size=(64, 80),
+        factor=8,
+        channels=16,
+        words=words,
+        recompute_every=recompute_every,
+    )
+    batch = 16 * accumulate
+    config = TrainerConfig(
+        steps=2,
+        batch_size=batch,
+        frames=4,
+        accumulate=accumulate,
+        recompute_every=recompute_every,
+        precision=precision,
+    )
+    found = latent_episodes()
+    latents = np.zeros((len(found.latents), 16, 8, 10), np.float16)
+    episodes = replace(found, latents=JoinedRows([latents]))
+    if not words:
+        episodes = replace(episodes, actions=None, states=None, words=None)
+    model = task.build()
+    with LiveTensors([*model.parameters(), *model.buffers()]) as tensors:
+        Trainer(model, task.build_objective(), episodes, config, tmp_path).fit()
+    predicted = estimate(task, batch, 1, accumulate, bf16=precision == "bf16").memory.peak
+    assert predicted == pytest.approx(tensors.peak, rel=0.1)
 
 
 def test_memory_is_spread_over_gpus_and_saved_by_recomputing() -> None:
