@@ -28,7 +28,7 @@ class JointPolicy(RecedingHorizon):
 
     Args:
         world_model: proposes.
-        horizon: steps drawn at once.
+        horizon: actions of the model drawn at once.
         receding_horizon: of these, the steps carried out.
         gripper_threshold: see :func:`~selfflow_robotics.policies.gripper.snap_gripper`.
     """

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from selfflow_robotics.data.action_spec import ActionSpec
 from selfflow_robotics.planning.protocol import Dynamics
 from selfflow_robotics.streams import derive_seed, row_generators
 
@@ -27,7 +28,12 @@ class SeeingModel(Dynamics, Protocol):
 
     @property
     def history_len(self) -> int:
-        """Frames of history it was trained with, 1 or more."""
+        """Frames it looks at, at most; 1 or more."""
+        ...
+
+    @property
+    def step_spec(self) -> ActionSpec:
+        """What the action of one step means; `action_spec` is of one step, or a block of them."""
         ...
 
     @property
@@ -55,7 +61,8 @@ class RecedingHorizon(ABC):
 
     Args:
         world_model: encodes the history.
-        receding_horizon: actions carried out of each decision, 1 to the decision's length.
+        receding_horizon: actions of the model carried out of each decision, 1 to the decision's
+            length.
         gripper_threshold: snaps the gripper's entry, see :func:`snap_gripper`; None leaves it.
     """
 
@@ -69,7 +76,8 @@ class RecedingHorizon(ABC):
     ) -> None:
         if receding_horizon < 1:
             raise ValueError(f"receding_horizon is {receding_horizon}; it must be 1 or more")
-        spec = world_model.action_spec
+        spec = world_model.step_spec
+        self.action_block = world_model.action_spec.size // spec.size
         if gripper_threshold is not None and "gripper" not in spec.names:
             raise ValueError(
                 f"gripper_threshold is set, but no action entry is named gripper: {spec.names}"
@@ -83,7 +91,10 @@ class RecedingHorizon(ABC):
 
     @abstractmethod
     def decide(self, context: Any, rows: Sequence[int], seeds: Sequence[int]) -> Tensor:
-        """Actions (B, H, A), environment units, for rows whose history is in the context."""
+        """Actions (B, H, A), environment units, for rows whose history is in the context.
+
+        Where the model's actions are blocks of steps, so are these.
+        """
 
     def reset(self, rows: Sequence[int], seeds: Sequence[int]) -> None:
         """See :meth:`Policy.reset`."""
@@ -115,7 +126,8 @@ class RecedingHorizon(ABC):
         if not self._decisions[row]:
             raise ValueError(f"row {row} has not decided anything yet; let it act first")
         decision = self._decisions[row][-1]
-        actions_BKHA = torch.from_numpy(decision.actions_HA)[None, None]
+        size = self.world_model.action_spec.size
+        actions_BKHA = torch.from_numpy(decision.actions_HA).reshape(1, 1, -1, size)
         return self.world_model.rollout(
             self._observe(decision.window),
             actions_BKHA,
@@ -124,22 +136,23 @@ class RecedingHorizon(ABC):
 
     def _due(self, row: int) -> bool:
         decisions = self._decisions[row]
-        return not decisions or self._steps[row] - decisions[-1].step >= self.receding_horizon
+        carried_out = self.receding_horizon * self.action_block
+        return not decisions or self._steps[row] - decisions[-1].step >= carried_out
 
     def _decide_together(self, rows: Sequence[int]) -> None:
         started = time.perf_counter()
         seeds = [derive_seed(self._seeds[row], self._steps[row]) for row in rows]
         context = self._observe(self.history.window(rows))
-        actions_BHA = self.decide(context, rows, seeds).float().cpu().numpy()
-        if actions_BHA.shape[1] < self.receding_horizon:
+        decided = self.decide(context, rows, seeds).float().cpu().numpy()
+        if decided.shape[1] < self.receding_horizon:
             raise ValueError(
                 f"receding_horizon is {self.receding_horizon}, but plans are "
-                f"{actions_BHA.shape[1]} steps long; lower it or raise the horizon"
+                f"{decided.shape[1]} steps long; lower it or raise the horizon"
             )
+        spec = self.world_model.step_spec
+        actions_BHA = decided.reshape(len(rows), -1, spec.size)
         if self.gripper_threshold is not None:
-            actions_BHA = snap_gripper(
-                actions_BHA, self.world_model.action_spec, self.gripper_threshold
-            )
+            actions_BHA = snap_gripper(actions_BHA, spec, self.gripper_threshold)
         seconds = time.perf_counter() - started
         for row, seed, actions_HA in zip(rows, seeds, actions_BHA, strict=True):
             self._decisions[row].append(

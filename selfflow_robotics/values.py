@@ -43,9 +43,13 @@ class Context:
 
 @dataclass(frozen=True)
 class Rollout:
-    """K imagined futures of H frames for each of B environments; `passes` counts their frames."""
+    """K imagined futures of H frames for each of B environments; `passes` counts their frames.
+
+    `last_BCHW` is the last frame that was seen.
+    """
 
     latents_BKHCHW: Tensor
     features_BKHMD: Tensor
     states_BKHP: Tensor | None
+    last_BCHW: Tensor
     passes: int

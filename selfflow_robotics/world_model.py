@@ -55,14 +55,29 @@ class WorldModel(nn.Module):
         return self.config.action_spec
 
     @property
+    def action_block(self) -> int:
+        """Steps of the environment that an action of `rollout` and an imagined frame span."""
+        return self.tokenizer.temporal
+
+    @property
+    def step_spec(self) -> ActionSpec:
+        """What the action of one step means; the same as `action_spec` where a block is a step."""
+        return self.action_spec.step(self.action_block)
+
+    @property
     def state_spec(self) -> StateSpec | None:
         """What its proprioception means; None where it has none."""
         return self.config.state_spec
 
     @property
     def history_len(self) -> int:
-        """Frames of history it was trained with."""
-        return self.config.history_len
+        """Frames that `observe` looks at, at most.
+
+        With blocks one more than the latent frames it was trained with span: a video's first latent
+        frame is of a single frame, which is unlike all others.
+        """
+        latents, block = self.config.history_len, self.action_block
+        return latents if block == 1 else 1 + latents * block
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -100,8 +115,10 @@ class WorldModel(nn.Module):
         """Encode history once.
 
         Args:
-            frames: (B, S, height, width, 3) uint8, oldest first, S from 1 to `history_len`.
-            past_actions: (B, S - 1, A) in the environment's units; row i led from frame i to i + 1.
+            frames: (B, S, height, width, 3) uint8, oldest first, S from 1 to `history_len`; where
+                a latent frame spans several, the oldest that do not fill one are left out.
+            past_actions: (B, S - 1, A) in the environment's units, as `step_spec` says; row i led
+                from frame i to i + 1.
             instruction: one for all, one a row, or None.
             states: (B, S, P) proprioception, or None where it is not known.
 
@@ -112,15 +129,23 @@ class WorldModel(nn.Module):
         self._check_frames(images)
         batch, count = images.shape[:2]
         actions = torch.as_tensor(past_actions, dtype=torch.float32, device=self.device)
-        if actions.shape != (batch, count - 1, self.action_spec.size):
+        spec, block = self.step_spec, self.action_block
+        if actions.shape != (batch, count - 1, spec.size):
             raise ValueError(
                 f"past_actions has shape {tuple(actions.shape)}; {count} frames need "
-                f"{(batch, count - 1, self.action_spec.size)}"
+                f"{(batch, count - 1, spec.size)}"
             )
-        led_to = self.action_spec.normalize(actions)
+        spare = (count - 1) % block  # of the oldest, which fill no block
+        led_to = rearrange(spec.normalize(actions[:, spare:]), "b (s n) a -> b s (n a)", n=block)
         led_to = torch.cat((led_to.new_zeros(batch, 1, led_to.shape[-1]), led_to), dim=1)
         state = None if states is None else self._state_tokens(states, batch, count)
-        return self.observe_latents(self._encode(images), led_to, state, instruction)
+        newest = slice(-self.config.history_len, None)
+        return self.observe_latents(
+            self._encode_history(images[:, spare:])[:, newest],
+            led_to[:, newest],
+            None if state is None else state[:, spare::block][:, newest],
+            instruction,
+        )
 
     @torch.no_grad()
     def observe_latents(
@@ -165,6 +190,12 @@ class WorldModel(nn.Module):
 
     def _encode(self, images: Tensor) -> Tensor:
         return self.tokenizer.encode(images.to(self.device)).to(self.dtype)
+
+    def _encode_history(self, images: Tensor) -> Tensor:
+        if self.action_block == 1:
+            return self._encode(images)
+        videos = [self.tokenizer.encode_video(video) for video in images.to(self.device)]
+        return torch.stack(videos).to(self.dtype)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -256,6 +287,7 @@ class WorldModel(nn.Module):
             unpatchify(by_row(frames), self.config.patch, self.config.network.grid),
             by_row(features),
             by_row(states) if states else None,
+            unpatchify(context.anchor_BNC, self.config.patch, self.config.network.grid),
             passes=horizon * (steps + 1) * len(actions),
         )
 
@@ -310,6 +342,8 @@ class WorldModel(nn.Module):
             instruction: one for all, or one a row.
             states: (B, P) proprioception, or None where it is not known.
         """
+        if self.action_block > 1:
+            raise ValueError("react sees one frame, and this model's span several; use guess")
         images = torch.as_tensor(frames)[:, None]
         self._check_frames(images)
         given = None if states is None else torch.as_tensor(states)[:, None]
@@ -383,9 +417,19 @@ class WorldModel(nn.Module):
 
     @torch.no_grad()
     def decode(self, rollout: Rollout | Tensor) -> NDArray[np.uint8]:
-        """Imagined frames, or latents (..., C, h, w), as images (..., height, width, 3) uint8."""
-        latents = rollout if isinstance(rollout, Tensor) else rollout.latents_BKHCHW
-        return np.asarray(self.tokenizer.decode(latents).cpu().numpy())
+        """Imagined frames, or latents (..., C, h, w), as images (..., height, width, 3) uint8.
+
+        Of a rollout whose frames span blocks of steps, one image a step: (B, K, H * block, ...).
+        """
+        if isinstance(rollout, Tensor):
+            return np.asarray(self.tokenizer.decode(rollout).cpu().numpy())
+        latents = rollout.latents_BKHCHW
+        if self.action_block == 1:
+            return np.asarray(self.tokenizer.decode(latents).cpu().numpy())
+        before = repeat(rollout.last_BCHW, "b ... -> b k 1 ...", k=latents.shape[1])
+        videos = torch.cat((before, latents), dim=2)
+        images = [[self.tokenizer.decode_video(one)[1:].cpu() for one in row] for row in videos]
+        return np.asarray(torch.stack([torch.stack(row) for row in images]).numpy())
 
     # -- judge -----------------------------------------------------------------------------------
 

@@ -12,11 +12,11 @@ from selfflow_robotics.data.rlds.rt1_writer import Rt1Writer
 SIZE = (16, 24)
 
 
-def rt1_episode(seed: int, steps: int = 6) -> Rt1Episode:
+def rt1_episode(seed: int, steps: int = 6, size: tuple[int, int] = SIZE) -> Rt1Episode:
     random = np.random.default_rng(seed)
     colours = random.integers(0, 256, (steps, 1, 1, 3), dtype=np.uint8)
     return Rt1Episode(
-        images=np.ascontiguousarray(np.broadcast_to(colours, (steps, *SIZE, 3))),
+        images=np.ascontiguousarray(np.broadcast_to(colours, (steps, *size, 3))),
         observations={
             key: random.standard_normal((steps, *shape)).astype(np.float32)
             for key, shape in OBSERVATIONS.items()
@@ -29,8 +29,10 @@ def rt1_episode(seed: int, steps: int = 6) -> Rt1Episode:
     )
 
 
-def write_dataset(path: Path, episodes: int, first: int = 0) -> Path:
-    with Rt1Writer(path, SIZE) as writer:
+def write_dataset(
+    path: Path, episodes: int, first: int = 0, steps: int = 6, size: tuple[int, int] = SIZE
+) -> Path:
+    with Rt1Writer(path, size) as writer:
         for seed in range(first, first + episodes):
-            writer.add(rt1_episode(seed))
+            writer.add(rt1_episode(seed, steps, size))
     return path

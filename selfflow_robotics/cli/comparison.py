@@ -79,7 +79,7 @@ def run_comparison(
         },
     )
     if world_model is not None and set(TASKS) & set(comparison.tasks):
-        world_model.action_spec.require_match(RT1_ACTIONS, model_name, "the tasks of this project")
+        world_model.step_spec.require_match(RT1_ACTIONS, model_name, "the tasks of this project")
     device = "cpu" if world_model is None else str(world_model.device)
     results = Results(settings, (), versions=versions(), revision=git_revision())
     total = len(comparison.tasks) * len(comparison.policies) * len(comparison.seeds)

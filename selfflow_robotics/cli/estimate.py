@@ -23,6 +23,7 @@ class Config:
     image_size: tuple[int, int] = field(default=(64, 80), metadata={"help": "height, width"})
     factor: int = field(default=8, metadata={"help": "pixels along each side of a latent's cell"})
     channels: int = field(default=16, metadata={"help": "of a latent"})
+    temporal: int = field(default=1, metadata={"help": "steps that a latent frame spans"})
     words: int = field(
         default=0,
         metadata={"help": "different words in a robot's instructions; 0: pretraining on video"},
@@ -46,6 +47,7 @@ def run(config: Config) -> int:
         trainer.frames,
         config.words,
         trainer.recompute_every,
+        config.temporal,
     )
     bf16 = trainer.precision != "fp32"
     found = estimate(task, trainer.batch_size, config.gpus, trainer.accumulate, bf16)

@@ -106,11 +106,6 @@ def _run(config: Config, ranks: Ranks) -> int:
         if source.state_spec is not None and other.state_spec is not None:
             source.state_spec.require_match(other.state_spec, source.name, other.name)
     tokenizer = load_tokenizer(config.start, config.tokenizer).to(ranks.device)
-    if tokenizer.temporal > 1:
-        raise ValueError(
-            f"a latent frame of this tokenizer spans {tokenizer.temporal} steps, and a world model "
-            "acts step by step; finetune with an image tokenizer, as kind=autoencoder or sd-vae"
-        )
     with ranks.first_alone():
         objective = build_objective(config.objective, config.model.patch, 1, tokenizer)
         train, *held_out = (
@@ -132,7 +127,7 @@ def _run(config: Config, ranks: Ranks) -> int:
         config.model,
         tokenizer,
         source.image_size,
-        source.action_spec,
+        source.action_spec.block(tokenizer.temporal),
         source.state_spec,
         vocabulary,
         config.objective.shift,

@@ -78,7 +78,7 @@ def run(config: Config) -> int:
         reads_states = world_model.state_spec is not None
         context = world_model.observe(
             np.stack([observation["image"] for observation in seen])[None],
-            past.reshape(1, len(seen) - 1, world_model.action_spec.size),
+            past.reshape(1, len(seen) - 1, world_model.step_spec.size),
             seen[-1]["instruction"],
             np.stack([o["proprioception"] for o in seen])[None] if reads_states else None,
         )
@@ -87,15 +87,16 @@ def run(config: Config) -> int:
             solver = make_solver(world_model, config.planner, objective)
             plan = solver.plan(context, seeds=[config.seed])
         imagined = world_model.decode(world_model.rollout(context, plan.actions_BHA[:, None]))[0, 0]
-        happened, success = _carry_out(env, plan.actions_BHA[0].numpy())
+        spec = world_model.step_spec
+        actions_HA = plan.actions_BHA[0].reshape(-1, spec.size)
+        happened, success = _carry_out(env, actions_HA.numpy())
     finally:
         env.close()
 
     print(f"{task}, seed {config.seed}, step {config.after}: {seen[-1]['instruction']}")
-    spec = world_model.action_spec
     entries = [n if u == "1" else f"{n} {u}" for n, u in zip(spec.names, spec.units, strict=True)]
     print("step  " + "".join(f"{entry:>10}" for entry in entries))
-    for step, action in enumerate(plan.actions_BHA[0].tolist(), start=1):
+    for step, action in enumerate(actions_HA.tolist(), start=1):
         print(f"{step:4}  " + "".join(f"{value:10.4f}" for value in action))
     print(
         f"cost {float(plan.cost_B[0]):.4f}, {float(plan.initial_cost_B[0]):.4f} before the search; "

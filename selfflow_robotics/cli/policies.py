@@ -109,7 +109,7 @@ def make_policy(
         from selfflow_robotics.policies.expert_policy import ExpertPolicy
 
         return ExpertPolicy(vector_env)
-    spec = RT1_ACTIONS if world_model is None else world_model.action_spec
+    spec = RT1_ACTIONS if world_model is None else world_model.step_spec
     if name == "random":
         return policies.RandomPolicy(spec)
     if name == "zero":

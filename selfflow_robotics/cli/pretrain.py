@@ -91,7 +91,7 @@ def _run(config: Config, ranks: Ranks) -> int:
         config.model,
         tokenizer,
         config.image_size,
-        RT1_ACTIONS,
+        RT1_ACTIONS.block(tokenizer.temporal),
         RT1_STATE,
         Vocabulary(()),
         config.objective.shift,

@@ -68,13 +68,13 @@ def run(config: Config) -> int:
     world_model = WorldModel.from_pretrained(config.world_model, config.device)
     if config.data is not None:
         episodes, spec = _stored(config)
-        world_model.action_spec.require_match(spec, config.world_model, str(config.data))
+        world_model.step_spec.require_match(spec, config.world_model, str(config.data))
     else:
         episodes = _played(config, world_model.image_size)
     shown, *others = episodes
     print(imagination_table(imagination(world_model, episodes, config.horizon)))
 
-    actions = OTHER_ACTIONS[config.other](shown, others, world_model.action_spec)
+    actions = OTHER_ACTIONS[config.other](shown, others, world_model.step_spec)
     video = side_by_side(
         [
             ("happened", shown.images[1:]),
@@ -85,7 +85,7 @@ def run(config: Config) -> int:
             ),
         ]
     )
-    path = write_video(config.out, video, fps=2 * world_model.action_spec.rate_hz)
+    path = write_video(config.out, video, fps=2 * world_model.step_spec.rate_hz)
     print(f"episode {shown.id}, {len(shown)} frames, at twice real speed: {path}")
     return 0
 

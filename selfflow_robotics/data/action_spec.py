@@ -189,6 +189,19 @@ class ActionSpec:
                 q01[i], q99[i] = self.low[i], self.high[i]
         return replace(self, q01=tuple(float(v) for v in q01), q99=tuple(float(v) for v in q99))
 
+    def block(self, steps: int) -> ActionSpec:
+        """What `steps` successive actions mean as one: entries x, y, ..., then x+1, y+1, ..."""
+        later = tuple(f"{name}+{i}" for i in range(1, steps) for name in self.names)
+        tiled = {key: getattr(self, key) * steps for key in ("units", "low", "high", "q01", "q99")}
+        return replace(self, names=self.names + later, rate_hz=self.rate_hz / steps, **tiled)
+
+    def step(self, steps: int) -> ActionSpec:
+        """The inverse of :meth:`block`: what each of the `steps` actions means."""
+        size = self.size // steps
+        keys = ("names", "units", "low", "high", "q01", "q99")
+        first = {key: getattr(self, key)[:size] for key in keys}
+        return replace(self, rate_hz=self.rate_hz * steps, **first)
+
     def to_json(self) -> dict[str, Any]:
         """The specification as a dictionary that JSON can hold."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}

@@ -25,6 +25,11 @@ class Imagines(Protocol):
         ...
 
     @property
+    def action_block(self) -> int:
+        """Steps that an action of ``rollout`` spans."""
+        ...
+
+    @property
     def image_size(self) -> tuple[int, int]:
         """Height and width of its images."""
         ...
@@ -252,7 +257,11 @@ class _Truth:
             self.actions[seen[:, :-1]],
             states=None if self.states is None else self.states[seen],
         )
-        return world_model.decode(world_model.rollout(context, torch.from_numpy(actions_BKHA)))
+        horizon, block = actions_BKHA.shape[2], world_model.action_block
+        index = np.arange(-(-horizon // block) * block).clip(max=horizon - 1)
+        actions = torch.from_numpy(actions_BKHA[:, :, index])
+        blocks = actions.reshape(*actions.shape[:2], len(index) // block, -1)
+        return world_model.decode(world_model.rollout(context, blocks))[:, :, :horizon]
 
 
 def _other_place(

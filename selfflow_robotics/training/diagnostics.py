@@ -68,7 +68,7 @@ def diagnose(
     """
     if episodes.actions is None:
         raise ValueError("a diagnosis needs episodes with actions")
-    history = world_model.history_len
+    history = world_model.config.history_len
     starts = episodes.starts(history + 1)
     if len(starts) < 2:
         raise ValueError(

@@ -30,7 +30,9 @@ from .recipe import build_objective, build_world_model
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained, on clips of `frames` latent frames of a tokenizer (factor, channels).
+    """What is trained, on clips of `frames` latent frames of a tokenizer.
+
+    The tokenizer: pixels along a cell's side, channels, and the steps that a latent frame spans.
 
     With `words` in the vocabulary of instructions it is a world model with RT-1's actions and
     proprioception and its heads; with none, the same network on video alone.
@@ -44,6 +46,7 @@ class Task:
     frames: int
     words: int = 0
     recompute_every: int = 0
+    temporal: int = 1
 
     def build(self) -> WorldModel:
         """The model, with random weights, on torch's default device."""
@@ -51,7 +54,7 @@ class Task:
             self.model,
             Tokenizer(self.channels, self.factor),
             self.image_size,
-            RT1_ACTIONS,
+            RT1_ACTIONS.block(self.temporal),
             RT1_STATE,
             Vocabulary(tuple(f"word{i}" for i in range(self.words))),
         )
@@ -78,7 +81,7 @@ class Task:
             return Clips(torch.zeros(*steps, *size))
         return Clips(
             torch.zeros(*steps, *size),
-            action_BTA=torch.zeros(*steps, RT1_ACTIONS.size),
+            action_BTA=torch.zeros(*steps, RT1_ACTIONS.size * self.temporal),
             action_known_BT=torch.ones(*steps),
             state_BTP=torch.zeros(*steps, RT1_STATE.size),
             words_BTL=torch.zeros(*steps, MAX_WORDS, dtype=torch.long),

@@ -273,15 +273,23 @@ def test_what_is_missing_is_one_sentence_and_nothing_is_written(
     assert not list(tmp_path.iterdir())
 
 
-def test_finetuning_with_latents_of_several_steps_is_refused(
-    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_latents_of_several_steps_make_a_model_that_acts_in_blocks(tmp_path: Path) -> None:
     pytest.importorskip("diffusers", reason="needs the extra [diffusers]")
-    tokenizer = {"base_dim": 4, "z_dim": 2, "latents_mean": [0.0] * 2, "latents_std": [1.0] * 2}
-    stored.save(stored.build({"tokenizer": "wan", "vae": tokenizer}), tmp_path / "wan")
-    given = [f"output={tmp_path / 'out'}", f"tokenizer={tmp_path / 'wan'}"]
-    assert main(["finetune", *given, f"data.path={dataset}", *FINETUNED]) == 1
-    assert "a latent frame of this tokenizer spans 4 steps" in capsys.readouterr().err
+    torch.manual_seed(0)
+    vae = {"base_dim": 4, "z_dim": 2, "latents_mean": [0.0] * 2, "latents_std": [1.0] * 2}
+    stored.save(stored.build({"tokenizer": "wan", "vae": vae}), tmp_path / "wan")
+    data = write_dataset(tmp_path / "data", EPISODES, steps=17, size=(32, 32))
+    video, robot = tmp_path / "video", tmp_path / "robot"
+    words = [f"tokenizer={tmp_path / 'wan'}", "physics_episodes=2", "image_size=[32,32]", *TINY]
+    assert main(["pretrain", f"output={video}", *words]) == 0
+    words = [f"data.path=[{data}]", f"start={video}", *FINETUNED]
+    assert main(["finetune", f"output={robot}", *words]) == 0
+    model = WorldModel.from_pretrained(str(robot))
+    assert (model.action_block, model.action_spec.size, model.step_spec.size) == (4, 28, 7)
+    frames = np.zeros((1, 9, 32, 32, 3), np.uint8)
+    context = model.observe(frames, np.zeros((1, 8, 7), np.float32), "pick apple")
+    future = model.rollout(context, model.propose(context, 2, 3))
+    assert model.decode(future).shape == (1, 2, 12, 32, 32, 3)
 
 
 @pytest.mark.parametrize("command", ["finetune", "pretrain"])

@@ -41,7 +41,7 @@ class Balanced(HTMLParser):
 class Repeats:
     """Imagines that nothing moves."""
 
-    history_len, image_size, state_spec = 2, (8, 10), None
+    history_len, image_size, state_spec, action_block = 2, (8, 10), None, 1
 
     def observe(self, frames, past_actions, instruction=None, states=None):  # type: ignore[no-untyped-def]
         return frames[:, -1]

@@ -22,6 +22,7 @@ class Adding:
 
     image_size = (4, 6)
     state_spec = None
+    action_block = 1
 
     def __init__(self, history_len: int = 3, error: float = 1.0, gain: float = 1.0) -> None:
         self.history_len, self.error, self.gain = history_len, error, gain

@@ -45,7 +45,7 @@ class Imagined:
 class Dot:
     """A bright column in an image; actions move it sideways, in pixels, and work a gripper."""
 
-    action_spec = spec("x", "gripper", bound=2.0)
+    action_spec = step_spec = spec("x", "gripper", bound=2.0)
     image_size = (8, 32)
 
     def __init__(self, history_len: int = 3) -> None:
@@ -94,7 +94,7 @@ def drawn(*at: float, size: tuple[int, int] = (8, 32), text: str = "") -> Observ
 class Pendulum:
     """The dynamics of Pendulum-v1, as its documentation states them."""
 
-    action_spec = spec("torque", bound=2.0)
+    action_spec = step_spec = spec("torque", bound=2.0)
     history_len, image_size = 1, (4, 4)
 
     def observe(
