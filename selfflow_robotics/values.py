@@ -43,13 +43,17 @@ class Context:
 
 @dataclass(frozen=True)
 class Rollout:
-    """K imagined futures of H frames for each of B environments; `passes` counts their frames.
+    """K imagined futures of H frames for each of B environments.
 
+    `actions_BKHA` are those asked for, in the environment's units, as float32 on the model's
+    device. `passes` counts frames sent through the network: each frame of each candidate once a
+    denoising step and once more, clean, for its features; those of history are not counted.
     `last_BCHW` is the last frame that was seen.
     """
 
     latents_BKHCHW: Tensor
     features_BKHMD: Tensor
     states_BKHP: Tensor | None
+    actions_BKHA: Tensor
     last_BCHW: Tensor
     passes: int

@@ -8,8 +8,6 @@ same network imagines (actions clean, frames noised), proposes actions (both noi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -18,9 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .data.action_spec import ActionSpec, StateSpec
-from .flow.samplers import schedule
 from .flow.shared_timestep import conditions_at
-from .model.attention import Cache
+from .imagination.futures import Imagination
 from .model.dit import DiT, Frames, Output
 from .model.heads import ProgressHead, StepsHead
 from .model.modalities import patchify, unpatchify
@@ -48,6 +45,7 @@ class WorldModel(nn.Module):
         self.progress_head = ProgressHead(config.network.width)
         self.steps_head = StepsHead(config.network.width)
         self.feature_layer = config.network.layer(0.7)
+        self.imagination = Imagination(self.network, self.feature_layer, config.time_shift)
 
     @property
     def action_spec(self) -> ActionSpec:
@@ -230,65 +228,45 @@ class WorldModel(nn.Module):
 
     # -- imagine ---------------------------------------------------------------------------------
 
-    @torch.no_grad()
     def rollout(
         self,
         context: Context,
         actions_BKHA: Tensor,
         steps: int = 1,
+        together: bool = False,
         generator: Sequence[torch.Generator] | None = None,
     ) -> Rollout:
-        """Imagine the frames that candidate actions lead to, one frame after another.
+        """Imagine the frames that candidate actions lead to.
 
         All candidates of a row start from the same noise, so they differ by their actions alone.
+        As many are imagined at once as fit in memory. Differentiable in the actions where they
+        require gradients; then all candidates are imagined at once.
 
         Args:
             actions_BKHA: in the environment's units.
             steps: Euler steps from noise to a frame; 1 gives its conditional mean.
+            together: all frames of a future in the same passes, rather than one after another.
             generator: a random stream a row, so that no row depends on the others; None fixes them.
+
+        Raises:
+            ValueError: actions of another shape, or another number of streams than rows.
+            MemoryError: there is no memory for a single candidate.
         """
-        shape, size = actions_BKHA.shape, self.action_spec.size
-        if len(shape) != 4 or shape[0] != context.batch or shape[3] != size or 0 in shape:
-            raise ValueError(
-                f"actions have shape {tuple(shape)}; give ({context.batch}, K, H, {size})"
+        self._check_actions(context, actions_BKHA)
+        actions_BKHA = actions_BKHA.to(self.device, torch.float32)
+        streams = _streams(generator, context.batch)
+        with _gradients_of(actions_BKHA):
+            normalised = self.action_spec.normalize(actions_BKHA)
+            video, features, *states = self.imagination.rollout(
+                context, normalised, steps, together, streams
             )
-        batch, candidates, horizon, _ = shape
-        actions = self.action_spec.normalize(actions_BKHA.to(self.device, torch.float32))
-        actions = rearrange(actions, "b k h a -> (b k) h a")
-        cache = context.cache.expand(candidates)
-        anchor = repeat(context.anchor_BNC, "b n c -> (b k) 1 n c", k=candidates)
-        streams = _streams(generator, batch)
-        frames, features, states = [], [], []
-        for f in range(horizon):
-            action = actions[:, f : f + 1]
-            made = self._denoise(self._noise(anchor, streams, action), cache, steps)
-            frames.append(made.video_BTNC)
-            last = f == horizon - 1
-            out = self.network(
-                made,
-                conditions_at(
-                    self.config.network, action, torch.ones_like(action[..., 0]) > 0, time=0.0
-                ),
-                cache=cache,
-                feature_layers=(self.feature_layer,),
-                stop_after=self.feature_layer if last else None,
-            )
-            features.append(out.features[self.feature_layer])
-            if made.state_BTP is not None:
-                states.append(made.state_BTP)
-            anchor = made.video_BTNC
-            if not last:
-                cache = cache.append(out.cache)
-
-        def by_row(parts: list[Tensor]) -> Tensor:
-            return rearrange(torch.cat(parts, dim=1), "(b k) ... -> b k ...", b=batch)
-
         return Rollout(
-            unpatchify(by_row(frames), self.config.patch, self.config.network.grid),
-            by_row(features),
-            by_row(states) if states else None,
+            unpatchify(video, self.config.patch, self.config.network.grid),
+            features,
+            states[0] if states else None,
+            actions_BKHA,
             unpatchify(context.anchor_BNC, self.config.patch, self.config.network.grid),
-            passes=horizon * (steps + 1) * len(actions),
+            passes=actions_BKHA.shape[:3].numel() * (steps + 1),
         )
 
     @torch.no_grad()
@@ -301,15 +279,49 @@ class WorldModel(nn.Module):
         generator: Sequence[torch.Generator] | None = None,
     ) -> Tensor:
         """Actions (B, K, H, A) in the environment's units, denoised together with their frames."""
-        if context.instruction_BD is None:
-            raise ValueError("proposing actions needs an instruction; give one to observe()")
-        cache = context.cache.expand(candidates)
-        anchor = repeat(context.anchor_BNC, "b n c -> (b k) h n c", k=candidates, h=horizon)
-        noised = self._noise(anchor, _streams(generator, context.batch))
-        instruction = repeat(context.instruction_BD, "b d -> (b k) d", k=candidates)
-        made = self._denoise(noised, cache, steps, act=True, instruction_BD=instruction)
-        assert made.action_BTA is not None
-        return rearrange(self._in_units(made.action_BTA), "(b k) h a -> b k h a", k=candidates)
+        if min(candidates, horizon) < 1:
+            raise ValueError(f"{candidates} candidates of {horizon} steps; ask for 1 or more")
+        streams = _streams(generator, context.batch)
+        return self._in_units(
+            self.imagination.propose(context, candidates, horizon, steps, streams)
+        )
+
+    @torch.no_grad()
+    def refine(
+        self,
+        context: Context,
+        actions_BKHA: Tensor,
+        time: float,
+        steps: int = 2,
+        generator: Sequence[torch.Generator] | None = None,
+    ) -> Tensor:
+        """Given actions made more like those the policy use proposes.
+
+        The frames that the actions lead to are imagined in one pass, noised to `time` together with
+        the actions, and both are denoised as in :meth:`propose`.
+
+        Args:
+            actions_BKHA: in the environment's units.
+            time: 0 keeps the actions, 1 forgets them.
+            steps: Euler steps from `time` to 0.
+            generator: a random stream a row; None fixes them.
+
+        Returns:
+            Actions (B, K, H, A) in the environment's units.
+        """
+        self._check_actions(context, actions_BKHA)
+        if not 0 <= time <= 1:
+            raise ValueError(f"time is {time}; give 0 (keep the actions) to 1 (forget them)")
+        given = self.action_spec.normalize(actions_BKHA.to(self.device, torch.float32))
+        streams = _streams(generator, context.batch)
+        return self._in_units(self.imagination.refine(context, given, time, steps, streams))
+
+    def _check_actions(self, context: Context, actions_BKHA: Tensor) -> None:
+        shape, size = actions_BKHA.shape, self.action_spec.size
+        if len(shape) != 4 or shape[0] != context.batch or shape[3] != size or 0 in shape:
+            raise ValueError(
+                f"actions have shape {tuple(shape)}; give ({context.batch}, K, H, {size})"
+            )
 
     @torch.no_grad()
     def guess(
@@ -365,56 +377,6 @@ class WorldModel(nn.Module):
         low, high = (actions.new_tensor(bound) for bound in (spec.low, spec.high))
         return actions.clamp(low, high)
 
-    def _noise(
-        self, anchor: Tensor, streams: Sequence[torch.Generator], action: Tensor | None = None
-    ) -> Frames:
-        """Noise for frames (B * K, T, N, C), a stream a row.
-
-        Given actions stay, and all candidates of a row share their noise; else each has its own.
-        """
-        frames, candidates = anchor.shape[1], len(anchor) // len(streams)
-        distinct = candidates if action is None else 1
-
-        def draw(*size: int) -> Tensor:
-            rows = [torch.randn(distinct, frames, *size, generator=stream) for stream in streams]
-            noise = torch.stack(rows).to(self.device, self.dtype)
-            return repeat(noise, "b k ... -> (b r k) ...", r=candidates // distinct)
-
-        video = draw(*anchor.shape[2:])
-        state = draw(self.state_spec.size) if self.state_spec else None
-        return Frames(
-            video, anchor, draw(self.action_spec.size) if action is None else action, state
-        )
-
-    def _denoise(
-        self,
-        x: Frames,
-        cache: Cache,
-        steps: int,
-        *,
-        act: bool = False,
-        instruction_BD: Tensor | None = None,
-    ) -> Frames:
-        """Euler steps from t=1 to 0; with `act` of the actions too, else they are known."""
-        for now, then in pairwise(schedule(steps, self.config.time_shift).tolist()):
-            assert x.action_BTA is not None
-            conditions = conditions_at(
-                self.config.network,
-                x.action_BTA,
-                torch.full(x.action_BTA.shape[:2], not act, device=self.device),
-                now,
-                action_time=now if act else 0.0,
-                instruction_BD=instruction_BD,
-            )
-            out = self.network(x, conditions, cache=cache)
-            step = then - now
-            x = replace(x, video_BTNC=x.video_BTNC + step * out.video_BTNC)
-            if x.state_BTP is not None:
-                x = replace(x, state_BTP=x.state_BTP + step * out.state_BTP)
-            if act:
-                x = replace(x, action_BTA=x.action_BTA + step * out.action_BTA)
-        return x
-
     @torch.no_grad()
     def decode(self, rollout: Rollout | Tensor) -> NDArray[np.uint8]:
         """Imagined frames, or latents (..., C, h, w), as images (..., height, width, 3) uint8.
@@ -433,13 +395,13 @@ class WorldModel(nn.Module):
 
     # -- judge -----------------------------------------------------------------------------------
 
-    @torch.no_grad()
     def progress(self, context: Context, rollout: Rollout) -> Tensor:
         """gamma ** (steps left to success) of every imagined frame, (B, K, H) in [0, 1]."""
         if context.instruction_BD is None:
             raise ValueError("progress needs an instruction; give one to observe()")
         instruction = context.instruction_BD[:, None, None]
-        return self.progress_head(rollout.features_BKHMD, instruction).sigmoid()  # type: ignore[no-any-return]
+        with _gradients_of(rollout.features_BKHMD):
+            return self.progress_head(rollout.features_BKHMD, instruction).sigmoid()  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def encode_goal(
@@ -472,11 +434,16 @@ class WorldModel(nn.Module):
         )
         return out.features[self.feature_layer][:, 0]
 
-    @torch.no_grad()
     def steps_to_goal(self, rollout: Rollout, goal_features: Tensor) -> Tensor:
         """Predicted environment steps from every imagined frame to the goal, (B, K, H) >= 0."""
         goal = goal_features[:, None, None]
-        return self.steps_head(rollout.features_BKHMD, goal).expm1()  # type: ignore[no-any-return]
+        with _gradients_of(rollout.features_BKHMD):
+            return self.steps_head(rollout.features_BKHMD, goal).expm1()  # type: ignore[no-any-return]
+
+
+def _gradients_of(value: Tensor) -> torch.set_grad_enabled:
+    """Gradients only where a value asks for them; weights alone do not."""
+    return torch.set_grad_enabled(torch.is_grad_enabled() and value.requires_grad)
 
 
 def _streams(given: Sequence[torch.Generator] | None, batch: int) -> Sequence[torch.Generator]:

@@ -28,7 +28,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": {"model", "tokenizers", "gl", "extras", "typed_values", "one_writer"},
     "flow": {"model", "data"},
     "values": {"model", "data"},
-    "world_model": {"values", "model", "flow", "data", "tokenizers", "pretrained"},
+    "imagination": {"values", "model", "flow", "streams"},
+    "world_model": {
+        "values",
+        "model",
+        "flow",
+        "data",
+        "tokenizers",
+        "pretrained",
+        "imagination",
+    },
     "pretrained": {"values", "model", "data", "tokenizers", "stored_model", "world_model"},
     "planning": {"streams", "world_model", "pretrained", "flow", "tokenizers", "data", "model"},
     "training": {

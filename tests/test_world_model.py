@@ -112,7 +112,9 @@ def test_cached_rollout_equals_an_uncached_one(model: WorldModel, steps: int) ->
     frames, past, states = history(B, S)
     actions = candidate_actions(B, K, H)
     streams = [seeded(10 + b) for b in range(B)]
-    rollout = model.rollout(model.observe(frames, past, None, states), actions, steps, streams)
+    rollout = model.rollout(
+        model.observe(frames, past, None, states), actions, steps, generator=streams
+    )
     assert rollout.passes == B * K * H * (steps + 1)
     for b in range(B):
         for k in range(K):
@@ -141,12 +143,14 @@ def test_a_row_depends_neither_on_other_rows_nor_on_the_number_of_candidates(
     actions = candidate_actions(B, K, H)
     words = ["pick can", "open top drawer", "pick apple"]
     streams = [seeded(b) for b in range(B)]
-    together = model.rollout(model.observe(frames, past, words, states), actions, 2, streams)
+    together = model.rollout(
+        model.observe(frames, past, words, states), actions, 2, generator=streams
+    )
     for b in range(B):
         own = slice(b, b + 1)
         context = model.observe(frames[own], past[own], words[own], states[own])
         for k in range(K):
-            alone = model.rollout(context, actions[own, k : k + 1], 2, [seeded(b)])
+            alone = model.rollout(context, actions[own, k : k + 1], 2, generator=[seeded(b)])
             for one, many in zip(tensors(alone), tensors(together), strict=True):
                 torch.testing.assert_close(one[0, 0], many[b, k], atol=1e-5, rtol=0)
 

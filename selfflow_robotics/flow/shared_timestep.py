@@ -7,13 +7,12 @@ from einops import repeat
 from torch import Tensor
 
 from ..model.dit import Conditions, DiTConfig
-from .noising import ROW_ACTION, ROW_T, ROW_UNKNOWN
 
 
 def conditions_at(
     network: DiTConfig,
     action_BTA: Tensor,
-    known_BT: Tensor,
+    known: Tensor | bool,
     time: float,
     *,
     action_time: float = 0.0,
@@ -22,30 +21,46 @@ def conditions_at(
 ) -> Conditions:
     """Conditions of frames at `time`; actions modulate where they are known.
 
+    Only the distinct timesteps in use become modulation rows: two of an imagined frame on its way
+    from noise, one of a clean one.
+
     Args:
         action_BTA: normalised; those that led to the frames.
-        known_BT: whether an action is known; where not, its token counts as unknown, or as noised
-            if `action_time` is above 0.
+        known: whether an action is known, (B, T) or of all; where not, its token counts as unknown,
+            or as noised if `action_time` is above 0.
         time: of video and proprioception, 0 clean to 1 noise.
         action_time: of the actions' tokens.
         state_known: whether proprioception is.
         instruction_BD: what all frames are told, from `DiT.encode_instruction`.
     """
-    batch, count = known_BT.shape
-    device = known_BT.device
-    times = torch.tensor([time, time, action_time, 1.0], device=device)
-    tokens = network.grid[0] * network.grid[1]
-    rows = [torch.full((batch, count, tokens), ROW_T, device=device)]
-    as_action = known_BT if action_time == 0 else torch.ones_like(known_BT)
-    rows.append(torch.where(as_action, ROW_ACTION, ROW_UNKNOWN)[..., None])
+    device = action_BTA.device
+    times: list[float] = []
+
+    def row(value: float) -> Tensor:
+        if value not in times:
+            times.append(value)
+        return torch.full((1, 1, 1), times.index(value), device=device)
+
+    rows = [row(time).expand(1, 1, network.grid[0] * network.grid[1])]
+    if action_time > 0 or known is True:
+        rows.append(row(action_time))
+    elif known is False:
+        rows.append(row(1.0))
+    else:
+        rows.append(torch.where(known[..., None], row(action_time), row(1.0)))
     if network.state_dim:
-        row = ROW_T if state_known else ROW_UNKNOWN
-        rows.append(torch.full((batch, count, 1), row, device=device))
-    told = None if instruction_BD is None else repeat(instruction_BD, "b d -> b t d", t=count)
+        rows.append(row(time if state_known else 1.0))
+    shape = known.shape if isinstance(known, Tensor) else (1, 1)
+    row_BTM = torch.cat([part.expand(*shape, -1) for part in rows], dim=-1)
+    told = action_known_BT = None
+    if instruction_BD is not None:
+        told = repeat(instruction_BD, "b d -> b t d", t=action_BTA.shape[1])
+    if isinstance(known, Tensor):
+        action_known_BT = known.to(action_BTA.dtype)
     return Conditions(
-        times.expand(batch, count, 4),
-        torch.cat(rows, dim=-1),
-        action_BTA=action_BTA,
-        action_known_BT=known_BT.to(action_BTA.dtype),
+        torch.tensor(times, device=device).view(1, 1, -1),
+        row_BTM if len(times) > 1 else None,
+        action_BTA=None if known is False else action_BTA,
+        action_known_BT=action_known_BT,
         instruction_BTD=told,
     )

@@ -45,7 +45,10 @@ class InstructionEncoder(nn.Module):
 
 
 class Conditioning(nn.Module):
-    """Modulation rows (B, T, R, D) of T frames with R distinct timesteps each."""
+    """Modulation rows (B, T, R, D) of T frames with R distinct timesteps each.
+
+    B and T are 1 where nothing that is given differs along them.
+    """
 
     def __init__(self, width: int, *, num_classes: int, action_dim: int, vocabulary: int) -> None:
         super().__init__()

@@ -14,11 +14,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .attention import Cache, FrameCausalAttention, frame_causal_mask, rotary_time
+from .attention import (
+    Cache,
+    FrameCausalAttention,
+    KeysValues,
+    frame_causal_mask,
+    rotary_time,
+)
 from .conditioning import Conditioning, InstructionEncoder, select_rows
 from .modalities import TokensIn, TokensOut
 
@@ -70,8 +75,8 @@ class Conditions:
 
     `timesteps_BTR` holds the distinct timesteps of each frame and `row_BTM` which of them a token
     has (None: R is 1, or M with one a token). `action_BTA` is the known action that led to a frame,
-    where `action_known_BT` is 1; `instruction_BTD` comes from `DiT.encode_instruction`, zeros where
-    a frame has none.
+    where `action_known_BT` is 1 (None: everywhere); `instruction_BTD` comes from
+    `DiT.encode_instruction`, zeros where a frame has none. B and T may be 1 where all are the same.
     """
 
     timesteps_BTR: Tensor
@@ -113,13 +118,14 @@ class Block(nn.Module):
         row_BTM: Tensor | None,
         rotation: tuple[Tensor, Tensor],
         mask: Tensor | None,
-        past: tuple[Tensor, Tensor] | None,
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        shared: KeysValues | None,
+        own: KeysValues | None,
+    ) -> tuple[Tensor, KeysValues]:
         modulation = select_rows(self.modulation(rows_BTRD), row_BTM)
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation.chunk(6, dim=-1)
         h = self.norm(x_BTMD) * (1 + scale_a) + shift_a
-        h, new = self.attention(rearrange(h, "b t m d -> b (t m) d"), rotation, mask, past)
-        x_BTMD = x_BTMD + gate_a * h.view_as(x_BTMD)
+        h, new = self.attention(h, rotation, mask, shared, own)
+        x_BTMD = x_BTMD + gate_a * h
         h = self.norm(x_BTMD) * (1 + scale_m) + shift_m
         return x_BTMD + gate_m * self.mlp(h), new
 
@@ -228,6 +234,7 @@ class DiT(nn.Module):
         """Velocity of the frames, which follow those in `cache`.
 
         Args:
+            cache: of as many rows as the frames, or of a K-th of them: K in a row share one.
             feature_layers: blocks, counted from 1, whose raw output is returned.
             stop_after: leave after this block; velocities are None and the cache is cut there.
             keep_cache: False leaves the new cache empty, which saves the memory of its keys and
@@ -247,16 +254,18 @@ class DiT(nn.Module):
             )
         )
         first = cache.frames if cache else 0
-        past = cache.layers[0][0].shape[2] if cache else 0
+        past = cache.own[0][0].shape[1] if cache and cache.own else 0
         rotation = rotary_time(count, tokens, width // self.config.heads, first, x.device)
         mask = frame_causal_mask(count, tokens, past, x.device)
         features: dict[int, Tensor] = {}
         new_layers = []
         for number, block in enumerate(self.blocks, start=1):
-            layer = cache.layers[number - 1] if cache else None
-            x, new = block(x, rows, conditions.row_BTM, rotation, mask, layer)
+            shared = cache.layers[number - 1] if cache else None
+            own = cache.own[number - 1] if cache and cache.own else None
+            x, new = block(x, rows, conditions.row_BTM, rotation, mask, shared, own)
             if keep_cache:
-                new_layers.append(new)
+                # Copies, since views would keep the queries too.
+                new_layers.append((new[0].contiguous(), new[1].contiguous()))
             if number in feature_layers:
                 features[number] = x
             if number == stop_after:

@@ -136,14 +136,39 @@ def test_two_frames_after_two_cached_ones_equal_all_at_once(model: DiT) -> None:
         torch.testing.assert_close(a, b[:, rest], atol=1e-5, rtol=0)
 
 
-def test_candidates_share_an_expanded_cache(model: DiT) -> None:
-    first, last = at(clip(model), slice(0, T - 1)), at(clip(model), slice(T - 1, T))
+@pytest.mark.parametrize("gradients", [False, True])
+@pytest.mark.parametrize("frames", [1, 2])
+def test_candidates_share_a_cache_without_copies(model: DiT, frames: int, gradients: bool) -> None:
     k = 3
-    cache = model(*first).cache
-    one = model(*last, cache=cache)
-    many = model(*mapped(last, lambda part: part.repeat_interleave(k, 0)), cache=cache.expand(k))
-    for a, b in zip(parts(many), parts(one), strict=True):
-        torch.testing.assert_close(a, b.repeat_interleave(k, 0), atol=1e-5, rtol=0)
+    first, middle, last = slice(0, 1), slice(1, T - frames), slice(T - frames, T)
+    whole = [
+        mapped(at(clip(model), now), lambda p: p.repeat_interleave(k, 0)) for now in (middle, last)
+    ]
+    # Candidates that differ from the frame after the shared history on.
+    for given, _ in whole:
+        given.video_BTNC.add_(torch.randn_like(given.video_BTNC))
+        given.video_BTNC.requires_grad_(gradients)
+    shared = model(*at(clip(model), first)).cache
+    cache = shared.append(model(*whole[0], cache=shared).cache)
+    assert [part.shape[0] for part in cache.layers[0]] == [B, B]
+    assert cache.layers is shared.layers
+    history = mapped(at(clip(model), first), lambda p: p.repeat_interleave(k, 0))
+    alone = parts(model(*joined([history, *whole])))
+    for a, e in zip(parts(model(*whole[1], cache=cache)), alone, strict=True):
+        torch.testing.assert_close(a, e[:, last], atol=2e-5, rtol=0)
+
+
+def joined(pieces: list[tuple[Frames, Conditions]]) -> tuple[Frames, Conditions]:
+    """Clips one after another."""
+
+    def along_time(values: list[Tensor]) -> Tensor:
+        return torch.cat(values, 1) if values[0].ndim > 1 else values[0]
+
+    columns = [
+        {k: along_time([vars(piece[i])[k] for piece in pieces]) for k in vars(pieces[0][i])}
+        for i in (0, 1)
+    ]
+    return Frames(**columns[0]), Conditions(**columns[1])
 
 
 def test_rows_per_distinct_timestep_equal_rows_per_token(model: DiT) -> None:
@@ -161,7 +186,7 @@ def test_rows_per_distinct_timestep_equal_rows_per_token(model: DiT) -> None:
 
 
 def test_rotary_time_is_the_identity_for_one_frame() -> None:
-    x = randn(2, 2, 6, 16, seed=0)
+    x = randn(2, 6, 2, 2, 16, seed=0)
     assert torch.equal(rotate(x, rotary_time(1, 6, 16, 0, x.device)), x)
     assert not torch.equal(rotate(x, rotary_time(1, 6, 16, 1, x.device)), x)
 
