@@ -30,7 +30,10 @@ class WorldModelConfig:
 
 @dataclass(frozen=True)
 class Context:
-    """Encoded history of a batch of B environments. Opaque to planners but for `batch`."""
+    """Encoded history of a batch of B environments. Opaque to planners but for `batch`.
+
+    `last_action_BA`, in the environment's units, led to the newest frame; None where it is unknown.
+    """
 
     batch: int
     cache: Cache
@@ -39,13 +42,18 @@ class Context:
     words_BL: Tensor | None
     instruction: tuple[str, ...] | None
     instruction_BD: Tensor | None
+    last_action_BA: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """K imagined futures of H frames for each of B environments; `passes` counts their frames."""
+    """K imagined futures of H frames for each of B environments; `passes` counts their frames.
+
+    `actions_BKHA` are those asked for, in the environment's units.
+    """
 
     latents_BKHCHW: Tensor
     features_BKHMD: Tensor
     states_BKHP: Tensor | None
+    actions_BKHA: Tensor
     passes: int

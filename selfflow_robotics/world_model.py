@@ -120,7 +120,8 @@ class WorldModel(nn.Module):
         led_to = self.action_spec.normalize(actions)
         led_to = torch.cat((led_to.new_zeros(batch, 1, led_to.shape[-1]), led_to), dim=1)
         state = None if states is None else self._state_tokens(states, batch, count)
-        return self.observe_latents(self._encode(images), led_to, state, instruction)
+        context = self.observe_latents(self._encode(images), led_to, state, instruction)
+        return replace(context, last_action_BA=actions[:, -1] if count > 1 else None)
 
     @torch.no_grad()
     def observe_latents(
@@ -256,6 +257,7 @@ class WorldModel(nn.Module):
             unpatchify(by_row(frames), self.config.patch, self.config.network.grid),
             by_row(features),
             by_row(states) if states else None,
+            actions_BKHA.to(self.device, torch.float32),
             passes=horizon * (steps + 1) * len(actions),
         )
 
@@ -389,7 +391,6 @@ class WorldModel(nn.Module):
 
     # -- judge -----------------------------------------------------------------------------------
 
-    @torch.no_grad()
     def progress(self, context: Context, rollout: Rollout) -> Tensor:
         """gamma ** (steps left to success) of every imagined frame, (B, K, H) in [0, 1]."""
         if context.instruction_BD is None:
@@ -428,7 +429,6 @@ class WorldModel(nn.Module):
         )
         return out.features[self.feature_layer][:, 0]
 
-    @torch.no_grad()
     def steps_to_goal(self, rollout: Rollout, goal_features: Tensor) -> Tensor:
         """Predicted environment steps from every imagined frame to the goal, (B, K, H) >= 0."""
         goal = goal_features[:, None, None]
