@@ -30,7 +30,10 @@ class WorldModelConfig:
 
 @dataclass(frozen=True)
 class Context:
-    """Encoded history of a batch of B environments. Opaque to planners but for `batch`."""
+    """Encoded history of a batch of B environments. Opaque to planners but for `batch`.
+
+    `last_action_BA`, in the environment's units, led to the newest frame; None where it is unknown.
+    """
 
     batch: int
     cache: Cache
@@ -39,6 +42,7 @@ class Context:
     words_BL: Tensor | None
     instruction: tuple[str, ...] | None
     instruction_BD: Tensor | None
+    last_action_BA: Tensor | None = None
 
 
 @dataclass(frozen=True)

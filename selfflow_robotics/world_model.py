@@ -8,6 +8,7 @@ same network imagines (actions clean, frames noised), proposes actions (both noi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -138,12 +139,14 @@ class WorldModel(nn.Module):
         led_to = torch.cat((led_to.new_zeros(batch, 1, led_to.shape[-1]), led_to), dim=1)
         state = None if states is None else self._state_tokens(states, batch, count)
         newest = slice(-self.config.history_len, None)
-        return self.observe_latents(
+        context = self.observe_latents(
             self._encode_history(images[:, spare:])[:, newest],
             led_to[:, newest],
             None if state is None else state[:, spare::block][:, newest],
             instruction,
         )
+        last = actions[:, -block:].flatten(1) if count > block else None
+        return replace(context, last_action_BA=last)
 
     @torch.no_grad()
     def observe_latents(

@@ -1,8 +1,15 @@
 """Solvers, and what a good future is to them."""
 
 from selfflow_robotics.planning.cem import CEM as CEM
+from selfflow_robotics.planning.objectives import ActionMagnitude as ActionMagnitude
+from selfflow_robotics.planning.objectives import ActionSmoothness as ActionSmoothness
+from selfflow_robotics.planning.objectives import Constraint as Constraint
+from selfflow_robotics.planning.objectives import GoalFeatures as GoalFeatures
 from selfflow_robotics.planning.objectives import GoalImage as GoalImage
+from selfflow_robotics.planning.objectives import GoalLatents as GoalLatents
 from selfflow_robotics.planning.objectives import Progress as Progress
+from selfflow_robotics.planning.objectives import Readout as Readout
+from selfflow_robotics.planning.objectives import StateOf as StateOf
 from selfflow_robotics.planning.objectives import WeightedSum as WeightedSum
 from selfflow_robotics.planning.plan import Plan as Plan
 from selfflow_robotics.planning.protocol import Context as Context

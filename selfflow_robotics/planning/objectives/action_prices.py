@@ -1,0 +1,78 @@
+"""What actions cost by themselves, whatever they lead to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from selfflow_robotics.data.action_spec import ActionSpec
+
+
+class ActionMagnitude:
+    """The mean square of how far normalised actions are from doing nothing; 0 does nothing.
+
+    An action at the edge of what is ever done (q01 or q99) is about 1 away.
+
+    Args:
+        action_spec: how actions are normalised; that of the world model.
+
+    Example::
+
+        WeightedSum([(1.0, Progress(model)), (0.01, ActionMagnitude(model.action_spec))])
+    """
+
+    def __init__(self, action_spec: ActionSpec) -> None:
+        self.action_spec = action_spec
+
+    def __call__(self, context: Any, rollout: Any) -> Tensor:
+        """Costs (B, K) of a rollout with ``actions_BKHA``.
+
+        Raises:
+            ValueError: the rollout does not hold its actions.
+        """
+        actions_BKHA = _normalised(rollout, self.action_spec)
+        rest_A = self.action_spec.normalize(actions_BKHA.new_zeros(actions_BKHA.shape[-1]))
+        return (actions_BKHA - rest_A).square().mean(dim=(-2, -1))
+
+
+class ActionSmoothness:
+    """The mean square of the differences between successive normalised actions; 0 changes nothing.
+
+    Where the context has ``last_action_BA``, the action executed last, the first difference is that
+    to it; without it and at horizon 1 every candidate costs 0.
+
+    Args:
+        action_spec: how actions are normalised; that of the world model.
+    """
+
+    def __init__(self, action_spec: ActionSpec) -> None:
+        self.action_spec = action_spec
+
+    def __call__(self, context: Any, rollout: Any) -> Tensor:
+        """Costs (B, K) of a rollout with ``actions_BKHA``.
+
+        Raises:
+            ValueError: the rollout does not hold its actions.
+        """
+        actions_BKHA = _normalised(rollout, self.action_spec)
+        last_BA: Tensor | None = getattr(context, "last_action_BA", None)
+        if last_BA is not None:
+            first = self.action_spec.normalize(last_BA.to(actions_BKHA))[:, None, None]
+            first = first.expand(-1, actions_BKHA.shape[1], -1, -1)
+            actions_BKHA = torch.cat((first, actions_BKHA), dim=2)
+        if actions_BKHA.shape[2] == 1:
+            return actions_BKHA.sum(dim=(-2, -1)) * 0.0
+        return actions_BKHA.diff(dim=2).square().mean(dim=(-2, -1))
+
+
+def _normalised(rollout: Any, spec: ActionSpec) -> Tensor:
+    actions_BKHA: Tensor | None = getattr(rollout, "actions_BKHA", None)
+    if actions_BKHA is None:
+        raise ValueError(
+            f"a price of actions needs a rollout that holds them, and {type(rollout).__name__} has "
+            "no actions_BKHA; have the world model keep the actions it was asked to imagine"
+        )
+    normalised: Tensor = spec.normalize(actions_BKHA.float())
+    return normalised

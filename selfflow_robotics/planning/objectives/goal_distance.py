@@ -1,0 +1,98 @@
+"""How far imagined frames are from a goal image, in features or in latents.
+
+Both distances are nearly flat until objects overlap their goals: they serve the last centimetres.
+From farther off use :class:`GoalImage`, whose number of steps falls all the way.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from selfflow_robotics.tokenizers.tokenizer import Tokenizer
+
+from .goals import checked_images, for_each_row
+from .over_frames import averaged, require_positive
+
+
+class EncodesGoals(Protocol):
+    """A world model that compares frames by their features."""
+
+    def encode_goal(self, images: NDArray[np.uint8], /) -> Tensor:
+        """Features (B, M, D) of images (B, height, width, 3)."""
+        ...
+
+
+class HasTokenizer(Protocol):
+    """A world model that imagines latents."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Makes latents of images."""
+        ...
+
+
+class GoalFeatures:
+    """1 - cosine between the features of imagined frames and of a goal image, mean of M vectors.
+
+    Args:
+        world_model: makes features.
+        image: (height, width, 3) uint8, one goal for all rows, or (B, height, width, 3), one each;
+            of the size the world model sees.
+        discount: weight of a frame relative to the one before it.
+
+    Raises:
+        ValueError: an image of another shape or type, or another number of goals than rows.
+    """
+
+    def __init__(
+        self, world_model: EncodesGoals, image: NDArray[np.uint8], discount: float = 1.0
+    ) -> None:
+        require_positive("GoalFeatures", discount=discount)
+        self.discount = discount
+        with torch.no_grad():
+            self.goal_BMD = world_model.encode_goal(checked_images(image))
+
+    def __call__(self, context: Any, rollout: Any) -> Tensor:
+        """Costs (B, K) in 0..2 of a rollout with ``features_BKHMD``."""
+        goal_BMD = for_each_row(self.goal_BMD, context, "GoalFeatures")
+        cosine_BKHM = F.cosine_similarity(
+            rollout.features_BKHMD.float(), goal_BMD[:, None, None].float(), dim=-1
+        )
+        return averaged(1 - cosine_BKHM.mean(dim=-1), self.discount, "the features' distance")
+
+
+class GoalLatents:
+    """Mean squared difference between the latents of imagined frames and of a goal image.
+
+    Args:
+        world_model: its tokenizer makes latents of the goal.
+        image: as that of :class:`GoalFeatures`.
+        discount: weight of a frame relative to the one before it.
+
+    Raises:
+        ValueError: an image of another shape or type, or another number of goals than rows.
+    """
+
+    def __init__(
+        self, world_model: HasTokenizer, image: NDArray[np.uint8], discount: float = 1.0
+    ) -> None:
+        require_positive("GoalLatents", discount=discount)
+        self.discount = discount
+        tokenizer = world_model.tokenizer
+        with torch.no_grad():
+            images = torch.as_tensor(checked_images(image)).to(tokenizer.device)
+            self.goal_BCHW = tokenizer.encode(images).float()
+
+    def __call__(self, context: Any, rollout: Any) -> Tensor:
+        """Costs (B, K), 0 or more, of a rollout with ``latents_BKHCHW``."""
+        goal_BCHW = for_each_row(self.goal_BCHW, context, "GoalLatents")
+        left = rollout.latents_BKHCHW.float() - goal_BCHW[:, None, None]
+        return averaged(
+            left.square().mean(dim=(-3, -2, -1)), self.discount, "the latents' distance"
+        )

@@ -1,0 +1,39 @@
+"""Pictures of what to reach: one for all rows of a plan, or one each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+def checked_images(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(goals, height, width, 3), of one picture (height, width, 3) or several.
+
+    Raises:
+        ValueError: another shape or type.
+    """
+    images = np.asarray(image)
+    images = images[None] if images.ndim == 3 else images
+    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
+        raise ValueError(
+            f"the goal image has shape {np.shape(image)} and type {images.dtype}; "
+            "give uint8 of shape (height, width, 3), or (rows, height, width, 3)"
+        )
+    return images
+
+
+def for_each_row(goals: Tensor, context: Any, name: str) -> Tensor:
+    """The goals (B, ...), of one or B.
+
+    Raises:
+        ValueError: another number of goals than rows.
+    """
+    if len(goals) not in (1, context.batch):
+        raise ValueError(
+            f"{name} holds {len(goals)} goals but {context.batch} rows are planned for; "
+            "give one goal for all, or one each"
+        )
+    return goals.expand(context.batch, *goals.shape[1:])
