@@ -193,6 +193,15 @@ class TabletopEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]], ABC):
         Raises:
             ValueError: the action has a wrong shape, is not finite, or leaves the action space.
         """
+        success = self.advance(action)
+        return self._observation(), float(success), success, False, self._info(success)
+
+    def advance(self, action: NDArray[np.float32]) -> bool:
+        """Plays one action without drawing; returns whether it completed the task.
+
+        Raises:
+            ValueError: as :meth:`step`.
+        """
         command = np.asarray(action, np.float64)
         if command.shape != (RT1_ACTIONS.size,):
             raise ValueError(
@@ -210,7 +219,7 @@ class TabletopEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]], ABC):
         if success and episode.steps_to_success < 0:
             episode = replace(episode, steps_to_success=episode.steps)
         self._episode = episode
-        return self._observation(), float(success), success, False, self._info(success)
+        return success
 
     def render(self) -> NDArray[np.uint8] | None:
         """The camera's image, or None without ``render_mode="rgb_array"``."""
