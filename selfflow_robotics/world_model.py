@@ -272,6 +272,14 @@ class WorldModel(nn.Module):
             passes=actions_BKHA.shape[:3].numel() * (steps + 1),
         )
 
+    def compile_rollout(self) -> None:
+        """Let `torch.compile` fuse what the network's blocks do, for rollouts and all other uses.
+
+        The first rollouts take up to minutes, and later ones with other numbers of frames may; then
+        it pays on a GPU. Values change by rounding alone.
+        """
+        self.network.compile_blocks()
+
     @torch.no_grad()
     def propose(
         self,

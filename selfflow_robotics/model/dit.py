@@ -215,6 +215,16 @@ class DiT(nn.Module):
         with torch.no_grad():
             skip.weight.copy_(torch.cat((identity, -identity), dim=1))
 
+    def compile_blocks(self) -> None:
+        """Compile each block; all share one compiled code for each kind of pass."""
+        # Observing, imagining and proposing, first frames and later ones: more kinds than the
+        # eight after which torch gives up compiling.
+        from torch._dynamo import config  # takes a second to import
+
+        config.recompile_limit = max(config.recompile_limit, 64)
+        for block in self.blocks:
+            block.forward = torch.compile(block.forward)
+
     def encode_instruction(self, words_BL: Tensor) -> Tensor:
         """Word indices (B, L), 0 pads, L at most MAX_WORDS -> (B, D)."""
         if self.instruction is None:

@@ -52,12 +52,6 @@ def keep_fewer_activations(network: DiT, every: int) -> None:
             )
 
 
-def compile_blocks(network: DiT) -> None:
-    """Compile each block, which all share one compiled code."""
-    for block in network.blocks:
-        block.forward = torch.compile(block.forward)
-
-
 def local(value: Tensor) -> Tensor:
     """The part of a tensor that this rank holds."""
     return value.to_local() if isinstance(value, DTensor) else value

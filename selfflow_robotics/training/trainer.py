@@ -23,7 +23,7 @@ from .config import TrainerConfig
 from .curves import Curves
 from .ema import Ema
 from .judge_losses import WEIGHTS, judge_counts, judge_losses
-from .parallelize import compile_blocks, gathered, keep_fewer_activations, shard, whole
+from .parallelize import gathered, keep_fewer_activations, shard, whole
 from .ranks import Ranks
 from .skipping import require_few_skipped
 from .state import make_state
@@ -70,7 +70,7 @@ class Trainer:
         self.precision = self.ranks.gather(resolve(config.precision, world_model.device))[0]
         keep_fewer_activations(world_model.network, config.recompute_every)
         for network in (world_model.network, ema.module.network) if config.compile else ():
-            compile_blocks(network)
+            network.compile_blocks()
         for module in (world_model, ema.module, projector):
             shard(module, self.ranks, self.precision == "bf16")
         self.state = make_state(

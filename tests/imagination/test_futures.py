@@ -131,6 +131,18 @@ def test_bfloat16_imagines_nearly_the_same(model: WorldModel, together: bool) ->
             assert 0 < error < 0.05 * exact.latents_BKHCHW.abs().mean()
 
 
+@pytest.mark.slow
+def test_compiled_rollouts_are_the_same_but_for_rounding() -> None:
+    plain, compiled = world_model(), world_model()
+    compiled.compile_rollout()
+    for candidates, together in ((1, False), (K, False), (K + 1, True)):
+        actions = candidate_actions(B, candidates, H)
+        one, other = (
+            m.rollout(observe(m), actions, 2, together, streams(B)) for m in (plain, compiled)
+        )
+        assert_same(one, other)
+
+
 # -- gradients -----------------------------------------------------------------------------------
 
 
