@@ -32,4 +32,5 @@ def colored(white_BKHA: Tensor, beta: float) -> Tensor:
         lines[-1] = 1.0
     amplitude = amplitude * math.sqrt(steps) / (lines * amplitude**2).sum().sqrt()
     spectrum = torch.fft.rfft(white_BKHA, dim=2) * amplitude[:, None]
-    return torch.fft.irfft(spectrum, n=steps, dim=2)
+    noise_BKHA: Tensor = torch.fft.irfft(spectrum, n=steps, dim=2)
+    return noise_BKHA

@@ -73,7 +73,7 @@ def rows_of(
     """
     if isinstance(previous, Plan):
         previous = [previous.row(i) for i in range(len(previous.actions_BHA))]
-    plans = [None] * batch if previous is None else list(previous)
+    plans: list[Plan | None] = [None] * batch if previous is None else list(previous)
     if len(plans) != batch or executed < 0:
         raise ValueError(
             f"a previous plan of {len(plans)} rows with {executed} steps executed was given "
