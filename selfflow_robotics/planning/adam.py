@@ -38,6 +38,10 @@ class Adam(Search):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.iterations < 2:
+            raise ValueError(
+                f"Adam got iterations={self.iterations}, which descends no step; give 2 or more"
+            )
         if not (self.learning_rate > 0 and self.initial_std > 0):
             raise ValueError(
                 f"Adam got learning_rate={self.learning_rate} and initial_std={self.initial_std}; "

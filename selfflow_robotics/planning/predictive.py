@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from selfflow_robotics.planning.elites import best_of
+from selfflow_robotics.planning.elites import best_of, check_deviations
 from selfflow_robotics.planning.search import Run, Search
 
 
@@ -23,21 +23,20 @@ class PredictiveSampling(Search):
     best candidate.
 
     Args:
-        std: of the samples, normalised (the whole range is 2).
+        initial_std: of the samples, normalised (the whole range is 2); it stays.
     """
 
     iterations: int = 1
-    std: float = 0.7
+    initial_std: float = 0.7
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.std > 0:
-            raise ValueError(f"PredictiveSampling got std={self.std}; it must be above 0")
+        check_deviations(self.initial_std, 0.0, "PredictiveSampling")
 
     def sample(self, run: Run) -> Tensor:
         """See :meth:`Search.sample`."""
-        run.std_BHA = torch.full_like(run.mean_BHA, self.std)
-        return run.mean_BHA[:, None] + self.std * run.noise(self.candidates)
+        run.std_BHA = torch.full_like(run.mean_BHA, self.initial_std)
+        return run.mean_BHA[:, None] + self.initial_std * run.noise(self.candidates)
 
     def update(self, run: Run, pool_BKHA: Tensor, cost_BK: Tensor) -> None:
         """See :meth:`Search.update`."""
