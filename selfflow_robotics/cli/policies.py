@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from selfflow_robotics.cli.config import nearest
 
 if TYPE_CHECKING:
     from gymnasium.vector import VectorEnv
 
-    from selfflow_robotics.planning.cem import CEM
     from selfflow_robotics.planning.protocol import Objective, Propose
+    from selfflow_robotics.planning.search import Search
     from selfflow_robotics.policies.base import Policy
     from selfflow_robotics.world_model import WorldModel
 
@@ -20,11 +20,17 @@ POLICIES = ("planner", "prior", "joint", "expert", "random", "zero")
 
 NEED_WORLD_MODEL = frozenset({"planner", "prior", "joint"})
 
+SolverName: TypeAlias = Literal["cem", "icem", "mppi", "predictive", "adam", "policy-guided"]
+
 
 @dataclass(frozen=True)
 class PlannerConfig:
     """How the planner searches, and how far ahead the joint policy acts."""
 
+    solver: SolverName = field(
+        default="cem",
+        metadata={"help": "how it searches; adam descends the model's gradient"},
+    )
     candidates: int = field(default=8, metadata={"help": "action sequences in an iteration"})
     iterations: int = field(default=1, metadata={"help": "at most so many"})
     horizon: int = field(default=3, metadata={"help": "steps imagined"})
@@ -38,7 +44,16 @@ class PlannerConfig:
     proposals: int | None = field(
         default=None, metadata={"help": "draws among the first candidates; all when null"}
     )
+    samples: int = field(default=1, metadata={"help": "imagined futures a candidate"})
+    pessimism: float = field(
+        default=0.0,
+        metadata={"help": "deviations of a candidate's imagined costs added to their mean"},
+    )
+    steps: int = field(default=1, metadata={"help": "denoising steps an imagined frame"})
     max_seconds: float | None = field(default=None, metadata={"help": "limit of a search"})
+    max_passes: int | None = field(
+        default=None, metadata={"help": "network passes a search may imagine with, a row"}
+    )
     initial_std: float = field(default=0.1, metadata={"help": "of the first samples, normalised"})
     min_std: float = field(default=0.02, metadata={"help": "floor of the elites' deviation"})
     min_gain: float = field(
@@ -56,31 +71,74 @@ class PlannerConfig:
 
 def make_solver(
     world_model: WorldModel, config: PlannerConfig, objective: Objective | None = None
-) -> CEM:
-    """CEM in the world model towards progress of the instruction, or another objective."""
-    from selfflow_robotics.planning.cem import CEM
-    from selfflow_robotics.planning.objectives import Progress
+) -> Search:
+    """A solver in the world model, towards progress of the instruction or another objective.
 
+    Raises:
+        ValueError: a setting outside its range, or changed though the solver has none of the kind.
+    """
+    from selfflow_robotics.planning.denoising import Denoising
+    from selfflow_robotics.planning.objectives import Progress
+    from selfflow_robotics.planning.policy_guided import PolicyGuided
+
+    solver = _solver(config.solver)
+    imagines = Denoising(world_model, config.steps) if config.steps != 1 else world_model
+    objective = objective or Progress(world_model, config.discount)
+    settings = _settings(solver, config)
+    if solver is PolicyGuided:
+        return PolicyGuided(
+            imagines,
+            objective,
+            propose=world_model.propose,
+            refine=getattr(world_model, "refine", None),
+            proposals=config.proposals,
+            **settings,
+        )
     propose: Propose = world_model.propose
     proposals = config.proposals
     if config.start == "prior" and world_model.prior is not None:
         propose, proposals = world_model.guess, 1
     elif proposals is None:
         proposals = config.candidates
-    return CEM(
-        world_model,
-        objective or Progress(world_model, config.discount),
-        candidates=config.candidates,
-        iterations=config.iterations,
-        horizon=config.horizon,
-        topk=config.topk,
-        max_seconds=config.max_seconds,
-        initial_std=config.initial_std,
-        min_std=config.min_std,
-        min_gain=config.min_gain,
+    return solver(
+        imagines,
+        objective,
         propose=propose if proposals else None,
         proposals=proposals,
+        **settings,
     )
+
+
+def _solver(name: SolverName) -> type[Search]:
+    from selfflow_robotics import planning
+
+    return {
+        "cem": planning.CEM,
+        "icem": planning.ICEM,
+        "mppi": planning.MPPI,
+        "predictive": planning.PredictiveSampling,
+        "adam": planning.Adam,
+        "policy-guided": planning.PolicyGuided,
+    }[name]
+
+
+_SETTINGS = (
+    *("candidates", "iterations", "horizon", "topk", "initial_std", "min_std", "min_gain"),
+    *("samples", "pessimism", "max_seconds", "max_passes"),
+)
+
+
+def _settings(solver: type[Search], config: PlannerConfig) -> dict[str, Any]:
+    """Those of the configuration's settings that the solver has."""
+    known = {setting.name for setting in fields(solver)}
+    defaults = PlannerConfig()
+    for key in _SETTINGS:
+        if key not in known and getattr(config, key) != getattr(defaults, key):
+            raise ValueError(
+                f"planner.{key}={getattr(config, key)} means nothing to "
+                f"planner.solver={config.solver}; leave it out, or choose another solver"
+            )
+    return {key: getattr(config, key) for key in _SETTINGS if key in known}
 
 
 def make_policy(

@@ -92,6 +92,22 @@ class Propose(Protocol):
         ...
 
 
+class Refine(Protocol):
+    """Makes likely variations of given actions, as by going part of the way to noise and back."""
+
+    def __call__(
+        self,
+        context: Any,
+        actions_BKHA: Tensor,
+        time: float,
+        /,
+        *,
+        generator: RowGenerators | None,
+    ) -> Tensor:
+        """(B, K, H, A), environment units; the further from the given, the higher ``time``."""
+        ...
+
+
 class Solver(Protocol):
     """Searches for actions of low cost."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -190,30 +188,6 @@ def test_standard_deviation_has_a_floor() -> None:
     assert cem.plan(start(2)).std_BHA.min() == pytest.approx(0.07)
 
 
-@pytest.mark.parametrize("budget", [0.15, 0.3])
-def test_keeps_its_budget(budget: float) -> None:
-    model = PointMass(SPEC, 0.02)
-    cem = CEM(model, Effort(goals(2)), iterations=1000, max_seconds=budget)
-    called = time.perf_counter()
-    plan = cem.plan(start(2))
-    taken = time.perf_counter() - called
-    assert plan.seconds == pytest.approx(taken, abs=0.01)
-    assert 2 <= plan.iterations <= budget / 0.02
-    began = model.began[: plan.iterations]
-    for n in range(1, plan.iterations):  # none begins that would have ended too late
-        slowest = max(b - a for a, b in pairwise(began[: n + 1]))
-        assert began[n] - called + slowest <= budget + 0.001
-    assert taken <= budget + max(b - a for a, b in pairwise(began))
-
-
-def test_a_budget_too_small_for_anything_still_gives_the_best_of_one_iteration() -> None:
-    model, objective = PointMass(SPEC, 0.01), Effort(goals(2))
-    plan = CEM(model, objective, max_seconds=1e-6).plan(start(2))
-    assert plan.iterations == 1 and len(model.asked) == 1
-    costs = objective(start(2), model.rollout(start(2), model.asked[0]))
-    torch.testing.assert_close(plan.cost_B, costs.min(dim=1).values)
-
-
 def test_counts_passes_and_iterations() -> None:
     plan = CEM(PointMass(SPEC), Effort(goals(2)), candidates=10, iterations=3, topk=2).plan(
         start(2)
@@ -291,7 +265,8 @@ def test_a_search_with_proposals_starts_from_their_mean() -> None:
     cem = CEM(model, Effort(goals(2)), 6, iterations=1, topk=2, propose=propose, proposals=2)
     cem.plan(start(2))
     torch.testing.assert_close(model.asked[0][:, 0], torch.full((2, 4, 2), 0.3))
-    torch.testing.assert_close(model.asked[0][:, 4], torch.full((2, 4, 2), 0.2))
+    torch.testing.assert_close(model.asked[0][:, 1], torch.full((2, 4, 2), 0.2))
+    torch.testing.assert_close(model.asked[0][:, 2], torch.full((2, 4, 2), 0.4))
 
 
 def test_the_plan_goes_around_an_obstacle_not_between_both_ways() -> None:

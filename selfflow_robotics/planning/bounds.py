@@ -1,0 +1,46 @@
+"""The normalised box that actions are searched in."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from selfflow_robotics.data.action_spec import ActionSpec
+
+
+class Bounds:
+    """Where q01..q99 and low..high of an :class:`ActionSpec` overlap, normalised: within [-1, 1].
+
+    An entry that can only take one value (q01 = q99, or low = high) has equal bounds, so that no
+    solver can move it.
+
+    Args:
+        spec: with statistics.
+
+    Raises:
+        ValueError: the specification has no statistics.
+    """
+
+    def __init__(self, spec: ActionSpec) -> None:
+        self.spec = spec
+        self.low_A = spec.normalize(torch.tensor(spec.low))
+        self.high_A = spec.normalize(torch.tensor(spec.high))
+
+    @property
+    def rest(self) -> Tensor:
+        """Doing nothing, or the middle of what is ever done where zero lies outside it."""
+        rest = self.spec.normalize(torch.zeros(self.spec.size))
+        return self.clamp(torch.where(rest.abs() < 1, rest, 0.0))
+
+    def clamp(self, normalised: Tensor) -> Tensor:
+        """Normalised actions (..., A), each entry moved into its bounds."""
+        return normalised.clamp(self.low_A, self.high_A)
+
+    def to_environment(self, normalised: Tensor) -> Tensor:
+        """Actions (..., A) in the environment's units, inside low..high; differentiable."""
+        actions = self.spec.denormalize(normalised)
+        return actions.clamp(actions.new_tensor(self.spec.low), actions.new_tensor(self.spec.high))
+
+    def from_environment(self, actions: Tensor) -> Tensor:
+        """Inverse of :meth:`to_environment`, float32 on CPU, inside the bounds."""
+        return self.clamp(self.spec.normalize(actions.float().cpu()))

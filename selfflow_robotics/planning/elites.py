@@ -1,0 +1,54 @@
+"""The best of the candidates, and what they have in common."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def best_of(candidates_BKHA: Tensor, cost_BK: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The ``count`` cheapest candidates (all of them where there are fewer), cheapest first."""
+    count = min(count, cost_BK.shape[1])
+    elite_cost_BK, elite_BK = cost_BK.topk(count, dim=1, largest=False)
+    return candidates_BKHA.take_along_dim(elite_BK[:, :, None, None], dim=1), elite_cost_BK
+
+
+def statistics(elites_BKHA: Tensor, weight_BK: Tensor, min_std: float) -> tuple[Tensor, Tensor]:
+    """Weighted mean and floored standard deviation, (B, H, A) each.
+
+    Args:
+        elites_BKHA: normalised.
+        weight_BK: 0 or more, not all 0 in a row; they need not add up to 1.
+        min_std: normalised.
+    """
+    weight_BK11 = (weight_BK / weight_BK.sum(dim=1, keepdim=True))[:, :, None, None]
+    mean_BHA = (weight_BK11 * elites_BKHA).sum(dim=1)
+    variance_BHA = (weight_BK11 * (elites_BKHA - mean_BHA[:, None]).square()).sum(dim=1)
+    return mean_BHA, variance_BHA.sqrt().clamp(min=min_std)
+
+
+def check_topk(topk: int, candidates: int, solver: str) -> None:
+    """Refuse a number of elites outside 1..candidates.
+
+    Raises:
+        ValueError: says so.
+    """
+    if topk < 1:
+        raise ValueError(f"{solver} got topk={topk}; it must be 1 or more")
+    if topk > candidates:
+        raise ValueError(
+            f"{solver} got topk={topk} of candidates={candidates}; "
+            "lower topk, a tenth of the candidates is usual"
+        )
+
+
+def check_deviations(initial_std: float, min_std: float, solver: str) -> None:
+    """Refuse standard deviations that search nothing.
+
+    Raises:
+        ValueError: says so.
+    """
+    if not (initial_std > 0 and min_std >= 0):
+        raise ValueError(
+            f"{solver} got initial_std={initial_std} and min_std={min_std}; "
+            "the first must be above 0, the other 0 or more"
+        )

@@ -1,0 +1,363 @@
+"""What all solvers share: a search in rounds of candidates, each judged and learnt from.
+
+A solver says how it samples a round (:meth:`Search.sample`) and what it learns from its costs
+(:meth:`Search.update`); starting, judging, budgets and the plan are the same for all.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Generator, Tensor
+
+from selfflow_robotics.planning.bounds import Bounds
+from selfflow_robotics.planning.budget import Budget, Pace, Stopwatch
+from selfflow_robotics.planning.elites import best_of
+from selfflow_robotics.planning.judge import Judge, Judgement
+from selfflow_robotics.planning.plan import Plan
+from selfflow_robotics.planning.protocol import Dynamics, Objective, Propose
+from selfflow_robotics.planning.start import first_mean, rows_of
+from selfflow_robotics.streams import normal, row_generators
+
+_SAMPLING, _PROPOSING = range(2)  # purposes of random streams; the judge has the higher ones
+
+
+@dataclass(eq=False)
+class Run:
+    """One plan in the making, for B rows; all actions are normalised."""
+
+    context: Any
+    seeds: Sequence[int]
+    previous: list[Plan | None]  # of one row each
+    executed: int
+    sampling: list[Generator]  # a stream a row, to sample from
+    proposing: list[Generator]  # and one to propose with
+    budget: Budget
+    modelling: Stopwatch  # time inside the world model and the objective
+    mean_BHA: Tensor
+    std_BHA: Tensor
+    kept_BKHA: Tensor  # best so far, cheapest first
+    kept_cost_BK: Tensor
+    iteration: int = 0  # from 1
+    iterations: int = 0  # of which something was judged
+    completed: float = 1.0  # part of the round that was judged; a budget may cut the last short
+    gradient_BKHA: Tensor | None = None  # of the round, where a solver wants it
+    memory: Any = None  # a solver's own, from round to round
+
+    def share_of(self, topk: int) -> int:
+        """Elites of the round: in proportion to what was judged of it, at least one."""
+        return max(1, round(topk * self.completed))
+
+    def noise(self, count: int) -> Tensor:
+        """Standard normal numbers, (B, count, H, A), each row's from its own stream."""
+        return normal(self.sampling, count, *self.mean_BHA.shape[1:])
+
+
+@dataclass(eq=False)
+class Search(ABC):
+    """Plans for all rows of a context in one batch.
+
+    The first candidate is what the search starts from, proposals come next. The best candidate so
+    far is never lost. Every round is judged with the same noise, so costs of different rounds
+    compare. Where a plan is imagined to gain less than ``min_gain`` on what the search started
+    from, the plan is that: what a good guess loses to a misjudged search can be much.
+
+    Args:
+        world_model: imagines; see :class:`Dynamics`.
+        objective: costs of what was imagined, (B, K).
+        candidates: K, action sequences in an iteration.
+        iterations: at most this many.
+        horizon: H, steps imagined.
+        max_seconds: what a plan may take, kept to within a tenth: candidates that would end later,
+            going by the last ones, are not judged. The first one always is.
+        max_passes: network passes that the rollouts of a row may take; the first candidate is
+            always judged. What ``propose`` takes is not counted.
+        samples: imagined futures a candidate.
+        pessimism: standard deviations of these futures' costs that are added to their mean; see
+            :class:`Judge`.
+        min_gain: imagined cost that a plan must save, against what the search started from, to
+            replace it; 0 or more.
+        propose: draws likely action sequences, such as ``world_model.propose``; their mean is
+            where a search without a previous plan starts.
+        proposals: how many of the first candidates it draws; half of them when not given.
+        seed: of every random number, together with the seeds given to :meth:`plan`.
+
+    Raises:
+        ValueError: a setting outside its range.
+    """
+
+    world_model: Dynamics
+    objective: Objective
+    candidates: int = 64
+    iterations: int = 4
+    horizon: int = 4
+    max_seconds: float | None = None
+    max_passes: int | None = None
+    samples: int = 1
+    pessimism: float = 0.0
+    min_gain: float = 0.0
+    propose: Propose | None = None
+    proposals: int | None = None
+    seed: int = 0
+
+    trusts_mean: ClassVar[bool] = False
+    """Whether the mean is the plan, unless it is judged no better than the median candidate."""
+    wants_gradients: ClassVar[bool] = False
+    """Whether a round's costs come with their gradients."""
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        for key in ("candidates", "iterations", "horizon"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"{name} got {key}={getattr(self, key)}; it must be 1 or more")
+        for key in ("max_seconds", "max_passes"):
+            limit = getattr(self, key)
+            if limit is not None and not limit > 0:
+                raise ValueError(
+                    f"{name} got {key}={limit}, a budget that allows nothing; give more than 0, "
+                    "or None for no limit"
+                )
+        if not self.min_gain >= 0:
+            raise ValueError(f"{name} got min_gain={self.min_gain}; it must be 0 or more")
+        if self.propose is None and self.proposals:
+            raise ValueError(
+                f"{name} got proposals={self.proposals} but nothing that draws them; "
+                "pass propose=world_model.propose"
+            )
+        half = 0 if self.propose is None else (self.candidates + 1) // 2
+        self.drawn = half if self.proposals is None else self.proposals
+        if not 0 <= self.drawn <= self.candidates:
+            raise ValueError(
+                f"{name} got proposals={self.proposals}; it must lie in "
+                f"0..candidates={self.candidates}"
+            )
+        if self.seed < 0:
+            raise ValueError(f"{name} got seed={self.seed}; it must be 0 or more")
+        self.bounds = Bounds(self.world_model.action_spec)
+        self.judge = Judge(
+            self.world_model, self.objective, self.samples, self.pessimism, self.seed
+        )
+        self.paces = {"judge": Pace()}
+
+    @property
+    def keeps(self) -> int:
+        """How many of the best candidates are kept from round to round."""
+        return 1
+
+    @abstractmethod
+    def sample(self, run: Run) -> Tensor:
+        """The candidates of a round, (B, K, H, A) normalised; the bounds are seen to later.
+
+        K may differ from round to round. Everything random comes from the run's streams.
+        """
+
+    @abstractmethod
+    def update(self, run: Run, pool_BKHA: Tensor, cost_BK: Tensor) -> None:
+        """Learn from a round: set the run's ``mean_BHA`` and ``std_BHA`` for the next.
+
+        Args:
+            run: knows how much of the round was judged.
+            pool_BKHA: the round's candidates, and after them the best of earlier rounds.
+            cost_BK: theirs; infinite where it was not finite, but not all of a row.
+        """
+
+    @torch.no_grad()
+    def plan(
+        self,
+        context: Any,
+        previous: Plan | Sequence[Plan | None] | None = None,
+        *,
+        executed: int = 1,
+        seeds: Sequence[int] | None = None,
+    ) -> Plan:
+        """Search actions of low cost for every row; see :meth:`Solver.plan`.
+
+        Raises:
+            ValueError: costs, proposals or a previous plan of the wrong shape, or a row none of
+                whose candidates has a finite cost.
+        """
+        run, proposals_BKHA = self._begin(context, previous, executed, seeds)
+        for iteration in range(1, self.iterations + 1):
+            run.iteration = iteration
+            candidates_BKHA = self.sample(run)
+            if iteration == 1:
+                candidates_BKHA = self._compose(run, candidates_BKHA, proposals_BKHA)
+            candidates_BKHA = self.bounds.clamp(candidates_BKHA)
+            judged = self._judge(run, candidates_BKHA)
+            if judged is None:
+                break
+            run.iterations = iteration
+            count = judged.cost_BK.shape[1]
+            run.completed, run.gradient_BKHA = (
+                count / candidates_BKHA.shape[1],
+                judged.gradient_BKHA,
+            )
+            candidates_BKHA = candidates_BKHA[:, :count]
+            if iteration == 1:
+                start_BHA, initial_cost_B = candidates_BKHA[:, 0], judged.cost_BK[:, 0]
+            pool_BKHA = torch.cat([candidates_BKHA, run.kept_BKHA], dim=1)
+            pool_cost_BK = torch.cat([judged.cost_BK, run.kept_cost_BK], dim=1)
+            _require_finite(pool_cost_BK, iteration)
+            self.update(run, pool_BKHA, pool_cost_BK)
+            run.kept_BKHA, run.kept_cost_BK = best_of(pool_BKHA, pool_cost_BK, self.keeps)
+            if run.completed < 1:
+                break
+        return self._conclude(run, start_BHA, initial_cost_B, pool_cost_BK)
+
+    def _begin(
+        self,
+        context: Any,
+        previous: Plan | Sequence[Plan | None] | None,
+        executed: int,
+        seeds: Sequence[int] | None,
+    ) -> tuple[Run, Tensor]:
+        """A run that has judged nothing yet, and its proposals (B, P, H, A)."""
+        budget = Budget(
+            context.batch,
+            self.paces["judge"],
+            self.max_seconds,
+            self.max_passes,
+            int(self.trusts_mean),
+        )
+        seeds = _checked(seeds, context.batch)
+        plans = rows_of(previous, context.batch, executed)
+        shape = (context.batch, self.horizon, self.world_model.action_spec.size)
+        run = Run(
+            context,
+            seeds,
+            plans,
+            executed,
+            sampling=row_generators(self.seed, seeds, _SAMPLING),
+            proposing=row_generators(self.seed, seeds, _PROPOSING),
+            budget=budget,
+            modelling=Stopwatch(),
+            mean_BHA=torch.zeros(shape),
+            std_BHA=torch.zeros(shape),
+            kept_BKHA=torch.empty(shape[0], 0, *shape[1:]),
+            kept_cost_BK=torch.empty(shape[0], 0),
+        )
+        proposals_BKHA = self._propose(run)
+        run.mean_BHA = first_mean(self.bounds, plans, executed, self.horizon, proposals_BKHA)
+        return run, proposals_BKHA
+
+    def _propose(self, run: Run) -> Tensor:
+        """(B, P, H, A), normalised; P may be below the number asked for where time is short."""
+
+        def proposed(done: int, count: int) -> Tensor:
+            assert self.propose is not None
+            return self.propose(run.context, count, self.horizon, generator=run.proposing)
+
+        return self.draw(run, proposed, self.drawn if self.propose else 0, "propose")
+
+    def draw(self, run: Run, draw: Callable[[int, int], Tensor], wanted: int, name: str) -> Tensor:
+        """Candidates that a function of the world model makes, normalised: (B, K, H, A).
+
+        Args:
+            run: whose budget they are drawn from: as many as leave time to judge them, at least 1.
+            draw: from how many there are and how many are to come to those, environment units.
+            wanted: K at most.
+            name: of the function, for messages.
+
+        Raises:
+            ValueError: another shape, or values that are not finite.
+        """
+        pace = self.paces.setdefault(name, Pace())
+        rows, horizon, size = run.mean_BHA.shape
+        parts = [torch.empty(rows, 0, horizon, size)]
+        done, end = 0, run.budget.half_time  # the other half is for judging them
+        while done < wanted:
+            count = run.budget.drawable(wanted - done, pace, end)
+            if not count and done:
+                break
+            count = max(1, count)
+            took = Stopwatch()
+            with took, run.modelling:
+                actions = draw(done, count)
+            shape = (rows, count, horizon, size)
+            finite = bool(actions.isfinite().all())
+            if tuple(actions.shape) != shape or not finite:
+                lacking = "" if finite else " with values that are not finite"
+                raise ValueError(
+                    f"{name} returned actions of shape {tuple(actions.shape)}{lacking} for {rows} "
+                    f"rows, {count} candidates and {horizon} steps; it must return finite actions "
+                    f"of shape {shape}"
+                )
+            run.budget.note(pace, count, took.seconds)
+            parts.append(self.bounds.from_environment(actions))
+            done += count
+        return torch.cat(parts, dim=1)
+
+    def _compose(self, run: Run, sampled_BKHA: Tensor, proposals_BKHA: Tensor) -> Tensor:
+        """The first round: the start, the proposals, and samples in the places that are left."""
+        others = sampled_BKHA[:, : self.candidates - proposals_BKHA.shape[1]]
+        start = run.mean_BHA[:, None][:, : others.shape[1]]
+        return torch.cat([start, proposals_BKHA, others[:, 1:]], dim=1)
+
+    def _judge(
+        self, run: Run, candidates_BKHA: Tensor, reserve: int | None = None
+    ) -> Judgement | None:
+        """Costs of the first candidates, as many as the budget allows; None where it allows none.
+
+        Args:
+            reserve: candidates that the budget holds back; by default, those for the end.
+        """
+        price = self.judge.cost_and_gradient if self.wants_gradients else self.judge.cost
+        parts: list[Judgement] = []
+        done, wanted = 0, candidates_BKHA.shape[1]
+        while done < wanted and (room := run.budget.room(wanted - done, reserve)):
+            part = Stopwatch()
+            with part, run.modelling:
+                judged = price(run.context, candidates_BKHA[:, done : done + room], run.seeds)
+            run.budget.spend(room, judged.passes, part.seconds)
+            parts.append(judged)
+            done += room
+        return Judgement.joined(parts) if parts else None
+
+    def _conclude(
+        self, run: Run, start_BHA: Tensor, initial_cost_B: Tensor, last_cost_BK: Tensor
+    ) -> Plan:
+        """The mean or the best candidate, or the start where neither gains enough."""
+        chosen_BHA, cost_BK = run.kept_BKHA[:, 0], run.kept_cost_BK[:, :1]
+        judged = self._judge(run, run.mean_BHA[:, None], reserve=0) if self.trusts_mean else None
+        if judged is not None:
+            sound_BK = judged.cost_BK < last_cost_BK.median(dim=1, keepdim=True).values
+            chosen_BHA = torch.where(sound_BK[:, :, None], run.mean_BHA, chosen_BHA)
+            cost_BK = torch.where(sound_BK, judged.cost_BK, cost_BK)
+        gains_B = cost_BK[:, 0] <= initial_cost_B - self.min_gain
+        gains_B11 = gains_B[:, None, None]
+        seconds = run.budget.seconds
+        return Plan(
+            actions_BHA=self.bounds.to_environment(torch.where(gains_B11, chosen_BHA, start_BHA)),
+            cost_B=torch.where(gains_B, cost_BK[:, 0], initial_cost_B),
+            initial_cost_B=initial_cost_B,
+            mean_BHA=torch.where(gains_B11, run.mean_BHA, start_BHA),
+            std_BHA=run.std_BHA,
+            elites_BKHA=run.kept_BKHA,
+            iterations=run.iterations,
+            passes=run.budget.passes,
+            seconds=seconds,
+            solver_seconds=seconds - run.modelling.seconds,
+        )
+
+
+def _checked(seeds: Sequence[int] | None, rows: int) -> Sequence[int]:
+    seeds = [0] * rows if seeds is None else seeds
+    if len(seeds) != rows or any(seed < 0 for seed in seeds):
+        raise ValueError(
+            f"the seeds {list(seeds)} were given for {rows} rows; give one each, 0 or more"
+        )
+    return seeds
+
+
+def _require_finite(cost_BK: Tensor, iteration: int) -> None:
+    lost = (~cost_BK.isfinite().any(dim=1)).nonzero()[:, 0].tolist()
+    if lost:
+        raise ValueError(
+            f"none of the {cost_BK.shape[1]} candidates of row {lost[0]} has a finite cost in "
+            f"iteration {iteration} (rows concerned: {lost}); the world model or the objective "
+            "returned NaN or infinity: check the weights and the observation of that row"
+        )
