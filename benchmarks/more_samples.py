@@ -1,0 +1,164 @@
+"""Does a longer search do harm? Success by a search's candidates, with and without pessimism.
+
+    python benchmarks/more_samples.py [--runs FOLDER] [--workers 2] [--json]
+
+The shipped model's planner with nothing to hold it back (`min_gain=0`: it follows whatever the
+world model finds better than the prior's guess) searches among 16, 64 or 256 candidates, 2 steps
+ahead, in 100 episodes of a task. Pessimistic, a candidate's cost is the mean over 2 imagined
+futures plus twice their standard deviation. Parts of 10 episodes are lines in FOLDER, so that an
+interrupted run goes on; --json prints a summary of all that is there. `worse` names the pairs of
+points, fewer candidates against more, whose difference Fisher's exact test (one-sided, 5%) calls a
+loss.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from itertools import combinations
+from math import comb
+from pathlib import Path
+from typing import Any
+
+from selfflow_robotics.evaluation.intervals import wilson
+
+TASK, FIRST_SEED, EPISODES, PART = "selfflow/PickCokeCan-v0", 50_000, 100, 10
+CANDIDATES = (16, 64, 256)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A planner, but for its settings that all have."""
+
+    candidates: int
+    samples: int
+    pessimism: float
+
+    @property
+    def name(self) -> str:
+        """In results and file names."""
+        kind = f"pessimism-{self.pessimism:g}" if self.pessimism else "plain"
+        return f"{kind}-{self.candidates}"
+
+
+POINTS = tuple(
+    Point(candidates, *kind) for kind in ((2, 2.0), (1, 0.0)) for candidates in CANDIDATES
+)
+
+
+def play(point: Point, first: int) -> dict[str, Any]:
+    """A part of the episodes of a point."""
+    import torch
+
+    from selfflow_robotics.cli.policies import PlannerConfig, make_policy
+    from selfflow_robotics.computing import computing
+    from selfflow_robotics.evaluation.evaluate import evaluate
+    from selfflow_robotics.world_model import WorldModel
+
+    torch.set_num_threads(1)
+    world_model = WorldModel.from_pretrained("tabletop-small")
+    config = PlannerConfig(
+        candidates=point.candidates,
+        samples=point.samples,
+        pessimism=point.pessimism,
+        horizon=2,
+        topk=max(3, point.candidates // 16),
+        min_gain=0.0,
+    )
+    with computing("auto", "cpu"):
+        found = evaluate(
+            TASK,
+            lambda envs: make_policy("planner", world_model, envs, config),
+            range(first, first + PART),
+            PART // 2,
+            world_model.image_size,
+        )
+    steps = [episode.steps for episode in found.episodes if episode.success]
+    return {
+        "point": point.name,
+        "first": first,
+        "episodes": len(found.episodes),
+        "successes": found.successes,
+        "steps": sum(steps),
+    }
+
+
+def no_better(successes: int, n: int, others: int, other_n: int) -> float:
+    """One-sided p-value of Fisher's exact test: `successes` of n as few as this by chance alone."""
+    total = successes + others
+    ways = range(max(0, total - other_n), successes + 1)
+    return sum(comb(n, k) * comb(other_n, total - k) for k in ways) / comb(n + other_n, total)
+
+
+def summary(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Successes of each point, and which do significantly worse than one with fewer candidates."""
+    found: dict[str, dict[str, Any]] = {}
+    for point in POINTS:
+        mine = [part for part in parts if part["point"] == point.name]
+        n, successes = (sum(part[key] for part in mine) for key in ("episodes", "successes"))
+        if n:
+            interval = wilson(successes, n)
+            found[point.name] = {
+                "candidates": point.candidates,
+                "pessimism": point.pessimism,
+                "successes": successes,
+                "episodes": n,
+                "interval": [round(interval.low, 3), round(interval.high, 3)],
+                "steps_to_success": round(sum(p["steps"] for p in mine) / max(1, successes), 2),
+            }
+    worse = []
+    for (fewer, a), (more, b) in combinations(found.items(), 2):
+        if a["pessimism"] == b["pessimism"]:
+            p = no_better(b["successes"], b["episodes"], a["successes"], a["episodes"])
+            if p < 0.05:
+                worse.append([fewer, more, round(p, 4)])
+    return {
+        "machine": platform.processor() or platform.machine(),
+        "task": TASK,
+        **found,
+        "worse": worse,
+    }
+
+
+def main() -> None:
+    """Play what is not there yet, and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--runs", type=Path, default=Path("outputs/more_samples"))
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--points", nargs="*", default=[point.name for point in POINTS])
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    asked.runs.mkdir(parents=True, exist_ok=True)
+    file = asked.runs / "parts.jsonl"
+    parts = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    done = {(part["point"], part["first"]) for part in parts}
+    wanted = [
+        (point, first)
+        for point in POINTS
+        if point.name in asked.points
+        for first in range(FIRST_SEED, FIRST_SEED + EPISODES, PART)
+        if (point.name, first) not in done
+    ]
+    with ProcessPoolExecutor(asked.workers) as pool:
+        for job in as_completed([pool.submit(play, *one) for one in wanted]):
+            parts.append(job.result())
+            with file.open("a") as lines:
+                lines.write(json.dumps(parts[-1]) + "\n")
+    found = summary(parts)
+    if asked.json:
+        print(json.dumps(found, indent=1))
+        return
+    for name, point in found.items():
+        if isinstance(point, dict):
+            low, high = point["interval"]
+            print(f"{name:18} {point['successes']:3}/{point['episodes']} ({low:.0%}-{high:.0%})")
+    print(f"significantly worse with more candidates: {found['worse'] or 'none'}")
+
+
+if __name__ == "__main__":
+    main()
