@@ -35,7 +35,7 @@ from .joined_rows import JoinedRows
 from .parts import Part, clear_partial, part_folder, read_part, write_part
 from .reading_ahead import read_episodes
 
-FORMAT = "selfflow_robotics/latents/1"
+FORMAT = "selfflow_robotics/latents/2"
 PART_EPISODES = 256
 _KEY = "cache.json"
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +89,7 @@ def test_latents_are_encoded_once_and_are_those_encoded_in_memory(
 
 def test_latents_are_read_where_they_lie(tmp_path: Path) -> None:
     found = latents_of(material(), Patches(2), tmp_path, part_episodes=3)
-    assert all(isinstance(part, np.memmap) for part in found.latents.parts)
+    assert all(isinstance(part._rows.base, np.memmap) for part in found.latents.parts)
     whole = encode_episodes(material(), Patches(2))
     for frames in (1, 3):
         for step in range(4):
@@ -192,6 +193,35 @@ def test_truncated_part_is_named(tmp_path: Path, file: str, kept: float) -> None
     again = material()
     latents_of(again, Patches(2), tmp_path)
     assert again.reads == 3 and path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("place", [9, 60, 100, -1])
+def test_byte_of_the_latents_that_changed_is_noticed_when_it_is_read(
+    tmp_path: Path, place: int
+) -> None:
+    latents_of(material(), Patches(2), tmp_path, part_episodes=3)
+    path = only(tmp_path) / "part-00001" / "latents.npy"
+    whole = path.read_bytes()
+    content = bytearray(whole)
+    content[place] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"part-00001/latents.npy is .*damaged") as caught:
+        found = latents_of(material(), Patches(2), tmp_path)
+        for batch in islice(ClipLoader(found, 4, 5).batches(0), 8):
+            assert torch.isfinite(batch.clips.latents_BTCHW).all()
+    assert f"remove {path.parent} and run again, this part alone" in str(caught.value)
+    shutil.rmtree(path.parent)
+    again = material()
+    latents_of(again, Patches(2), tmp_path)
+    assert again.reads == 3 and path.read_bytes() == whole
+
+
+def test_cache_without_checksums_is_stale(tmp_path: Path) -> None:
+    latents_of(material(), Patches(2), tmp_path)
+    key = only(tmp_path) / "cache.json"
+    key.write_text(key.read_text().replace("latents/2", "latents/1"))
+    with pytest.raises(ValueError, match=r"is stale, .* another format .*remove this one"):
+        latents_of(material(), Patches(2), tmp_path)
 
 
 def test_damaged_key_is_a_sentence(tmp_path: Path) -> None:
