@@ -91,8 +91,11 @@ def clear_partial(cache: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def read_part(cache: Path, number: int) -> Part:
+def read_part(cache: Path, number: int, check: bool = False) -> Part:
     """Open a part: rows are read, latents are memory-mapped, and checked when they are first read.
+
+    Args:
+        check: read and check all latents now.
 
     Raises:
         ValueError: a file is damaged; the message names it.
@@ -117,5 +120,7 @@ def read_part(cache: Path, number: int) -> Part:
             f"{path} is truncated or damaged ({error}); remove {folder} and run again, this part "
             "alone is encoded anew"
         ) from None
+    if check:
+        latents.check()
     broken = tuple(BrokenVideo(str(path), str(reason)) for path, reason in rows.pop("broken"))
     return Part(LatentEpisodes(latents=JoinedRows([latents]), **rows), broken)

@@ -11,20 +11,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import replace
-from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tiny_world import episode
+from latent_material import Material, files, material, only
 from videos import write_video
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
-from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.data.latents.cache import latents_of
 from selfflow_robotics.data.latents.encoding import encode_episodes
 from selfflow_robotics.data.loader import ClipLoader
@@ -33,42 +30,6 @@ from selfflow_robotics.tokenizers.autoencoder import Autoencoder, AutoencoderCon
 from selfflow_robotics.tokenizers.patches import Patches
 
 SMALL = AutoencoderConfig(channels=4, widths=(4,))
-
-
-class Material:
-    """Episodes that count how often they are read."""
-
-    name = "data/material:train"
-
-    def __init__(self, episodes: Sequence[Episode]) -> None:
-        self.episodes, self.reads = episodes, 0
-        self.image_size = episodes[0].images.shape[1:3]
-        self.identity = {
-            "images": blake2b(b"".join(e.images.tobytes() for e in episodes)).hexdigest(),
-            "marks": [
-                None if e.demonstrated is None else e.demonstrated.tolist() for e in episodes
-            ],
-        }
-
-    def __len__(self) -> int:
-        return len(self.episodes)
-
-    def __getitem__(self, i: int, /) -> Episode:
-        self.reads += 1
-        return self.episodes[i]
-
-
-def material(seed: int = 0) -> Material:
-    return Material([episode(4 + i, seed + i) for i in range(7)])
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
-def only(cache: Path) -> Path:
-    (folder,) = cache.iterdir()
-    return folder
 
 
 @pytest.mark.parametrize("part", [2, 7, 100])
@@ -233,7 +194,7 @@ def test_damaged_key_is_a_sentence(tmp_path: Path) -> None:
 
 ENCODE = """
 import sys, time
-sys.path[:0] = [{tests!r}, {here!r}]
+sys.path[:0] = {paths!r}
 from test_cache import *
 
 class Slow(Material):
@@ -253,7 +214,7 @@ def random_autoencoder() -> Autoencoder:
 def start(cache: Path, seconds: float = 0.0, **options: object) -> subprocess.Popen[bytes]:
     here = Path(__file__).parent
     code = ENCODE.format(
-        tests=str(here.parents[1]), here=str(here), seconds=seconds, cache=str(cache)
+        paths=[str(here.parents[1]), str(here.parent), str(here)], seconds=seconds, cache=str(cache)
     )
     return subprocess.Popen(
         [sys.executable, "-c", code],
