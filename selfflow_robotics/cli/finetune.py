@@ -80,6 +80,7 @@ def _run(config: Config, ranks: Ranks) -> int:
         load_tokenizer,
         start_from,
     )
+    from ..training.shared_latents import forget_shared_latents, shared_cache
     from ..training.trainer import Trainer
     from ..world_model import WorldModel
 
@@ -111,12 +112,13 @@ def _run(config: Config, ranks: Ranks) -> int:
             f"a latent frame of this tokenizer spans {tokenizer.temporal} steps, and a world model "
             "acts step by step; finetune with an image tokenizer, as kind=autoencoder or sd-vae"
         )
+    cache = shared_cache(config.cache, config.output, ranks)
     with ranks.first_alone():
         objective = build_objective(config.objective, config.model.patch, 1, tokenizer)
         train, *held_out = (
             LatentEpisodes.join(
                 [
-                    latents_of(side, tokenizer, config.cache, source.action_spec, source.state_spec)
+                    latents_of(side, tokenizer, cache, source.action_spec, source.state_spec)
                     for side in sides
                 ]
             )
@@ -172,5 +174,6 @@ def _run(config: Config, ranks: Ranks) -> int:
         if error is not None:
             print(f"policy prior: mean error {error:.4f} of held-out demonstrations, normalised")
     trained.save_pretrained(str(config.output))
+    forget_shared_latents(config.output)
     print(f"wrote {config.output}")
     return 0
