@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 class RowArray(Protocol):
     """What rows are read from: an array, or one that looks at what it gives."""
 
-    dtype: Any
+    @property
+    def dtype(self) -> Any: ...
 
     @property
     def shape(self) -> tuple[int, ...]: ...

@@ -40,7 +40,7 @@ def test_number_that_is_not_finite_is_named_and_the_rest_is_counted(
     (found,) = check_lerobot(path, MAPPING)
     assert (found.episodes, found.steps) == (3, sound.steps - 9)
     (fault,) = found.faults
-    assert fault.startswith(f"episode train/1 of {path} has {key} = [{value}, ")
+    assert fault.startswith(f"episode train/1 of {path} ({rows}) has {key} = [{value}, ")
     assert "at step 2; leave the episode out or write it again with finite numbers" in fault
     assert main(["data", "check", f"path={path}", f"mapping={MAPPING}"]) == 1
     assert fault in capsys.readouterr().err

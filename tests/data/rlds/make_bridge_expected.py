@@ -7,7 +7,7 @@ which is what TFDS without TensorFlow (Pillow or OpenCV) gives, bit for bit.
 Run in an environment of its own:
 
     pip install tensorflow-cpu tensorflow-datasets
-    python tests/data/rlds/make_bridge_expected.py ../shared/fixtures/octo_bridge_debug [TARGET.json]
+    python tests/data/rlds/make_bridge_expected.py ../shared/fixtures/octo_bridge_debug [FILE]
 """
 
 from __future__ import annotations

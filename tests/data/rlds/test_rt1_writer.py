@@ -199,6 +199,43 @@ def test_an_exception_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_of_two_writers_the_second_is_refused(tmp_path: Path) -> None:
+    said = r"set exists already; name another folder"
+    second = Rt1Writer(tmp_path / "set", SIZE)
+    with pytest.raises(FileExistsError, match=said), second:
+        second.add(rt1_episode(seed=1))
+        with Rt1Writer(tmp_path / "set", SIZE) as first:
+            first.add(rt1_episode(seed=0))
+    assert list(tmp_path.iterdir()) == [tmp_path / "set"]
+    found = open_dataset(tmp_path / "set")[0]
+    np.testing.assert_array_equal(found.actions, rt1_episode(seed=0).actions)
+
+
+@pytest.mark.parametrize("container", ["array_record", "tfrecord"])
+def test_full_disk_is_a_sentence_and_leaves_nothing_behind(tmp_path: Path, container: str) -> None:
+    """The system refuses to write more, as on a full disk: here by the limit on a file's size."""
+    program = f"""
+import resource
+from rt1_material import *
+resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+with Rt1Writer({str(tmp_path / "set")!r}, SIZE, {container!r}) as writer:
+    for seed in range(40):
+        writer.add(rt1_episode(seed=seed))
+"""
+    program = "from selfflow_robotics.data.rlds.rt1_writer import Rt1Writer" + program
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert f"{tmp_path / 'set'} could not be written (File too large)" in last, done.stderr
+    assert "make room on its disk and run again" in last
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_no_episodes_are_no_data_set(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no episode was given"), Rt1Writer(tmp_path / "s", SIZE):
         pass
