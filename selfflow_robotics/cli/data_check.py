@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def run(config: Config) -> int:
     from ..data.latents.cache_check import check_cache, is_cache
     from ..data.lerobot.dataset_check import check_lerobot
     from ..data.lerobot.meta import INFO_FILE
+    from ..data.rlds.conversion import LEFT_OUT_FILE
     from ..data.rlds.dataset_check import check_dataset
     from ..data.rlds.mappings import mapping_named
 
@@ -52,6 +54,10 @@ def run(config: Config) -> int:
         )
     if (config.path / "features.json").is_file():
         _show_features(config.path)
+    if (config.path / LEFT_OUT_FILE).is_file():
+        left_out = json.loads((config.path / LEFT_OUT_FILE).read_text())
+        print(f"{len(left_out)} faulty episodes were left out when it was converted:")
+        print("\n".join(left_out[:_NAMED]))
     faults = [fault for split in splits for fault in split.faults]
     if not faults:
         return 0

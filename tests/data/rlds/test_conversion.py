@@ -27,6 +27,7 @@ from rlds_material import (
 )
 from rt1_material import SIZE, altered, sound_record
 
+from selfflow_robotics.cli.main import main
 from selfflow_robotics.data.action_spec import RT1_ACTIONS
 from selfflow_robotics.data.datasets import open_dataset
 from selfflow_robotics.data.gripper import absolute_gripper
@@ -216,6 +217,35 @@ def test_every_fault_names_file_and_episode_and_nothing_sound_is_lost(tmp_path: 
     done = convert(str(source), tmp_path / "out", workers=2)
     assert done is not None and done.episodes == 18
     assert len(open_dataset(tmp_path / "out")) == 18
+
+
+def test_faulty_episodes_are_left_out_up_to_the_share(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sound = rt1_records(9)
+    lacking = altered(sound[4], "steps/observation/src_rotation", None)
+    shards = [sound[:4], [lacking], [*sound[5:8], without_steps(sound[8])]]
+    source = write_tfrecords(tmp_path / "source", rt1_features(SIZE), {"train": shards})
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match="2 shards could not be converted"):
+        convert(str(source), out, workers=2)
+    with pytest.raises(ValueError, match=r"2 of 9 episodes are faulty, more than the .* of 0.2;"):
+        convert(str(source), out, workers=2, max_broken=0.2)
+    words = ["data", "convert", "rlds", f"source={source}", f"out={out}", "workers=2"]
+    assert main([*words, "max_broken=0.25"]) == 0
+    said = capsys.readouterr().out
+    names = sorted(path.name for path in source.glob("*tfrecord*"))
+    assert "7 episodes" in said
+    assert f"left out episode 0 of {source}/{names[1]} lacks steps/observation/src_rot" in said
+    assert f"left out episode 3 of {source}/{names[2]} has no steps" in said
+    opened = open_dataset(out)
+    kept = [*sound[:4], *sound[5:8]]
+    assert [opened._records[i] for i in range(len(opened))] == kept
+    assert len(json.loads((out / "left_out.json").read_text())) == 2
+    statistics = json.loads((out / "action_statistics.json").read_text())
+    assert (statistics["num_trajectories"], statistics["num_left_out"]) == (7, 2)
+    assert main(["data", "check", f"path={out}", "workers=1"]) == 0
+    assert "2 faulty episodes were left out when it was converted:" in capsys.readouterr().out
 
 
 def test_full_disk_is_one_sentence_and_leaves_what_can_go_on(
