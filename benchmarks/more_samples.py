@@ -53,7 +53,7 @@ POINTS = tuple(
 
 def play(point: Point, first: int) -> dict[str, Any]:
     """A part of the episodes of a point."""
-    import selfflow_robotics.envs  # registers the task
+    import selfflow_robotics.envs  # noqa: F401  (registers the task)
     import torch
 
     from selfflow_robotics.cli.policies import PlannerConfig, make_policy

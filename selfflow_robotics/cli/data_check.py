@@ -1,15 +1,17 @@
-"""`selfflow data check`: is an RLDS data set whole and sound?"""
+"""`selfflow data check`: is a data set, or a latent cache, whole and sound?"""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-HELP = """Check every episode of an RLDS data set against what the data set declares.
+HELP = """Check every episode of a data set, or every byte of a latent cache.
 
-Reads a folder that TFDS wrote, ArrayRecord or TFRecord: that all shards are there, every record's
-checksum, that every declared feature is in every episode with its type and a row a step, that
-actions and states are finite. Writes nothing. The exit status is 1 where something is wrong.
+Reads an RLDS data set (all shards, every record's checksum, every declared feature in every episode
+with its type and a row a step), a LeRobot data set (every episode as training reads it, its video
+decoded) or a latent cache (every block's checksum): that nothing is missing or changed, and actions
+and states are finite. Writes nothing. The exit status is 1 where something is wrong.
 """
 
 _NAMED = 20
@@ -19,34 +21,55 @@ _NAMED = 20
 class Config:
     """Configuration of `selfflow data check`."""
 
-    path: Path = field(metadata={"help": "folder that holds features.json"})
+    path: Path = field(metadata={"help": "folder of a data set, or of latents"})
     mapping: str | None = field(
         default=None,
-        metadata={"help": "what actions and states are: a name or a YAML; null: whichever fits"},
+        metadata={"help": "what actions and states are: a name or a YAML; null: what fits, or rt1"},
     )
     workers: int | None = field(default=None, metadata={"help": "processes; one a CPU when null"})
 
 
 def run(config: Config) -> int:
     """Check and print a summary."""
-    import numpy as np
-
+    from ..data.latents.cache_check import check_cache, is_cache
+    from ..data.lerobot.dataset_check import check_lerobot
+    from ..data.lerobot.meta import INFO_FILE
+    from ..data.rlds.conversion import LEFT_OUT_FILE
     from ..data.rlds.dataset_check import check_dataset
-    from ..data.rlds.features import flatten, read_features
     from ..data.rlds.mappings import mapping_named
 
-    mapping = None if config.mapping is None else mapping_named(config.mapping)
-    splits = check_dataset(config.path, mapping, config.workers)
+    latents = is_cache(config.path)
+    if latents:
+        splits = check_cache(config.path)
+    elif (config.path / INFO_FILE).is_file():
+        splits = check_lerobot(config.path, config.mapping or "rt1")
+    else:
+        mapping = None if config.mapping is None else mapping_named(config.mapping)
+        splits = check_dataset(config.path, mapping, config.workers)
+    steps = "frames" if latents else "steps"
     for split in splits:
         print(
-            f"{split.split:12} {split.episodes:8} episodes {split.steps:10} steps "
+            f"{split.split:12} {split.episodes:8} episodes {split.steps:10} {steps} "
             f"{split.num_bytes:14} bytes {len(split.faults):4} faults"
         )
-    for key, feature in sorted(flatten(read_features(config.path)).items()):
-        print(f"  {key:55} {np.dtype(feature.np_dtype).name:8} {feature.shape}")
+    if (config.path / "features.json").is_file():
+        _show_features(config.path)
+    if (config.path / LEFT_OUT_FILE).is_file():
+        left_out = json.loads((config.path / LEFT_OUT_FILE).read_text())
+        print(f"{len(left_out)} faulty episodes were left out when it was converted:")
+        print("\n".join(left_out[:_NAMED]))
     faults = [fault for split in splits for fault in split.faults]
     if not faults:
         return 0
     more = f"\nand {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
     named = "\n".join(faults[:_NAMED])
     raise ValueError(f"{config.path} has {len(faults)} faults:\n{named}{more}")
+
+
+def _show_features(path: Path) -> None:
+    import numpy as np
+
+    from ..data.rlds.features import flatten, read_features
+
+    for key, feature in sorted(flatten(read_features(path)).items()):
+        print(f"  {key:55} {np.dtype(feature.np_dtype).name:8} {feature.shape}")

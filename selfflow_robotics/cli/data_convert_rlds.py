@@ -26,6 +26,9 @@ class Config:
         metadata={"help": "what actions and states are: a name or a YAML; null: whichever fits"},
     )
     workers: int | None = field(default=None, metadata={"help": "processes; one a CPU when null"})
+    max_broken: float = field(
+        default=0.0, metadata={"help": "greatest share of faulty episodes, which are left out"}
+    )
 
 
 def run(config: Config) -> int:
@@ -35,7 +38,7 @@ def run(config: Config) -> int:
 
     mapping = None if config.mapping is None else mapping_named(config.mapping)
     source = os.path.expanduser(config.source)
-    done = convert(source, config.out, mapping, config.workers)
+    done = convert(source, config.out, mapping, config.workers, config.max_broken)
     if done is None:
         print(f"{config.out} is converted already")
         return 0
@@ -43,6 +46,8 @@ def run(config: Config) -> int:
         f"{done.episodes} episodes, {done.steps} steps, {done.num_bytes} bytes, all checked; "
         f"wrote {config.out}"
     )
+    for fault in done.left_out:
+        print(f"left out {fault}")
     if done.mapping is None:
         print("no declared mapping fits, so no statistics were measured: give mapping=FILE.yaml")
     elif done.measured:

@@ -80,6 +80,7 @@ def _run(config: Config, ranks: Ranks) -> int:
         load_tokenizer,
         start_from,
     )
+    from ..training.shared_latents import forget_shared_latents, shared_cache
     from ..training.trainer import Trainer
     from ..world_model import WorldModel
 
@@ -106,12 +107,13 @@ def _run(config: Config, ranks: Ranks) -> int:
         if source.state_spec is not None and other.state_spec is not None:
             source.state_spec.require_match(other.state_spec, source.name, other.name)
     tokenizer = load_tokenizer(config.start, config.tokenizer).to(ranks.device)
+    cache = shared_cache(config.cache, config.output, ranks)
     with ranks.first_alone():
         objective = build_objective(config.objective, config.model.patch, 1, tokenizer)
         train, *held_out = (
             LatentEpisodes.join(
                 [
-                    latents_of(side, tokenizer, config.cache, source.action_spec, source.state_spec)
+                    latents_of(side, tokenizer, cache, source.action_spec, source.state_spec)
                     for side in sides
                 ]
             )
@@ -167,5 +169,6 @@ def _run(config: Config, ranks: Ranks) -> int:
         if error is not None:
             print(f"policy prior: mean error {error:.4f} of held-out demonstrations, normalised")
     trained.save_pretrained(str(config.output))
+    forget_shared_latents(config.output)
     print(f"wrote {config.output}")
     return 0

@@ -69,6 +69,7 @@ def _run(config: Config, ranks: Ranks) -> int:
         load_tokenizer,
         start_from,
     )
+    from ..training.shared_latents import forget_shared_latents, shared_cache
     from ..training.trainer import Trainer
 
     require_model_folder(config.output)
@@ -99,7 +100,8 @@ def _run(config: Config, ranks: Ranks) -> int:
     if config.start is not None:
         print(f"took over {start_from(world_model, config.start):,} weights of {config.start}")
     with ranks.first_alone():
-        latents = latents_of(source, tokenizer, config.cache)
+        cache = shared_cache(config.cache, config.output, ranks)
+        latents = latents_of(source, tokenizer, cache)
     trainer = Trainer(
         world_model,
         objective,
@@ -112,5 +114,6 @@ def _run(config: Config, ranks: Ranks) -> int:
     if trained is None or not ranks.first:
         return 0
     trained.save_pretrained(str(config.output))
+    forget_shared_latents(config.output)
     print(f"wrote {config.output}")
     return 0

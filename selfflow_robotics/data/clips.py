@@ -113,7 +113,9 @@ class LatentEpisodes:
 
     def latents_at(self, frames: NDArray[np.int64]) -> Tensor:
         """(*frames.shape, C, h, w) float32."""
-        return torch.from_numpy(self.latents[frames]).float()
+        return self._latent_runs(frames.reshape(-1), 1).reshape(
+            *frames.shape, *self.latents.shape[1:]
+        )
 
     def starts(self, frames: int, repeat: Mapping[str, int] | None = None) -> NDArray[np.int64]:
         """The first frame of every clip of that many frames inside one episode.
@@ -151,7 +153,7 @@ class LatentEpisodes:
     ) -> Clips:
         """The clips that begin at these frames, each with its goal frame where one is given."""
         index = starts[:, None] + np.arange(frames)
-        latents = self._latent_clips(starts, frames)
+        latents = self._latent_runs(starts, frames)
         if self.actions is None:
             return Clips(latents)
         # A clip may begin anywhere, and no reader of history has the action before its first frame.
@@ -175,9 +177,9 @@ class LatentEpisodes:
             imitate_BT=torch.from_numpy(self.demonstrated[index]) & (steps < NEVER),
         )
 
-    def _latent_clips(self, starts: NDArray[np.int64], frames: int) -> Tensor:
+    def _latent_runs(self, starts: NDArray[np.int64], frames: int) -> Tensor:
         """(B, T, C, h, w) float32: the rows of a clip at once, much faster than one by one."""
         out = torch.empty(len(starts), frames, *self.latents.shape[1:])
-        for clip, start in zip(out, starts, strict=True):
-            clip.copy_(torch.from_numpy(self.latents.run(start, frames)))
+        for clip, rows in zip(out, self.latents.runs(starts, frames), strict=True):
+            clip.copy_(torch.from_numpy(rows))
         return out

@@ -10,6 +10,7 @@ import grain
 import numpy as np
 
 from .clips import Clips, LatentEpisodes
+from .epoch_order import EpochOrder
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,11 @@ class ClipLoader:
             )
         share = batch_size // ranks
         self._rows = slice(rank * share, (rank + 1) * share)
-        source = grain.MapDataset.source(range(len(self.starts)))
-        self._order = source.seed(seed).shuffle().repeat().batch(batch_size)
+        self._order, self._size = EpochOrder(len(self.starts), seed), batch_size
 
     def batch(self, step: int) -> Batch:
         """The batch of a step, counted from 0."""
-        starts = self.starts[self._order[step]]
+        starts = self.starts[self._order.places(step * self._size, self._size)]
         goals = None
         if self.episodes.actions is not None:
             goals = self.episodes.goals(starts, np.random.default_rng((self.seed, step)))

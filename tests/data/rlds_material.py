@@ -9,6 +9,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 from rt1_material import SIZE, rt1_episode
+from tensorflow_datasets.proto import tf_example_pb2
 
 from selfflow_robotics.data.rlds.rt1_features import rt1_features, serialize
 from selfflow_robotics.data.rlds.tfrecord import TFRecordWriter
@@ -67,3 +68,12 @@ def rt1_tfrecords(path: Path, shards: int = 3, per_shard: int = 2, **more: Any) 
 def files_of(folder: Path) -> dict[str, bytes]:
     """The content of every file."""
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def without_steps(record: bytes) -> bytes:
+    """The record of an episode, with every feature of a step empty."""
+    example = tf_example_pb2.Example.FromString(record)
+    for name, feature in example.features.feature.items():
+        if name.startswith("steps/"):
+            del getattr(feature, feature.WhichOneof("kind")).value[:]
+    return bytes(example.SerializeToString())

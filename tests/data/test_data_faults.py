@@ -114,6 +114,10 @@ def nan_actions(feature: tf_example_pb2.Feature) -> None:
     feature.float_list.value[4] = float("nan")
 
 
+def infinite_first(feature: tf_example_pb2.Feature) -> None:
+    feature.float_list.value[0] = float("inf")
+
+
 def garbled_image(feature: tf_example_pb2.Feature) -> None:
     feature.bytes_list.value[3] = b"\xff\xd8 this is no picture"
 
@@ -135,6 +139,8 @@ def stray_values(feature: tf_example_pb2.Feature) -> None:
     ("key", "change", "parts"),
     [
         ("steps/action/world_vector", nan_actions, ("action/world_vector", "nan", "step 1")),
+        ("steps/action/rotation_delta", infinite_first, ("rotation_delta = [inf", "step 0")),
+        ("steps/observation/gripper_closed", infinite_first, ("gripper_closed = [inf]", "step 0")),
         (IMAGE, garbled_image, ("corrupt observation/image at step 3",)),
         (IMAGE, cut_image, ("corrupt observation/image at step 3",)),
         (IMAGE, None, ("lacks steps/observation/image, which features.json promises",)),
@@ -153,7 +159,8 @@ def test_faulty_episode(
 ) -> None:
     path = two_records(tmp_path / "set", altered(sound_record(1), key, change), container)
     assert len(open_dataset(path)[0]) == 5
-    refused(path, f"episode train/1 of {path}", *parts)
+    (shard,) = path.glob(f"*{container}*")
+    refused(path, f"episode train/1 of {path} ({shard.name}) ", *parts)
 
 
 def test_more_actions_than_frames(tmp_path: Path) -> None:

@@ -35,9 +35,9 @@ from .joined_rows import JoinedRows
 from .parts import Part, clear_partial, part_folder, read_part, write_part
 from .reading_ahead import read_episodes
 
-FORMAT = "selfflow_robotics/latents/1"
+FORMAT = "selfflow_robotics/latents/2"
 PART_EPISODES = 256
-_KEY = "cache.json"
+KEY_FILE = "cache.json"
 
 
 class Encodable(Episodes, Protocol):
@@ -216,7 +216,7 @@ def _agreed(encoding: Encoding, folder: Path) -> Encoding:
     Raises:
         ValueError: what is there was made otherwise.
     """
-    path = folder / _KEY
+    path = folder / KEY_FILE
     if not path.exists():
         return encoding
     try:
@@ -239,7 +239,7 @@ def _agreed(encoding: Encoding, folder: Path) -> Encoding:
 
 
 def _write_key(encoding: Encoding, folder: Path) -> None:
-    path = folder / _KEY
+    path = folder / KEY_FILE
     if not path.exists():
         unfinished = path.with_suffix(".partial")
         unfinished.write_text(json.dumps(encoding.key(), indent=2) + "\n")

@@ -102,6 +102,13 @@ def _kept(
         led_to = _blocks(rows, len(latents), temporal).reshape(len(latents), -1)
     if states is not None and episode.states is not None:
         state = states.normalize(episode.states).astype(np.float32)[at]
+        bad = np.flatnonzero(~np.isfinite(state).all(axis=1))
+        if len(bad):
+            raise ValueError(
+                f"episode {episode.id} has proprioception {episode.states[at[bad[0]]].tolist()} at "
+                f"step {at[bad[0]]}, which is not finite once normalised; mend or leave out the "
+                "episode"
+            )
     left = _steps_to_success(episode)[at]
     texts, told = np.unique(episode.instructions or ("",) * length, return_inverse=True)
     return LatentEpisodes(

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+class RowArray(Protocol):
+    """What rows are read from: an array, or one that looks at what it gives."""
+
+    @property
+    def dtype(self) -> Any: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> NDArray[Any]: ...
+
+    def __array__(self) -> NDArray[Any]: ...
 
 
 class JoinedRows:
@@ -16,9 +32,10 @@ class JoinedRows:
     mean what they mean of an array; there are no negative ones.
     """
 
-    def __init__(self, parts: Sequence[NDArray[Any]]) -> None:
+    def __init__(self, parts: Sequence[RowArray]) -> None:
         self.parts = [part for part in parts if len(part)] or list(parts[:1])
         self._ends = np.cumsum([len(part) for part in self.parts])
+        self._begins = self._ends - [len(part) for part in self.parts]
         self.dtype = self.parts[0].dtype
         self.shape = (int(self._ends[-1]), *self.parts[0].shape[1:])
 
@@ -30,24 +47,28 @@ class JoinedRows:
         """The rows of an array of indices, any shape: (*index.shape, ...)."""
         flat = np.asarray(index).reshape(-1)
         out = np.empty((len(flat), *self.shape[1:]), self.dtype)
-        for row, number in enumerate(flat):
-            out[row] = self.run(number, 1)[0]
+        for row, run in zip(out, self.runs(flat, 1), strict=True):
+            row[...] = run[0]
         return out.reshape(*np.shape(index), *self.shape[1:])
 
-    def run(self, start: int | np.int64, length: int) -> NDArray[Any]:
-        """(length, ...) rows of one of the arrays, not copied.
+    def runs(self, starts: NDArray[np.int64], length: int) -> Iterator[NDArray[Any]]:
+        """(length, ...) rows from each of these on, not copied.
 
         Raises:
             IndexError: no array holds them all.
         """
-        number = int(np.searchsorted(self._ends, start, side="right"))
-        if number < len(self.parts):
-            part = self.parts[number]
-            first = start - self._ends[number] + len(part)
-            if first + length <= len(part):
-                return part[first : first + length]
-        raise IndexError(f"rows {start} to {start + length} of {len(self)} do not lie in one part")
+        numbers = np.searchsorted(self._ends, starts, side="right")
+        torn = np.flatnonzero(self._ends[numbers.clip(max=len(self.parts) - 1)] < starts + length)
+        if len(torn):
+            start = starts[torn[0]]
+            raise IndexError(
+                f"rows {start} to {start + length} of {len(self)} do not lie in one part"
+            )
+        firsts = starts - self._begins[numbers]
+        for number, first in zip(numbers.tolist(), firsts.tolist(), strict=True):
+            yield self.parts[number][first : first + length]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """All rows in memory."""
-        return np.concatenate(self.parts).astype(dtype or self.dtype, copy=False)
+        rows = np.concatenate([np.asarray(part) for part in self.parts])
+        return rows.astype(dtype or self.dtype, copy=False)

@@ -1,7 +1,11 @@
-"""One part of a latent cache on disk: `latents.npy`, memory-mapped, and all else in `rows.npz`."""
+"""One part of a latent cache on disk: `latents.npy`, memory-mapped, and all else in `rows.npz`.
+
+That has checksums of its own, and those of `latents.npy`, which are looked at when it is read.
+"""
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import tempfile
@@ -14,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..clips import LatentEpisodes
 from ..video.source import BrokenVideo
+from .checked_rows import CheckedRows, checksums_of
 from .joined_rows import JoinedRows
 
 _LATENTS, _ROWS = "latents.npy", "rows.npz"
@@ -43,8 +48,11 @@ def write_part(cache: Path, number: int, part: Part) -> None:
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=cache))
     try:
         made = part.latents
-        _save_latents(partial / _LATENTS, np.asarray(made.latents))
+        latents = np.asarray(made.latents)
         rows = {name: getattr(made, name) for name in (*_ARRAYS, "ids")}
+        header = _save_latents(partial / _LATENTS, latents)
+        rows["header"] = np.frombuffer(header, np.uint8)
+        rows["checksums"] = checksums_of(latents)
         broken = [(video.path, video.reason) for video in part.broken]
         rows["broken"] = np.array(broken, np.str_).reshape(-1, 2)
         given = {name: array for name, array in rows.items() if array is not None}
@@ -60,14 +68,21 @@ def write_part(cache: Path, number: int, part: Part) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _save_latents(path: Path, latents: NDArray[np.float16]) -> None:
-    """`numpy.save`, which does not notice when the last bytes do not fit on the disk."""
+def _save_latents(path: Path, latents: NDArray[np.float16]) -> bytes:
+    """`numpy.save`, which does not notice when the last bytes do not fit on the disk.
+
+    Returns:
+        The file's header.
+    """
+    header = io.BytesIO()
+    said = np.lib.format.header_data_from_array_1_0(latents)
+    np.lib.format.write_array_header_1_0(header, said)
     with path.open("wb") as file:
-        header = np.lib.format.header_data_from_array_1_0(latents)
-        np.lib.format.write_array_header_1_0(file, header)
+        file.write(header.getvalue())
         file.write(latents.tobytes())
         file.flush()
         os.fsync(file.fileno())
+    return header.getvalue()
 
 
 def clear_partial(cache: Path) -> None:
@@ -76,8 +91,11 @@ def clear_partial(cache: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def read_part(cache: Path, number: int) -> Part:
-    """Open a part: rows are read, latents are memory-mapped.
+def read_part(cache: Path, number: int, check: bool = False) -> Part:
+    """Open a part: rows are read, latents are memory-mapped, and checked when they are first read.
+
+    Args:
+        check: read and check all latents now.
 
     Raises:
         ValueError: a file is damaged; the message names it.
@@ -88,8 +106,13 @@ def read_part(cache: Path, number: int) -> Part:
         with np.load(path) as found:
             rows = {"actions": None, "states": None, **found}
         path = folder / _LATENTS
+        header = rows.pop("header").tobytes()
+        with path.open("rb") as file:
+            if file.read(len(header)) != header:
+                raise ValueError("its header is not the one that was written")
         # "c", as "r", never writes to the file, and torch takes it without a warning.
-        latents = np.load(path, mmap_mode="c")
+        mapped = np.load(path, mmap_mode="c")
+        latents = CheckedRows(mapped, rows.pop("checksums"), path)
         if len(latents) != rows["offsets"][-1]:
             raise ValueError(f"it holds {len(latents)} of {rows['offsets'][-1]} frames")
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
@@ -97,5 +120,7 @@ def read_part(cache: Path, number: int) -> Part:
             f"{path} is truncated or damaged ({error}); remove {folder} and run again, this part "
             "alone is encoded anew"
         ) from None
+    if check:
+        latents.check()
     broken = tuple(BrokenVideo(str(path), str(reason)) for path, reason in rows.pop("broken"))
     return Part(LatentEpisodes(latents=JoinedRows([latents]), **rows), broken)

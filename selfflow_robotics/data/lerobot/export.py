@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,8 +27,8 @@ from selfflow_robotics.data.lerobot.mappings import ACTION, EXPORTED_IMAGE, STAT
 from selfflow_robotics.data.lerobot.part import Limits, Part
 from selfflow_robotics.data.lerobot.source import DEMONSTRATED, SOURCE, SUCCESS
 from selfflow_robotics.data.lerobot.statistics import levels, of_levels, of_numbers
-from selfflow_robotics.data.rlds.rt1_writer import require_absent
 from selfflow_robotics.data.rlds.source import ACTION_SPEC_FILE, STATE_SPEC_FILE
+from selfflow_robotics.data.whole_folder import begin_folder, put_in_place, told_of_full_disk
 
 _LIMITS = Limits()
 
@@ -59,14 +59,8 @@ class LeRobotExport:
         limits: Limits = _LIMITS,
     ) -> None:
         self._path = Path(path)
-        require_absent(self._path)
+        self._folder = begin_folder(self._path)
         self._actions, self._states, self._limits = actions, states, limits
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._folder = Path(
-            tempfile.mkdtemp(
-                prefix=f".{self._path.name}-", suffix="-partial", dir=self._path.parent
-            )
-        )
         self._part: Part | None = None
         self._parts = 0
         self._tasks: dict[str, int] = {}
@@ -87,9 +81,11 @@ class LeRobotExport:
     ) -> None:
         try:
             if kind is None:
-                self._finish()
+                with told_of_full_disk(self._path):
+                    self._finish()
             elif self._part is not None:
-                self._part.abandon()
+                with suppress(OSError, RuntimeError):  # the error that is there is the one to tell
+                    self._part.abandon()
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -106,6 +102,10 @@ class LeRobotExport:
             self._marked = episode.demonstrated is not None
         self._require_fit(episode)
         numbers = self._numbers_of(episode)
+        with told_of_full_disk(self._path):
+            self._append(episode, numbers)
+
+    def _append(self, episode: Episode, numbers: dict[str, NDArray[Any]]) -> None:
         if self._part is None or self._part.full:
             if self._part is not None:
                 self._part.close()
@@ -214,9 +214,7 @@ class LeRobotExport:
             files[STATE_SPEC_FILE] = self._states.to_json()
         for name, content in files.items():
             (meta / name).write_text(json.dumps(content, indent=1) + "\n")
-        require_absent(self._path)
-        self._folder.chmod(0o755)
-        self._folder.rename(self._path)
+        put_in_place(self._folder, self._path)
 
 
 def _cells(values: NDArray[Any]) -> pa.Array:

@@ -60,13 +60,19 @@ class LeRobotMeta:
             )
         self.tasks = _tasks(path, self.version)
 
+    @property
+    def splits(self) -> Mapping[str, Any]:
+        """Which episodes are of which split, as "0:100"."""
+        found: Mapping[str, Any] = self._info.get("splits") or {}
+        return found or {"train": f"0:{self._entry('total_episodes')}"}
+
     def split(self, name: str) -> range:
         """The numbers of a split's episodes.
 
         Raises:
             ValueError: no such split.
         """
-        splits = self._info.get("splits") or {"train": f"0:{self._entry('total_episodes')}"}
+        splits = self.splits
         if name not in splits:
             raise ValueError(f'{self.path} has no split "{name}"; it has {sorted(splits)}')
         first, _, last = str(splits[name]).partition(":")

@@ -156,7 +156,7 @@ class LeRobotRows:
                 f"{where} has {table.num_rows} rows in {file} where meta/ promises {promised}, "
                 "numbered from 0; copy or download the data set again"
             )
-        return Rows(table, self._meta.tasks, where)
+        return Rows(table, self._meta.tasks, f"{where} ({file.relative_to(self._meta.path)})")
 
     def _groups_of(self, file: Path, episode: int) -> pa.Table:
         """The row groups of a file that hold an episode."""

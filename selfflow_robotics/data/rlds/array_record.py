@@ -47,6 +47,10 @@ class ArrayRecords:
                 f"({error}); copy or download the file again"
             ) from error
 
+    def file_of(self, index: int) -> Path:
+        """The file that holds a record."""
+        return self._paths[bisect_right(self._starts, index) - 1]
+
 
 def _open(path: Path) -> ArrayRecordDataSource:
     try:

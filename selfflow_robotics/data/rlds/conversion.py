@@ -34,6 +34,7 @@ from selfflow_robotics.data.rlds.source import ACTION_SPEC_FILE, STATE_SPEC_FILE
 from selfflow_robotics.data.rlds.statistics import STATISTICS_FILE, published_form
 from selfflow_robotics.one_writer import only_writer
 
+LEFT_OUT_FILE = "left_out.json"
 _BEGUN_FILE = "begun.json"
 _NAMED_FAULTS = 10
 
@@ -47,6 +48,7 @@ class Converted:
     num_bytes: int  # of all records
     mapping: str | None  # what says which features are actions and states
     measured: bool  # whether statistics were; else the source brings them, or no mapping fits
+    left_out: tuple[str, ...] = ()  # a sentence for every faulty episode that was
 
 
 def convert(
@@ -54,6 +56,7 @@ def convert(
     out: Path,
     mapping: RldsMapping | None = None,
     workers: int | None = None,
+    max_broken: float = 0.0,
 ) -> Converted | None:
     """Convert a data set, or go on with a conversion that was interrupted.
 
@@ -63,6 +66,8 @@ def convert(
         mapping: which features are actions and states, for the statistics; when None, the declared
             mapping that fits, or no statistics where none does.
         workers: processes; one a CPU when None.
+        max_broken: greatest share of episodes that may be faulty; they are left out, and named in
+            the folder's left_out.json. Those behind them in a split have other numbers then.
 
     Returns:
         What was converted; None where all of it was before.
@@ -74,6 +79,8 @@ def convert(
         ValueError: the data is faulty; every fault names file and episode. What was sound is kept.
         OutputError: out cannot be written, because the disk is full. What was written is kept.
     """
+    if not 0 <= max_broken <= 1:
+        raise ValueError(f"max_broken={max_broken} is no share; give a number between 0 and 1")
     found = ConversionSource.open(source)
     shards = found.shards(out)
     features = flatten(found.features())
@@ -86,8 +93,9 @@ def convert(
             return None
         _begin(found, out, mapping)
         missing = [shard for shard in shards if not shard.is_done]
-        _convert_all(missing, partial(convert_shard, mapping=chosen), workers)
-        return _finish(found, out, shards, chosen)
+        work = partial(convert_shard, mapping=chosen, leave_out=max_broken > 0)
+        _convert_all(missing, work, workers)
+        return _finish(found, out, shards, chosen, max_broken)
 
 
 def _begin(found: ConversionSource, out: Path, mapping: RldsMapping | None) -> None:
@@ -115,7 +123,7 @@ def _begin(found: ConversionSource, out: Path, mapping: RldsMapping | None) -> N
         _write(work / _BEGUN_FILE, begun.encode())
 
 
-def _convert_all(shards: list[Shard], work: partial[None], workers: int | None) -> None:
+def _convert_all(shards: list[Shard], work: partial[int], workers: int | None) -> None:
     if not shards:
         return
     faults = [
@@ -134,14 +142,21 @@ def _convert_all(shards: list[Shard], work: partial[None], workers: int | None) 
 
 
 def _finish(
-    found: ConversionSource, out: Path, shards: list[Shard], mapping: RldsMapping | None
+    found: ConversionSource,
+    out: Path,
+    shards: list[Shard],
+    mapping: RldsMapping | None,
+    max_broken: float,
 ) -> Converted:
     contents = {shard: ShardContent.load(shard.content_file) for shard in shards}
+    left_out = tuple(str(one) for content in contents.values() for one in content.left_out)
+    kept = sum(len(content.lengths) for content in contents.values())
+    _require_few(left_out, kept + len(left_out), max_broken, out)
     per_split: dict[str, tuple[list[int], int]] = {}
     for split in found.info.splits:
         own = [contents[shard] for shard in shards if shard.split == split.name]
         per_split[split.name] = ([len(c.lengths) for c in own], sum(c.num_bytes for c in own))
-        episodes = sum(per_split[split.name][0])
+        episodes = sum(per_split[split.name][0]) + sum(len(c.left_out) for c in own)
         if split.episodes is not None and episodes != split.episodes:
             raise ValueError(
                 f"the shards of {found.url} hold {episodes} episodes of split {split.name} where "
@@ -150,36 +165,54 @@ def _finish(
     measured = mapping is not None and ACTION_SPEC_FILE not in found.metadata
     with require_written(out):
         if mapping is not None and measured:
-            _write_statistics(out, list(contents.values()), mapping)
+            _write_statistics(out, list(contents.values()), mapping, len(left_out))
+        if left_out:
+            _write(out / LEFT_OUT_FILE, (json.dumps(left_out, indent=1) + "\n").encode())
         for name, content in found.metadata.items():
             if name != INFO_FILE:
                 _write(out / name, content)
         _write(out / INFO_FILE, found.info.as_array_record(per_split).encode())
         shutil.rmtree(out / WORK_FOLDER)
     return Converted(
-        sum(len(c.lengths) for c in contents.values()),
+        kept,
         sum(int(c.lengths.sum()) for c in contents.values()),
         sum(size for _, size in per_split.values()),
         None if mapping is None else mapping.name,
         measured,
+        left_out,
     )
 
 
-def _write_statistics(out: Path, contents: list[ShardContent], mapping: RldsMapping) -> None:
+def _require_few(left_out: tuple[str, ...], total: int, max_broken: float, out: Path) -> None:
+    if len(left_out) > max_broken * total or (left_out and len(left_out) == total):
+        more = len(left_out) - _NAMED_FAULTS
+        named = "\n".join(left_out[:_NAMED_FAULTS])
+        raise ValueError(
+            f"{len(left_out)} of {total} episodes are faulty, more than the allowed share of "
+            f"{max_broken:g}; allow a greater share (max_broken), or mend them, remove {out} and "
+            f"convert again:\n{named}{f' and {more} more' if more > 0 else ''}"
+        )
+
+
+def _write_statistics(
+    out: Path, contents: list[ShardContent], mapping: RldsMapping, left_out: int
+) -> None:
     """The specifications as the reader uses them, and the statistics as others publish them.
 
     The specification describes actions as they are stored and read, a relative gripper with its
     full range; only the published form has the gripper made absolute.
     """
-    actions = np.concatenate([content.actions for content in contents])
-    states = np.concatenate([content.states for content in contents])
+    some = [content for content in contents if len(content.lengths)]
+    actions = np.concatenate([content.actions for content in some])
+    states = np.concatenate([content.states for content in some])
     lengths = np.concatenate([content.lengths for content in contents]).tolist()
     spec = mapping.action_spec.with_statistics(actions)
     files = {ACTION_SPEC_FILE: spec.to_json()}
     if mapping.state_spec is not None:
         files[STATE_SPEC_FILE] = mapping.state_spec.with_statistics(states).to_json()
     kept = None if mapping.state_spec is None else states
-    files[STATISTICS_FILE] = published_form(spec, actions, kept, mapping.state_spec, lengths)
+    published = published_form(spec, actions, kept, mapping.state_spec, lengths)
+    files[STATISTICS_FILE] = published | ({"num_left_out": left_out} if left_out else {})
     for name, content in files.items():
         _write(out / name, (json.dumps(content, indent=1) + "\n").encode())
 

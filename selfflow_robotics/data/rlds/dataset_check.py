@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from selfflow_robotics.data.checked import Checked
 from selfflow_robotics.data.rlds.array_record import ArrayRecords
 from selfflow_robotics.data.rlds.episode_check import EpisodeCheck
 from selfflow_robotics.data.rlds.features import (
@@ -19,17 +20,6 @@ from selfflow_robotics.data.rlds.mapping_fit import fitting_mapping, require_fit
 from selfflow_robotics.data.rlds.mappings import RldsMapping
 from selfflow_robotics.data.rlds.shard_pool import on_every_shard
 from selfflow_robotics.data.rlds.tfrecord import TFRecords
-
-
-@dataclass(frozen=True)
-class Checked:
-    """What a split holds, and what is wrong with it."""
-
-    split: str
-    episodes: int  # sound ones
-    steps: int
-    num_bytes: int
-    faults: tuple[str, ...]  # a sentence each
 
 
 @dataclass(frozen=True)
@@ -78,14 +68,16 @@ def check_dataset(
     }
     found = []
     for split in info.splits:
-        one = _total(split.name, [results[shard] for shard in shards if shard.split == split.name])
+        one = Checked.total(
+            split.name, [results[shard] for shard in shards if shard.split == split.name]
+        )
         seen = one.episodes + len(one.faults)
         if split.episodes is not None and not one.faults and seen != split.episodes:
             fault = (
                 f"{path} holds {seen} episodes of split {split.name} where {INFO_FILE} promises "
                 f"{split.episodes}; copy or download the data set again"
             )
-            one = _total(split.name, [one, Checked(split.name, 0, 0, 0, (fault,))])
+            one = Checked.total(split.name, [one, Checked(split.name, 0, 0, 0, (fault,))])
         found.append(one)
     return found
 
@@ -106,13 +98,3 @@ def _check_shard(shard: _Shard) -> Checked:
             episodes += 1
             size += len(record)
     return Checked(shard.split, episodes, steps, size, tuple(faults))
-
-
-def _total(split: str, parts: list[Checked]) -> Checked:
-    return Checked(
-        split,
-        sum(part.episodes for part in parts),
-        sum(part.steps for part in parts),
-        sum(part.num_bytes for part in parts),
-        tuple(fault for part in parts for fault in part.faults),
-    )

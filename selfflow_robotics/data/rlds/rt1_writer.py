@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -28,6 +28,7 @@ from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
 from selfflow_robotics.data.rlds.rt1_features import Rt1Episode, rt1_features, serialize
 from selfflow_robotics.data.rlds.source import ACTION_SPEC_FILE, DEMONSTRATED_FILE, STATE_SPEC_FILE
 from selfflow_robotics.data.rlds.tfrecord import TFRecordWriter
+from selfflow_robotics.data.whole_folder import begin_folder, put_in_place, told_of_full_disk
 
 Container = Literal["array_record", "tfrecord"]
 
@@ -69,15 +70,9 @@ class Rt1Writer:
         episodes_per_shard: int = EPISODES_PER_SHARD,
     ) -> None:
         self._path = Path(path)
-        require_absent(self._path)
+        self._folder = begin_folder(self._path)
         self._image_size = image_size
         self._per_shard = episodes_per_shard
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._folder = Path(
-            tempfile.mkdtemp(
-                prefix=f".{self._path.name}-", suffix="-partial", dir=self._path.parent
-            )
-        )
         self._format = FileFormat(container)
         self._shard: ArrayRecordWriter | TFRecordWriter | None = None
         self._lengths: list[int] = []
@@ -96,10 +91,12 @@ class Rt1Writer:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            if self._shard is not None:
-                self._shard.close()
             if kind is None:
-                self._finish()
+                with told_of_full_disk(self._path):
+                    self._finish()
+            elif self._shard is not None:
+                with suppress(OSError, RuntimeError):  # the error that is there is the one to tell
+                    self._shard.close()
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -135,6 +132,16 @@ class Rt1Writer:
             states: (S, 8) its proprioception, for the statistics.
             demonstrated: (S,) which actions are to be imitated; None means all of them.
         """
+        with told_of_full_disk(self._path):
+            self._shard_with_room().write(record)
+        self._lengths[-1] += 1
+        self._bytes += len(record)
+        self._actions.append(actions[:-1])
+        self._states.append(states)
+        marks = np.ones(len(actions), np.bool_) if demonstrated is None else demonstrated
+        self._demonstrated.append("".join("1" if mark else "0" for mark in marks))
+
+    def _shard_with_room(self) -> ArrayRecordWriter | TFRecordWriter:
         if self._shard is None or self._lengths[-1] == self._per_shard:
             if self._shard is not None:
                 self._shard.close()
@@ -144,22 +151,16 @@ class Rt1Writer:
             else:
                 self._shard = TFRecordWriter(shard)
             self._lengths.append(0)
-        self._shard.write(record)
-        self._lengths[-1] += 1
-        self._bytes += len(record)
-        self._actions.append(actions[:-1])
-        self._states.append(states)
-        marks = np.ones(len(actions), np.bool_) if demonstrated is None else demonstrated
-        self._demonstrated.append("".join("1" if mark else "0" for mark in marks))
+        return self._shard
 
     def _finish(self) -> None:
         if not self._lengths:
             raise ValueError(f"no episode was given for {self._path}; nothing is written")
+        if self._shard is not None:
+            self._shard.close()
         self._write_metadata()
         self._write_statistics()
-        require_absent(self._path)
-        self._folder.chmod(0o755)
-        self._folder.rename(self._path)
+        put_in_place(self._folder, self._path)
 
     def _write_metadata(self) -> None:
         template = ShardedFileTemplate(
@@ -214,13 +215,3 @@ class Rt1Writer:
             (DEMONSTRATED_FILE, {"train": self._demonstrated}),
         ):
             (self._folder / name).write_text(json.dumps(content, indent=1) + "\n")
-
-
-def require_absent(path: Path) -> None:
-    """Refuse to write over something.
-
-    Raises:
-        FileExistsError: path exists.
-    """
-    if path.exists() or path.is_symlink():
-        raise FileExistsError(f"{path} exists already; name another folder or remove it first")

@@ -81,12 +81,13 @@ class ShardContent:
     num_bytes: int
     actions: NDArray[np.float32]  # (S, A) of all its episodes; (S, 0) without a mapping
     states: NDArray[np.float32]  # (S, P), or (S, 0)
+    left_out: NDArray[np.str_]  # a sentence for every faulty episode that was
 
     @classmethod
     def load(cls, path: Path) -> ShardContent:
         """Read what was saved."""
         with np.load(path) as found:
-            return cls(found["lengths"], int(found["num_bytes"]), found["actions"], found["states"])
+            return cls(**{**found, "num_bytes": int(found["num_bytes"])})
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
@@ -96,27 +97,32 @@ class ShardContent:
         os.replace(beside, path)
 
 
-def convert_shard(shard: Shard, mapping: RldsMapping | None) -> None:
+def convert_shard(shard: Shard, mapping: RldsMapping | None, leave_out: bool = False) -> int:
     """Copy the records of a shard, check every episode, and verify what was written.
 
     Args:
         shard: source and target.
         mapping: what to keep for the statistics.
+        leave_out: go on without an episode that is faulty, instead of raising.
+
+    Returns:
+        How many episodes were left out.
 
     Raises:
         ValueError: the source is faulty; the message names file and episode.
         OutputError: the target cannot be written.
     """
     beside = shard.work / f"{shard.target}.{os.getpid()}.part"
-    copied, content = _copy(shard, beside, mapping)
+    copied, content = _copy(shard, beside, mapping, leave_out)
     with require_written(shard.out / shard.target):
         _require_equal(beside, copied)
         content.save(shard.content_file)
         os.replace(beside, shard.out / shard.target)
+    return len(content.left_out)
 
 
 def _copy(
-    shard: Shard, beside: Path, mapping: RldsMapping | None
+    shard: Shard, beside: Path, mapping: RldsMapping | None, leave_out: bool
 ) -> tuple[list[int], ShardContent]:
     """Write the records; returns their checksums and what is to be kept of them."""
     features = read_features(shard.work)
@@ -128,6 +134,7 @@ def _copy(
     checksums: list[int] = []
     lengths: list[int] = []
     rows: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
+    left_out: list[str] = []
     size = 0
     folder = RemoteFolder(shard.source)
     url = f"{shard.source}/{shard.name}"
@@ -137,9 +144,15 @@ def _copy(
         with folder.open(shard.name) as file:
             for number, record in enumerate(read_in_order(file, url)):
                 where = f"episode {number} of {url}"
-                steps = check(record, where)
-                if reader is not None and mapping is not None:
-                    rows.append(_rows(reader, mapping, record, where, steps))
+                try:
+                    steps = check(record, where)
+                    if reader is not None and mapping is not None:
+                        rows.append(_rows(reader, mapping, record, where, steps))
+                except ValueError as error:
+                    if not leave_out:
+                        raise
+                    left_out.append(str(error))
+                    continue
                 with require_written(shard.out / shard.target):
                     writer.write(record)
                 checksums.append(google_crc32c.value(record))
@@ -153,7 +166,9 @@ def _copy(
     total = sum(lengths)
     parts = rows or [(np.zeros((total, 0), np.float32),) * 2]
     actions, kept_states = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return checksums, ShardContent(np.asarray(lengths, np.int64), size, actions, kept_states)
+    return checksums, ShardContent(
+        np.asarray(lengths, np.int64), size, actions, kept_states, np.array(left_out, np.str_)
+    )
 
 
 def _rows(

@@ -133,7 +133,8 @@ class RldsSource:
     def _read(self, index: int, window: slice) -> Episode:
         if not 0 <= index < len(self):
             raise IndexError(f"{self.name} has episodes 0..{len(self) - 1}, not {index}")
-        where = f"episode {self.split}/{index} of {self.path}"
+        shard = self._records.file_of(index).name
+        where = f"episode {self.split}/{index} of {self.path} ({shard})"
         found = self._parse(self._records[index], where)
         mapping = self.mapping
         encoded = found[f"steps/{mapping.image}"]

@@ -64,6 +64,10 @@ class TFRecords:
             )
         return record
 
+    def file_of(self, index: int) -> Path:
+        """The file that holds a record."""
+        return self._places[index].path
+
 
 class TFRecordWriter:
     """Writes records to a new file, one after another.

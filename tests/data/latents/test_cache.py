@@ -11,19 +11,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import replace
-from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tiny_world import episode
+from latent_material import Material, files, material, only
 from videos import write_video
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
-from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.data.latents.cache import latents_of
 from selfflow_robotics.data.latents.encoding import encode_episodes
 from selfflow_robotics.data.loader import ClipLoader
@@ -32,42 +30,6 @@ from selfflow_robotics.tokenizers.autoencoder import Autoencoder, AutoencoderCon
 from selfflow_robotics.tokenizers.patches import Patches
 
 SMALL = AutoencoderConfig(channels=4, widths=(4,))
-
-
-class Material:
-    """Episodes that count how often they are read."""
-
-    name = "data/material:train"
-
-    def __init__(self, episodes: Sequence[Episode]) -> None:
-        self.episodes, self.reads = episodes, 0
-        self.image_size = episodes[0].images.shape[1:3]
-        self.identity = {
-            "images": blake2b(b"".join(e.images.tobytes() for e in episodes)).hexdigest(),
-            "marks": [
-                None if e.demonstrated is None else e.demonstrated.tolist() for e in episodes
-            ],
-        }
-
-    def __len__(self) -> int:
-        return len(self.episodes)
-
-    def __getitem__(self, i: int, /) -> Episode:
-        self.reads += 1
-        return self.episodes[i]
-
-
-def material(seed: int = 0) -> Material:
-    return Material([episode(4 + i, seed + i) for i in range(7)])
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
-def only(cache: Path) -> Path:
-    (folder,) = cache.iterdir()
-    return folder
 
 
 @pytest.mark.parametrize("part", [2, 7, 100])
@@ -88,7 +50,7 @@ def test_latents_are_encoded_once_and_are_those_encoded_in_memory(
 
 def test_latents_are_read_where_they_lie(tmp_path: Path) -> None:
     found = latents_of(material(), Patches(2), tmp_path, part_episodes=3)
-    assert all(isinstance(part, np.memmap) for part in found.latents.parts)
+    assert all(isinstance(part._rows.base, np.memmap) for part in found.latents.parts)
     whole = encode_episodes(material(), Patches(2))
     for frames in (1, 3):
         for step in range(4):
@@ -194,6 +156,35 @@ def test_truncated_part_is_named(tmp_path: Path, file: str, kept: float) -> None
     assert again.reads == 3 and path.read_bytes() == whole
 
 
+@pytest.mark.parametrize("place", [9, 60, 100, -1])
+def test_byte_of_the_latents_that_changed_is_noticed_when_it_is_read(
+    tmp_path: Path, place: int
+) -> None:
+    latents_of(material(), Patches(2), tmp_path, part_episodes=3)
+    path = only(tmp_path) / "part-00001" / "latents.npy"
+    whole = path.read_bytes()
+    content = bytearray(whole)
+    content[place] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"part-00001/latents.npy is .*damaged") as caught:
+        found = latents_of(material(), Patches(2), tmp_path)
+        for batch in islice(ClipLoader(found, 4, 5).batches(0), 8):
+            assert torch.isfinite(batch.clips.latents_BTCHW).all()
+    assert f"remove {path.parent} and run again, this part alone" in str(caught.value)
+    shutil.rmtree(path.parent)
+    again = material()
+    latents_of(again, Patches(2), tmp_path)
+    assert again.reads == 3 and path.read_bytes() == whole
+
+
+def test_cache_without_checksums_is_stale(tmp_path: Path) -> None:
+    latents_of(material(), Patches(2), tmp_path)
+    key = only(tmp_path) / "cache.json"
+    key.write_text(key.read_text().replace("latents/2", "latents/1"))
+    with pytest.raises(ValueError, match=r"is stale, .* another format .*remove this one"):
+        latents_of(material(), Patches(2), tmp_path)
+
+
 def test_damaged_key_is_a_sentence(tmp_path: Path) -> None:
     latents_of(material(), Patches(2), tmp_path)
     (only(tmp_path) / "cache.json").write_text("{")
@@ -203,7 +194,7 @@ def test_damaged_key_is_a_sentence(tmp_path: Path) -> None:
 
 ENCODE = """
 import sys, time
-sys.path[:0] = [{tests!r}, {here!r}]
+sys.path[:0] = {paths!r}
 from test_cache import *
 
 class Slow(Material):
@@ -223,7 +214,7 @@ def random_autoencoder() -> Autoencoder:
 def start(cache: Path, seconds: float = 0.0, **options: object) -> subprocess.Popen[bytes]:
     here = Path(__file__).parent
     code = ENCODE.format(
-        tests=str(here.parents[1]), here=str(here), seconds=seconds, cache=str(cache)
+        paths=[str(here.parents[1]), str(here.parent), str(here)], seconds=seconds, cache=str(cache)
     )
     return subprocess.Popen(
         [sys.executable, "-c", code],

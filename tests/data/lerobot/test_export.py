@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -223,8 +222,20 @@ def test_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
         (folder / "data/chunk-000/file-000.parquet").symlink_to("/dev/full")
         for seed in range(2):
             export.add(episode(seed, 400, images=np.zeros((400, 16, 16, 3), np.uint8)))
-    assert caught.value.errno == errno.ENOSPC
+    said = str(caught.value)
+    assert f"{tmp_path / 'set'} could not be written (No space left on device)" in said
+    assert "make room on its disk and run again" in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_two_writers_the_second_is_refused(tmp_path: Path) -> None:
+    said = r"set exists already; name another folder"
+    second = LeRobotExport(tmp_path / "set", RT1_ACTIONS, RT1_STATE)
+    with pytest.raises(FileExistsError, match=said), second:
+        second.add(episode(1))
+        write(tmp_path / "set", [episode(0)])
+    assert list(tmp_path.iterdir()) == [tmp_path / "set"]
+    require_same(open_dataset(tmp_path / "set")[0], episode(0))
 
 
 def test_nothing_to_write_and_no_place_to_write(tmp_path: Path) -> None:

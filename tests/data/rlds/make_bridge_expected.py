@@ -7,7 +7,7 @@ which is what TFDS without TensorFlow (Pillow or OpenCV) gives, bit for bit.
 Run in an environment of its own:
 
     pip install tensorflow-cpu tensorflow-datasets
-    python tests/data/rlds/make_bridge_expected.py ../shared/fixtures/octo_bridge_debug
+    python tests/data/rlds/make_bridge_expected.py ../shared/fixtures/octo_bridge_debug [FILE]
 """
 
 from __future__ import annotations
@@ -72,5 +72,6 @@ if __name__ == "__main__":
         split: [summary(episode) for episode in tfds_episodes(source, split)]
         for split in ("train", "val")
     }
-    target = Path(__file__).with_name("bridge_expected.json")
+    beside = Path(__file__).with_name("bridge_expected.json")
+    target = Path(sys.argv[2]) if len(sys.argv) > 2 else beside
     target.write_text(json.dumps(expected) + "\n")

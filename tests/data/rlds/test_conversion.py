@@ -18,9 +18,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from rlds_material import files_of, rt1_records, rt1_tfrecords, write_tfrecords
+from rlds_material import (
+    files_of,
+    rt1_records,
+    rt1_tfrecords,
+    without_steps,
+    write_tfrecords,
+)
 from rt1_material import SIZE, altered, sound_record
 
+from selfflow_robotics.cli.main import main
 from selfflow_robotics.data.action_spec import RT1_ACTIONS
 from selfflow_robotics.data.datasets import open_dataset
 from selfflow_robotics.data.gripper import absolute_gripper
@@ -154,21 +161,14 @@ def test_unfinished_folder_is_no_data_set(source: Path, tmp_path: Path) -> None:
         open_dataset(tmp_path / "out")
 
 
-def without_steps(record: bytes) -> bytes:
-    from tensorflow_datasets.proto import tf_example_pb2
-
-    example = tf_example_pb2.Example.FromString(record)
-    for name, feature in example.features.feature.items():
-        if name.startswith("steps/"):
-            del getattr(feature, feature.WhichOneof("kind")).value[:]
-    return bytes(example.SerializeToString())
-
-
 def test_every_fault_names_file_and_episode_and_nothing_sound_is_lost(tmp_path: Path) -> None:
-    sound = rt1_records(8)
+    sound = rt1_records(9)
 
     def nan(feature: object) -> None:
         feature.float_list.value[4] = float("nan")  # type: ignore[attr-defined]
+
+    def inf(feature: object) -> None:
+        feature.float_list.value[0] = float("inf")  # type: ignore[attr-defined]
 
     def as_integers(feature: object) -> None:
         feature.int64_list.value[:] = [0] * 5  # type: ignore[attr-defined]
@@ -184,13 +184,14 @@ def test_every_fault_names_file_and_episode_and_nothing_sound_is_lost(tmp_path: 
     faulty = {
         0: (altered(second, "steps/observation/src_rotation", None), "lacks steps/observation/src"),
         1: (altered(second, key, nan), "has action/world_vector = ["),
+        8: (altered(second, "steps/observation/gripper_closed", inf), "gripper_closed = [inf] at"),
         2: (without_steps(second), "has no steps"),
         3: (altered(second, "steps/reward", as_integers), "steps/reward as int64_list"),
         4: (altered(second, key, one_less), "different lengths {'steps/action/world_vector': 4}"),
         5: (altered(second, key, stray), "no multiple of the 3"),
     }
-    bad = [[sound[i], faulty[i][0]] if i in faulty else [sound[i]] * 2 for i in range(8)]
-    good = [[sound[i], second] if i in faulty else [sound[i]] * 2 for i in range(8)]
+    bad = [[sound[i], faulty[i][0]] if i in faulty else [sound[i]] * 2 for i in range(9)]
+    good = [[sound[i], second] if i in faulty else [sound[i]] * 2 for i in range(9)]
     features = rt1_features(SIZE)
     source = write_tfrecords(tmp_path / "source", features, {"train": bad})
     shards = sorted(source.glob("*tfrecord*"))
@@ -202,10 +203,10 @@ def test_every_fault_names_file_and_episode_and_nothing_sound_is_lost(tmp_path: 
     with pytest.raises(ValueError) as caught:
         convert(str(source), tmp_path / "out", workers=2)
     lines = str(caught.value).splitlines()
-    assert lines[0].startswith("8 shards could not be converted; the others are kept")
-    assert len(lines) == 9
+    assert lines[0].startswith("9 shards could not be converted; the others are kept")
+    assert len(lines) == 10
     for i, (_, part) in faulty.items():
-        (line,) = [line for line in lines if f"0000{i}-of-00008" in line]
+        (line,) = [line for line in lines if f"0000{i}-of-00009" in line]
         assert line.startswith(f"episode 1 of {shards[i]} ") and part in line, line
     assert any(f"{shards[6]} is truncated within record 1" in line for line in lines)
     assert any(f"record 0 of {shards[7]} disagrees with its checksum" in line for line in lines)
@@ -214,8 +215,37 @@ def test_every_fault_names_file_and_episode_and_nothing_sound_is_lost(tmp_path: 
     write_tfrecords(source, features, {"train": good})
     (source / "dataset_info.json").write_bytes(info)
     done = convert(str(source), tmp_path / "out", workers=2)
-    assert done is not None and done.episodes == 16
-    assert len(open_dataset(tmp_path / "out")) == 16
+    assert done is not None and done.episodes == 18
+    assert len(open_dataset(tmp_path / "out")) == 18
+
+
+def test_faulty_episodes_are_left_out_up_to_the_share(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sound = rt1_records(9)
+    lacking = altered(sound[4], "steps/observation/src_rotation", None)
+    shards = [sound[:4], [lacking], [*sound[5:8], without_steps(sound[8])]]
+    source = write_tfrecords(tmp_path / "source", rt1_features(SIZE), {"train": shards})
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match="2 shards could not be converted"):
+        convert(str(source), out, workers=2)
+    with pytest.raises(ValueError, match=r"2 of 9 episodes are faulty, more than the .* of 0.2;"):
+        convert(str(source), out, workers=2, max_broken=0.2)
+    words = ["data", "convert", "rlds", f"source={source}", f"out={out}", "workers=2"]
+    assert main([*words, "max_broken=0.25"]) == 0
+    said = capsys.readouterr().out
+    names = sorted(path.name for path in source.glob("*tfrecord*"))
+    assert "7 episodes" in said
+    assert f"left out episode 0 of {source}/{names[1]} lacks steps/observation/src_rot" in said
+    assert f"left out episode 3 of {source}/{names[2]} has no steps" in said
+    opened = open_dataset(out)
+    kept = [*sound[:4], *sound[5:8]]
+    assert [opened._records[i] for i in range(len(opened))] == kept
+    assert len(json.loads((out / "left_out.json").read_text())) == 2
+    statistics = json.loads((out / "action_statistics.json").read_text())
+    assert (statistics["num_trajectories"], statistics["num_left_out"]) == (7, 2)
+    assert main(["data", "check", f"path={out}", "workers=1"]) == 0
+    assert "2 faulty episodes were left out when it was converted:" in capsys.readouterr().out
 
 
 def test_full_disk_is_one_sentence_and_leaves_what_can_go_on(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rlds_material import rt1_records, rt1_tfrecords, write_tfrecords
+from rlds_material import rt1_records, rt1_tfrecords, without_steps, write_tfrecords
 from rt1_material import SIZE, altered, rt1_episode, write_records
 from tensorflow_datasets.proto import tf_example_pb2
 
@@ -71,6 +71,22 @@ def test_faults_are_named_and_the_rest_is_counted(
     with pytest.raises(ValueError, match=r"set has 4 faults:\nepisode 1 of"):
         run(Config(path, workers=1))
     assert "4 faults" in capsys.readouterr().out
+
+
+def test_missing_feature_and_no_steps_are_faults(tmp_path: Path) -> None:
+    good = rt1_records(3)
+    lacking = altered(good[1], "steps/observation/src_rotation", None)
+    path = write_tfrecords(
+        tmp_path / "set",
+        rt1_features(SIZE),
+        {"train": [[good[0], lacking, without_steps(good[2])]]},
+    )
+    (shard,) = path.glob("*tfrecord*")
+    (split,) = check_dataset(path, workers=1)
+    assert split.episodes == 1
+    first, second = split.faults
+    assert first.startswith(f"episode 1 of {shard} lacks steps/observation/src_rotation")
+    assert second.startswith(f"episode 2 of {shard} has no steps")
 
 
 def nan_at_0(feature: tf_example_pb2.Feature) -> None:

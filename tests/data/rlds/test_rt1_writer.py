@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,43 @@ def test_an_exception_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_of_two_writers_the_second_is_refused(tmp_path: Path) -> None:
+    said = r"set exists already; name another folder"
+    second = Rt1Writer(tmp_path / "set", SIZE)
+    with pytest.raises(FileExistsError, match=said), second:
+        second.add(rt1_episode(seed=1))
+        with Rt1Writer(tmp_path / "set", SIZE) as first:
+            first.add(rt1_episode(seed=0))
+    assert list(tmp_path.iterdir()) == [tmp_path / "set"]
+    found = open_dataset(tmp_path / "set")[0]
+    np.testing.assert_array_equal(found.actions, rt1_episode(seed=0).actions)
+
+
+@pytest.mark.parametrize("container", ["array_record", "tfrecord"])
+def test_full_disk_is_a_sentence_and_leaves_nothing_behind(tmp_path: Path, container: str) -> None:
+    """The system refuses to write more, as on a full disk: here by the limit on a file's size."""
+    program = f"""
+import resource
+from rt1_material import *
+resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+with Rt1Writer({str(tmp_path / "set")!r}, SIZE, {container!r}) as writer:
+    for seed in range(40):
+        writer.add(rt1_episode(seed=seed))
+"""
+    program = "from selfflow_robotics.data.rlds.rt1_writer import Rt1Writer" + program
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert f"{tmp_path / 'set'} could not be written (File too large)" in last, done.stderr
+    assert "make room on its disk and run again" in last
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_no_episodes_are_no_data_set(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no episode was given"), Rt1Writer(tmp_path / "s", SIZE):
         pass
@@ -260,20 +298,36 @@ sys.exit("tensorflow" in sys.modules)
     subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[1], check=True)
 
 
+READ_WITH_TENSORFLOW = """
+import sys
+import numpy as np
+import tensorflow_datasets as tfds
+(example,) = tfds.as_numpy(tfds.builder_from_directory(sys.argv[1]).as_dataset("train"))
+steps = list(example["steps"])
+observations = [step["observation"] for step in steps]
+np.savez(
+    sys.argv[2],
+    vectors=np.stack([step["action"]["world_vector"] for step in steps]),
+    images=np.stack([found["image"] for found in observations]),
+    texts=[found["natural_language_instruction"].decode() for found in observations],
+    success=example["aspects"]["success"],
+)
+"""
+
+
+@pytest.mark.skipif(find_spec("tensorflow") is None, reason="TensorFlow is not installed")
 def test_tensorflow_reads_the_tfrecord_form(tmp_path: Path) -> None:
-    pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
+    """In a process of its own: beside other native libraries TensorFlow crashed."""
     episode = rt1_episode(4)
     with Rt1Writer(tmp_path / "set", SIZE, "tfrecord") as writer:
         writer.add(episode)
-    (example,) = tfds.as_numpy(tfds.builder_from_directory(tmp_path / "set").as_dataset("train"))
-    steps = list(example["steps"])
-    assert len(steps) == 4
-    for i, step in enumerate(steps):
-        np.testing.assert_array_equal(step["action"]["world_vector"], episode.actions[i, :3])
-        assert step["observation"]["image"].shape == (*SIZE, 3)
-        text = step["observation"]["natural_language_instruction"]
-        assert text.decode() == episode.instructions[i]
-    assert bool(example["aspects"]["success"])
+    words = [str(tmp_path / "set"), str(tmp_path / "read.npz")]
+    subprocess.run([sys.executable, "-c", READ_WITH_TENSORFLOW, *words], check=True)
+    found = np.load(tmp_path / "read.npz")
+    np.testing.assert_array_equal(found["vectors"], episode.actions[:, :3])
+    assert found["images"].shape == (4, *SIZE, 3)
+    assert tuple(found["texts"]) == episode.instructions
+    assert bool(found["success"])
 
 
 def test_a_source_can_be_sent_to_another_process(tmp_path: Path) -> None:

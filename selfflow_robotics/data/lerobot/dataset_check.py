@@ -1,0 +1,46 @@
+"""Is a LeRobot data set sound? Every episode is read as training reads it, its video decoded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tqdm import tqdm
+
+from selfflow_robotics.data.checked import Checked
+from selfflow_robotics.data.lerobot.mappings import LeRobotMapping
+from selfflow_robotics.data.lerobot.meta import LeRobotMeta
+from selfflow_robotics.data.lerobot.source import LeRobotSource, open_lerobot
+from selfflow_robotics.data.rlds.mappings import RldsMapping
+
+
+def check_lerobot(path: Path, mapping: str | RldsMapping | LeRobotMapping = "rt1") -> list[Checked]:
+    """Check all splits of a data set.
+
+    Args:
+        path: folder with `meta/info.json`.
+        mapping: which features are read.
+
+    Returns:
+        A split each; bytes are those of images, actions and states as they are read. Faults name
+        episode and key or file.
+
+    Raises:
+        FileNotFoundError: a file of `meta/` is not there.
+        ValueError: a file of `meta/` is damaged, or the mapping does not fit.
+    """
+    return [_check_split(open_lerobot(path, mapping, split)) for split in LeRobotMeta(path).splits]
+
+
+def _check_split(source: LeRobotSource) -> Checked:
+    bar = tqdm(range(len(source)), f"check {source.name}", unit="episode")
+    return Checked.total(source.split, (_check_episode(source, index) for index in bar))
+
+
+def _check_episode(source: LeRobotSource, index: int) -> Checked:
+    try:
+        episode = source[index]
+    except (ValueError, FileNotFoundError) as error:
+        return Checked(source.split, 0, 0, 0, (str(error),))
+    read = (episode.images, episode.actions, episode.states)
+    size = sum(array.nbytes for array in read if array is not None)
+    return Checked(source.split, 1, len(episode), size, ())
