@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-_MAY_STAND_BESIDE = {CONFIG, WEIGHTS, "README.md", "SHA256SUMS", "training"}
+_MAY_STAND_BESIDE = {CONFIG, WEIGHTS, "README.md", "SHA256SUMS", "training", "probes"}
 
 
 def write_model(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from selfflow_robotics.planning import GoalImage, Progress, WeightedSum
 
-from .point_mass import start
+from ..point_mass import start
 
 
 @dataclass(frozen=True)
