@@ -95,6 +95,12 @@ def load_probe(world_model: WorldModel, name: str, beside: str = "") -> StatePro
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder} lacks or has a wrong entry ({error}); fit it again") from None
+    shape, entries = tuple(probe.weight_FP.shape), len(probe.names)
+    if shape[1:] != (entries,) or tuple(probe.bias_P.shape) != (entries,) or not shape[0]:
+        raise ValueError(
+            f"{folder} has weights of shape {shape} for {entries} entries, which do not fit; "
+            "fit it again"
+        )
     if probe.network != network_digest(world_model):
         raise ValueError(
             f"the probe {folder} was fitted to another model, whose features mean something else; "

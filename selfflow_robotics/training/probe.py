@@ -83,7 +83,8 @@ def probe_rows(world_model: WorldModel, episodes: LatentEpisodes) -> tuple[Tenso
     starts = episodes.starts(history + _AHEAD)[::_AHEAD]
     if not len(starts):
         raise ValueError(
-            f"no episode has the {history + _AHEAD} frames a probe is fitted to; collect longer ones"
+            f"no episode has the {history + _AHEAD} frames that a probe is fitted to; collect "
+            "longer ones"
         )
     rows: list[Tensor] = []
     for chosen in tqdm(np.array_split(starts, -(-len(starts) // _BATCH)), desc="features"):

@@ -44,7 +44,9 @@ class Constraint:
         if low is None and high is None:
             raise ValueError("Constraint got no limit; give low, high or both")
         if low is not None and high is not None and not low <= high:
-            raise ValueError(f"Constraint got low={low} above high={high}; nothing would be allowed")
+            raise ValueError(
+                f"Constraint got low={low} above high={high}; nothing would be allowed"
+            )
         self.read, self.weight, self.discount = read, weight, discount
         self.low = -torch.inf if low is None else low
         self.high = torch.inf if high is None else high

@@ -5,21 +5,16 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from .goals import checked_images, for_each_row
+from .goals import EncodesGoals, for_each_row, goal_features
 from .over_frames import averaged, require_positive
 
 
-class PredictsStepsToGoal(Protocol):
+class PredictsStepsToGoal(EncodesGoals, Protocol):
     """A world model that knows how many steps separate an imagined frame from a goal image."""
-
-    def encode_goal(self, images: NDArray[np.uint8], /) -> Tensor:
-        """Features (B, M, D) of images (B, height, width, 3)."""
-        ...
 
     def steps_to_goal(self, rollout: Any, goal_features: Tensor, /) -> Tensor:
         """(B, K, H) environment steps."""
@@ -38,6 +33,8 @@ class GoalImage:
         world_model: predicts steps and features.
         image: (height, width, 3) uint8, one goal for all rows, or (B, height, width, 3), one each;
             of the size the world model sees.
+        state: proprioception (P,) at the goal, or (B, P), where it is known. A model trained with
+            proprioception orders frames by their steps much better with it than without.
         near: steps below which likeness counts, above 0.
         likeness_weight: steps that full likeness is worth.
         discount: weight of a frame relative to the one before it.
@@ -50,6 +47,7 @@ class GoalImage:
         self,
         world_model: PredictsStepsToGoal,
         image: NDArray[np.uint8],
+        state: NDArray[np.float32] | None = None,
         near: float = 3.0,
         likeness_weight: float = 3.0,
         discount: float = 1.0,
@@ -57,8 +55,7 @@ class GoalImage:
         require_positive("GoalImage", near=near, discount=discount)
         self.world_model, self.near, self.discount = world_model, near, discount
         self.likeness_weight = likeness_weight
-        with torch.no_grad():
-            self.goal_BMD = world_model.encode_goal(checked_images(image))
+        self.goal_BMD = goal_features(world_model, image, state)
 
     def __call__(self, context: Any, rollout: Any) -> Tensor:
         """Costs (B, K) in steps.

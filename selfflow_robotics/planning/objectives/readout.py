@@ -82,7 +82,8 @@ class Readout:
         self.probe, self.discount = probe, discount
         self.index = [_index(probe, name) for name in target]
         values = [torch.as_tensor(value, dtype=torch.float32) for value in target.values()]
-        self.target_BP = torch.stack(torch.broadcast_tensors(*map(torch.atleast_1d, values)), -1)
+        shape = torch.broadcast_shapes((1,), *(value.shape for value in values))
+        self.target_BP = torch.stack([value.expand(shape) for value in values], dim=-1)
         if self.target_BP.ndim != 2 or not self.target_BP.isfinite().all():
             raise ValueError(
                 f"Readout got the target {dict(target)}; give finite numbers, one each or one a row"

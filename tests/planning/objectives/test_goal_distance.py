@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_world import IMAGE, candidate_actions, history, world_model
 
-from selfflow_robotics.planning import GoalFeatures, GoalLatents
+from selfflow_robotics.planning import GoalFeatures, GoalImage, GoalLatents
 from selfflow_robotics.values import Context, Rollout
 
 MODEL = world_model()
@@ -61,3 +61,15 @@ def test_discount_looks_at_where_the_future_ends() -> None:
     for kind in (GoalFeatures, GoalLatents):
         late = kind(MODEL, pictures(1), discount=1e4)(context, rollout)
         torch.testing.assert_close(late, kind(MODEL, pictures(1))(context, last), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("kind", [GoalFeatures, GoalImage])
+def test_a_goal_may_come_with_its_proprioception(kind: type[GoalFeatures | GoalImage]) -> None:
+    goals, states = pictures(2), history(2, 2)[2][:, -1]
+    objective = kind(MODEL, goals, states)
+    torch.testing.assert_close(objective.goal_BMD, MODEL.encode_goal(goals, states))
+    assert not torch.allclose(objective.goal_BMD, kind(MODEL, goals).goal_BMD)
+    alone = kind(MODEL, goals[0], states[0]).goal_BMD
+    torch.testing.assert_close(alone, objective.goal_BMD[:1])
+    with pytest.raises(ValueError, match="2 goal images came with 1 states"):
+        kind(MODEL, goals, states[0])

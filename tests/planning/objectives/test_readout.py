@@ -66,7 +66,8 @@ def test_a_plan_goes_to_the_target_and_keeps_to_a_limit_on_the_way() -> None:
     torch.testing.assert_close(
         cem.plan(start(1)).actions_BHA[0, 0], torch.tensor([0.5, 0.6]), atol=0.05, rtol=0
     )
-    limited = WeightedSum([(1.0, target), (1.0, Constraint(StateOf(Probe(), "y"), high=0.2, weight=10))])
+    limit = Constraint(StateOf(Probe(), "y"), high=0.2, weight=10)
+    limited = WeightedSum([(1.0, target), (1.0, limit)])
     plan = CEM(world, limited, 128, 8, horizon=1, topk=8).plan(start(1))
     assert plan.actions_BHA[0, 0, 1] < 0.25
 
