@@ -29,8 +29,8 @@ def rt1_episode(seed: int, steps: int = 6) -> Rt1Episode:
     )
 
 
-def write_dataset(path: Path, episodes: int, first: int = 0) -> Path:
+def write_dataset(path: Path, episodes: int, first: int = 0, steps: int = 6) -> Path:
     with Rt1Writer(path, SIZE) as writer:
         for seed in range(first, first + episodes):
-            writer.add(rt1_episode(seed))
+            writer.add(rt1_episode(seed, steps))
     return path

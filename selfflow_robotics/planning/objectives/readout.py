@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .goals import for_each_row
@@ -68,7 +70,7 @@ class Readout:
     def __init__(
         self,
         probe: ReadsState,
-        target: Mapping[str, float | Tensor],
+        target: Mapping[str, float | NDArray[np.float32]],
         weight: Mapping[str, float] | None = None,
         discount: float = 1.0,
     ) -> None:
@@ -81,9 +83,8 @@ class Readout:
             raise ValueError(f"Readout got a weight but no target of {foreign[0]}; give both")
         self.probe, self.discount = probe, discount
         self.index = [_index(probe, name) for name in target]
-        values = [torch.as_tensor(value, dtype=torch.float32) for value in target.values()]
-        shape = torch.broadcast_shapes((1,), *(value.shape for value in values))
-        self.target_BP = torch.stack([value.expand(shape) for value in values], dim=-1)
+        values = [np.atleast_1d(np.asarray(value, np.float32)) for value in target.values()]
+        self.target_BP = torch.from_numpy(np.stack(np.broadcast_arrays(*values), axis=-1))
         if self.target_BP.ndim != 2 or not self.target_BP.isfinite().all():
             raise ValueError(
                 f"Readout got the target {dict(target)}; give finite numbers, one each or one a row"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -53,10 +54,10 @@ def test_entries_without_a_target_are_free_and_weights_count() -> None:
 
 def test_every_row_may_have_its_target() -> None:
     future = Seen(torch.zeros(2, 1, 1, 1, 2))
-    cost = Readout(Probe(), {"x": torch.tensor([1.0, 2.0]), "y": 0.0})(start(2), future)
+    cost = Readout(Probe(), {"x": np.array([1.0, 2.0]), "y": 0.0})(start(2), future)
     torch.testing.assert_close(cost, torch.tensor([[1.0], [2.0]]))
     with pytest.raises(ValueError, match="Readout holds 2 goals but 3 rows"):
-        Readout(Probe(), {"x": torch.zeros(2)})(start(3), Seen(torch.zeros(3, 1, 1, 1, 2)))
+        Readout(Probe(), {"x": np.zeros(2)})(start(3), Seen(torch.zeros(3, 1, 1, 1, 2)))
 
 
 def test_a_plan_goes_to_the_target_and_keeps_to_a_limit_on_the_way() -> None:
