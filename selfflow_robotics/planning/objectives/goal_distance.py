@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from selfflow_robotics.tokenizers.tokenizer import Tokenizer
 
 from .goals import EncodesGoals, checked_images, for_each_row, goal_features
+from .imagined import imagined
 from .over_frames import averaged, require_positive
 
 
@@ -57,8 +58,9 @@ class GoalFeatures:
     def __call__(self, context: Any, rollout: Any) -> Tensor:
         """Costs (B, K) in 0..2 of a rollout with ``features_BKHMD``."""
         goal_BMD = for_each_row(self.goal_BMD, context, "GoalFeatures")
+        features_BKHMD = imagined(rollout, "features_BKHMD", "GoalFeatures")
         cosine_BKHM = F.cosine_similarity(
-            rollout.features_BKHMD.float(), goal_BMD[:, None, None].float(), dim=-1
+            features_BKHMD.float(), goal_BMD[:, None, None].float(), dim=-1
         )
         return averaged(1 - cosine_BKHM.mean(dim=-1), self.discount, "the features' distance")
 
@@ -88,7 +90,8 @@ class GoalLatents:
     def __call__(self, context: Any, rollout: Any) -> Tensor:
         """Costs (B, K), 0 or more, of a rollout with ``latents_BKHCHW``."""
         goal_BCHW = for_each_row(self.goal_BCHW, context, "GoalLatents")
-        left = rollout.latents_BKHCHW.float() - goal_BCHW[:, None, None]
+        latents_BKHCHW = imagined(rollout, "latents_BKHCHW", "GoalLatents")
+        left = latents_BKHCHW.float() - goal_BCHW[:, None, None]
         return averaged(
             left.square().mean(dim=(-3, -2, -1)), self.discount, "the latents' distance"
         )

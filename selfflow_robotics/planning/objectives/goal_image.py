@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .goals import EncodesGoals, for_each_row, goal_features
+from .imagined import imagined
 from .over_frames import averaged, require_positive
 
 
@@ -65,9 +66,10 @@ class GoalImage:
             rollout: with ``features_BKHMD``.
         """
         goal_BMD = for_each_row(self.goal_BMD, context, "GoalImage")
+        features_BKHMD = imagined(rollout, "features_BKHMD", "GoalImage")
         steps_BKH = self.world_model.steps_to_goal(rollout, goal_BMD)
         cosine_BKHM = F.cosine_similarity(
-            rollout.features_BKHMD.float(), goal_BMD[:, None, None].float(), dim=-1
+            features_BKHMD.float(), goal_BMD[:, None, None].float(), dim=-1
         )
         likeness_BKH = (1 + cosine_BKHM.mean(dim=-1)) / 2
         nearness_BKH = (1 - steps_BKH / self.near).clamp(0, 1)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .goals import for_each_row
+from .imagined import imagined
 from .over_frames import averaged, require_positive
 
 
@@ -43,7 +44,7 @@ class StateOf:
 
     def __call__(self, context: Any, rollout: Any) -> Tensor:
         """Values (B, K, H) of a rollout with ``features_BKHMD``."""
-        return self.probe(rollout.features_BKHMD)[..., self.index]
+        return self.probe(imagined(rollout, "features_BKHMD", "StateOf"))[..., self.index]
 
 
 class Readout:
@@ -93,7 +94,9 @@ class Readout:
 
     def __call__(self, context: Any, rollout: Any) -> Tensor:
         """Costs (B, K), 0 or more, of a rollout with ``features_BKHMD``."""
-        state_BKHP = self.probe(rollout.features_BKHMD)[..., self.index].float()
+        state_BKHP = self.probe(imagined(rollout, "features_BKHMD", "Readout"))[
+            ..., self.index
+        ].float()
         target_BP = for_each_row(self.target_BP.to(state_BKHP), context, "Readout")
         left_BKHP = (state_BKHP - target_BP[:, None, None]) * self.weight_P.to(state_BKHP)
         distance_BKH = torch.linalg.vector_norm(left_BKHP, dim=-1)

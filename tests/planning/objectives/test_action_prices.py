@@ -78,5 +78,5 @@ def test_a_planner_that_pays_for_actions_does_less() -> None:
 
 @pytest.mark.parametrize("price", [ActionMagnitude(SPEC), ActionSmoothness(SPEC)])
 def test_a_rollout_without_its_actions_is_a_clear_error(price: ActionMagnitude) -> None:
-    with pytest.raises(ValueError, match="object has no actions_BKHA"):
+    with pytest.raises(ValueError, match="but object has no actions_BKHA"):
         price(start(1), object())

@@ -73,3 +73,11 @@ def test_limits_that_make_no_sense_are_errors() -> None:
         Constraint(read, 1.0, weight=0)
     with pytest.raises(ValueError, match="what Constraint reads returned shape"):
         Constraint(lambda context, rollout: torch.zeros(1, 2), 0.0)(start(1), VALUES)
+
+
+@pytest.mark.parametrize("weight", [1.0, float("inf")])
+def test_what_cannot_be_read_is_never_chosen(weight: float) -> None:
+    values = VALUES.clone()
+    values[0, 0, 0] = float("nan")
+    cost = Constraint(read, -2.0, 2.0, weight)(start(1), values)
+    assert cost.isfinite().tolist() == [[False, True, True]]

@@ -73,3 +73,12 @@ def test_a_goal_may_come_with_its_proprioception(kind: type[GoalFeatures | GoalI
     torch.testing.assert_close(alone, objective.goal_BMD[:1])
     with pytest.raises(ValueError, match="2 goal images came with 1 states"):
         kind(MODEL, goals, states[0])
+
+
+@pytest.mark.parametrize("kind", [GoalFeatures, GoalImage, GoalLatents])
+def test_a_world_without_features_or_latents_is_a_clear_error(
+    kind: type[GoalFeatures | GoalImage | GoalLatents],
+) -> None:
+    context, _ = imagined()
+    with pytest.raises(ValueError, match=f"{kind.__name__} reads .* but object has no"):
+        kind(MODEL, pictures(1))(context, object())
