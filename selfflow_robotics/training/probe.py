@@ -90,7 +90,7 @@ def probe_rows(world_model: WorldModel, episodes: LatentEpisodes) -> tuple[Tenso
     for chosen in tqdm(np.array_split(starts, -(-len(starts) // _BATCH)), desc="features"):
         clips = episodes.clips(chosen, history + _AHEAD)
         assert clips.action_BTA is not None and clips.state_BTP is not None
-        features_BTMD = _clean_features(
+        features_BTMD = clean_features(
             world_model, clips.latents_BTCHW, clips.action_BTA, clips.state_BTP
         )
         seen = seen_by_probe(features_BTMD[:, history:].float(), _image_tokens(world_model))
@@ -99,7 +99,7 @@ def probe_rows(world_model: WorldModel, episodes: LatentEpisodes) -> tuple[Tenso
     return torch.cat(rows), torch.from_numpy(episodes.states[index.ravel()]).double()
 
 
-def _clean_features(
+def clean_features(
     world_model: WorldModel, latents_BTCHW: Tensor, led_to_BTA: Tensor, state_BTP: Tensor
 ) -> Tensor:
     """Features (B, T, M, D) of clean frames; the action that led to the first is not known."""
