@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-_MAY_STAND_BESIDE = {CONFIG, WEIGHTS, "README.md", "SHA256SUMS", "training"}
+_MAY_STAND_BESIDE = {CONFIG, WEIGHTS, "README.md", "SHA256SUMS", "training", "probes"}
 
 
 def write_model(
@@ -81,7 +81,8 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
         try:
-            return Path(snapshot_download(str(name_or_path), allow_patterns=[CONFIG, WEIGHTS]))
+            wanted = [CONFIG, WEIGHTS, "probes/*"]
+            return Path(snapshot_download(str(name_or_path), allow_patterns=wanted))
         except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
             raise FileNotFoundError(
                 f"{name_or_path} is neither a folder here nor to be had from the Hub "

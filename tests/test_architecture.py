@@ -39,11 +39,13 @@ MAY_IMPORT: dict[str, set[str]] = {
         "imagination",
     },
     "pretrained": {"values", "model", "data", "tokenizers", "stored_model", "world_model"},
+    "probe": {"stored_model", "world_model"},
     "planning": {"streams", "world_model", "pretrained", "flow", "tokenizers", "data", "model"},
     "training": {
         "values",
         "world_model",
         "pretrained",
+        "probe",
         "stored_model",
         "flow",
         "tokenizers",

@@ -299,7 +299,7 @@ def test_progress_depends_on_the_instruction_of_its_own_row(model: WorldModel) -
     context = model.observe(frames, past, ["pick can", "open top drawer"], states)
     actions = candidate_actions(1, 1, 1).expand(2, -1, -1, -1)
     one, other = model.progress(context, model.rollout(context, actions)).flatten()
-    assert abs(float(one - other)) > 1e-4
+    assert abs((one - other).item()) > 1e-4
 
 
 # -- wrong input ---------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ COMMANDS = (
     "estimate",
     "pretrain",
     "finetune",
+    "probe",
     "rollout",
     "plan",
     "evaluate",

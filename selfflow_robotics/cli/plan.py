@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from selfflow_robotics.cli.costs import CostConfig
 from selfflow_robotics.cli.policies import PlannerConfig
 from selfflow_robotics.computing import Precision, computing, use_threads
 
@@ -13,14 +14,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from selfflow_robotics.planning.objectives import GoalImage
-    from selfflow_robotics.world_model import WorldModel
-
 HELP = """Make one plan in one task, and show it beside what it leads to.
 
 Reads a world model. Plays the task from its seed for "after" steps (by its expert), plans once,
 prints the plan, its cost and its time, carries it out, and writes a video of what was imagined
-beside what happened to "out".
+beside what happened to "out". The goal is the task's instruction, a picture (goal), or values of
+the robot's state that a probe reads (cost.probe, cost.target: see "selfflow probe").
 """
 
 
@@ -49,6 +48,7 @@ class Config:
         default="auto", metadata={"help": "numbers to compute with; auto: bf16 where it is faster"}
     )
     planner: PlannerConfig = field(default_factory=PlannerConfig)
+    cost: CostConfig = field(default_factory=CostConfig)
 
 
 def run(config: Config) -> int:
@@ -61,6 +61,7 @@ def run(config: Config) -> int:
     import gymnasium
     import numpy as np
 
+    from selfflow_robotics.cli.costs import make_objective
     from selfflow_robotics.cli.policies import make_solver, task_ids
     from selfflow_robotics.evaluation.video import side_by_side, write_video
     from selfflow_robotics.world_model import WorldModel
@@ -83,7 +84,9 @@ def run(config: Config) -> int:
             np.stack([o["proprioception"] for o in seen])[None] if reads_states else None,
         )
         with computing(config.precision, config.device):
-            objective = None if config.goal is None else _reach(config.goal, world_model, config)
+            objective = make_objective(
+                world_model, config.world_model, config.cost, config.goal, config.planner.discount
+            )
             solver = make_solver(world_model, config.planner, objective)
             plan = solver.plan(context, seeds=[config.seed])
         imagined = world_model.decode(world_model.rollout(context, plan.actions_BHA[:, None]))[0, 0]
@@ -107,23 +110,6 @@ def run(config: Config) -> int:
     path = write_video(config.out, video, fps=spec.rate_hz)
     print(f"video: {path}")
     return 0
-
-
-def _reach(path: Path, world_model: WorldModel, config: Config) -> GoalImage:
-    """The objective of a picture, drawn to the size that the world model sees."""
-    import numpy as np
-    from PIL import Image, UnidentifiedImageError
-
-    from selfflow_robotics.data.resize import resize
-    from selfflow_robotics.planning.objectives import GoalImage
-
-    try:
-        with Image.open(path) as image:
-            picture = np.asarray(image.convert("RGB"))
-    except UnidentifiedImageError:
-        raise ValueError(f"goal={path} is no picture; give a PNG or JPEG file") from None
-    goal = resize(picture[None], world_model.image_size)[0]
-    return GoalImage(world_model, goal, discount=config.planner.discount)
 
 
 def _play(env: Any, config: Config) -> tuple[list[dict[str, Any]], list[NDArray[np.float32]]]:

@@ -206,6 +206,8 @@ def test_plan_towards_a_picture(
     words = [f"world_model={model}", f"goal={goal}", f"out={tmp_path / 'plan.mp4'}", *CHEAP]
     assert main(["plan", *words]) == 0
     assert (tmp_path / "plan.mp4").is_file()
+    priced = ["cost.goal_as=latents", "cost.smoothness=0.1", "cost.magnitude=0.01"]
+    assert main(["plan", *words, *priced]) == 0
     goal.write_bytes(b"no picture")
     assert main(["plan", *words]) == 1
     assert f"goal={goal} is no picture" in capsys.readouterr().err

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from selfflow_robotics.data.action_spec import ActionSpec
 
+from .imagined import imagined
+
 
 class ActionMagnitude:
     """The mean square of how far normalised actions are from doing nothing; 0 does nothing.
@@ -32,7 +34,9 @@ class ActionMagnitude:
         Raises:
             ValueError: the rollout does not hold its actions.
         """
-        actions_BKHA = _normalised(rollout, self.action_spec)
+        actions_BKHA = self.action_spec.normalize(
+            imagined(rollout, "actions_BKHA", "ActionMagnitude")
+        )
         rest_A = self.action_spec.normalize(actions_BKHA.new_zeros(actions_BKHA.shape[-1]))
         return (actions_BKHA - rest_A).square().mean(dim=(-2, -1))
 
@@ -56,7 +60,9 @@ class ActionSmoothness:
         Raises:
             ValueError: the rollout does not hold its actions.
         """
-        actions_BKHA = _normalised(rollout, self.action_spec)
+        actions_BKHA = self.action_spec.normalize(
+            imagined(rollout, "actions_BKHA", "ActionSmoothness")
+        )
         last_BA: Tensor | None = getattr(context, "last_action_BA", None)
         if last_BA is not None:
             first = self.action_spec.normalize(last_BA.to(actions_BKHA))[:, None, None]
@@ -65,14 +71,3 @@ class ActionSmoothness:
         if actions_BKHA.shape[2] == 1:
             return actions_BKHA.sum(dim=(-2, -1)) * 0.0
         return actions_BKHA.diff(dim=2).square().mean(dim=(-2, -1))
-
-
-def _normalised(rollout: Any, spec: ActionSpec) -> Tensor:
-    actions_BKHA: Tensor | None = getattr(rollout, "actions_BKHA", None)
-    if actions_BKHA is None:
-        raise ValueError(
-            f"a price of actions needs a rollout that holds them, and {type(rollout).__name__} has "
-            "no actions_BKHA; have the world model keep the actions it was asked to imagine"
-        )
-    normalised: Tensor = spec.normalize(actions_BKHA.float())
-    return normalised

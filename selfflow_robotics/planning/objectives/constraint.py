@@ -54,7 +54,7 @@ class Constraint:
     def __call__(self, context: Any, rollout: Any) -> Tensor:
         """Costs (B, K), 0 or more; 0 where every frame keeps to the range."""
         value_BKH = self.read(context, rollout).float()
-        beyond_BKH = (self.low - value_BKH).clamp(min=0) + (value_BKH - self.high).clamp(min=0)
+        beyond_BKH = (self.low - value_BKH).relu() + (value_BKH - self.high).relu()
         if self.weight == torch.inf:
             left_BK = (beyond_BKH > 0).any(dim=-1)
             cost_BK = averaged(beyond_BKH, self.discount, "what Constraint reads")

@@ -16,16 +16,9 @@ from torch.nn import functional as F
 
 from selfflow_robotics.tokenizers.tokenizer import Tokenizer
 
-from .goals import checked_images, for_each_row
+from .goals import EncodesGoals, checked_images, for_each_row, goal_features
+from .imagined import imagined
 from .over_frames import averaged, require_positive
-
-
-class EncodesGoals(Protocol):
-    """A world model that compares frames by their features."""
-
-    def encode_goal(self, images: NDArray[np.uint8], /) -> Tensor:
-        """Features (B, M, D) of images (B, height, width, 3)."""
-        ...
 
 
 class HasTokenizer(Protocol):
@@ -44,6 +37,7 @@ class GoalFeatures:
         world_model: makes features.
         image: (height, width, 3) uint8, one goal for all rows, or (B, height, width, 3), one each;
             of the size the world model sees.
+        state: proprioception (P,) at the goal, or (B, P), where it is known.
         discount: weight of a frame relative to the one before it.
 
     Raises:
@@ -51,18 +45,22 @@ class GoalFeatures:
     """
 
     def __init__(
-        self, world_model: EncodesGoals, image: NDArray[np.uint8], discount: float = 1.0
+        self,
+        world_model: EncodesGoals,
+        image: NDArray[np.uint8],
+        state: NDArray[np.float32] | None = None,
+        discount: float = 1.0,
     ) -> None:
         require_positive("GoalFeatures", discount=discount)
         self.discount = discount
-        with torch.no_grad():
-            self.goal_BMD = world_model.encode_goal(checked_images(image))
+        self.goal_BMD = goal_features(world_model, image, state)
 
     def __call__(self, context: Any, rollout: Any) -> Tensor:
         """Costs (B, K) in 0..2 of a rollout with ``features_BKHMD``."""
         goal_BMD = for_each_row(self.goal_BMD, context, "GoalFeatures")
+        features_BKHMD = imagined(rollout, "features_BKHMD", "GoalFeatures")
         cosine_BKHM = F.cosine_similarity(
-            rollout.features_BKHMD.float(), goal_BMD[:, None, None].float(), dim=-1
+            features_BKHMD.float(), goal_BMD[:, None, None].float(), dim=-1
         )
         return averaged(1 - cosine_BKHM.mean(dim=-1), self.discount, "the features' distance")
 
@@ -92,7 +90,8 @@ class GoalLatents:
     def __call__(self, context: Any, rollout: Any) -> Tensor:
         """Costs (B, K), 0 or more, of a rollout with ``latents_BKHCHW``."""
         goal_BCHW = for_each_row(self.goal_BCHW, context, "GoalLatents")
-        left = rollout.latents_BKHCHW.float() - goal_BCHW[:, None, None]
+        latents_BKHCHW = imagined(rollout, "latents_BKHCHW", "GoalLatents")
+        left = latents_BKHCHW.float() - goal_BCHW[:, None, None]
         return averaged(
             left.square().mean(dim=(-3, -2, -1)), self.discount, "the latents' distance"
         )

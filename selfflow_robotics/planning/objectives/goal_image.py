@@ -5,21 +5,17 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from .goals import checked_images, for_each_row
+from .goals import EncodesGoals, for_each_row, goal_features
+from .imagined import imagined
 from .over_frames import averaged, require_positive
 
 
-class PredictsStepsToGoal(Protocol):
+class PredictsStepsToGoal(EncodesGoals, Protocol):
     """A world model that knows how many steps separate an imagined frame from a goal image."""
-
-    def encode_goal(self, images: NDArray[np.uint8], /) -> Tensor:
-        """Features (B, M, D) of images (B, height, width, 3)."""
-        ...
 
     def steps_to_goal(self, rollout: Any, goal_features: Tensor, /) -> Tensor:
         """(B, K, H) environment steps."""
@@ -38,6 +34,8 @@ class GoalImage:
         world_model: predicts steps and features.
         image: (height, width, 3) uint8, one goal for all rows, or (B, height, width, 3), one each;
             of the size the world model sees.
+        state: proprioception (P,) at the goal, or (B, P), where it is known. A model trained with
+            proprioception orders frames by their steps much better with it than without.
         near: steps below which likeness counts, above 0.
         likeness_weight: steps that full likeness is worth.
         discount: weight of a frame relative to the one before it.
@@ -50,6 +48,7 @@ class GoalImage:
         self,
         world_model: PredictsStepsToGoal,
         image: NDArray[np.uint8],
+        state: NDArray[np.float32] | None = None,
         near: float = 3.0,
         likeness_weight: float = 3.0,
         discount: float = 1.0,
@@ -57,8 +56,7 @@ class GoalImage:
         require_positive("GoalImage", near=near, discount=discount)
         self.world_model, self.near, self.discount = world_model, near, discount
         self.likeness_weight = likeness_weight
-        with torch.no_grad():
-            self.goal_BMD = world_model.encode_goal(checked_images(image))
+        self.goal_BMD = goal_features(world_model, image, state)
 
     def __call__(self, context: Any, rollout: Any) -> Tensor:
         """Costs (B, K) in steps.
@@ -68,9 +66,10 @@ class GoalImage:
             rollout: with ``features_BKHMD``.
         """
         goal_BMD = for_each_row(self.goal_BMD, context, "GoalImage")
+        features_BKHMD = imagined(rollout, "features_BKHMD", "GoalImage")
         steps_BKH = self.world_model.steps_to_goal(rollout, goal_BMD)
         cosine_BKHM = F.cosine_similarity(
-            rollout.features_BKHMD.float(), goal_BMD[:, None, None].float(), dim=-1
+            features_BKHMD.float(), goal_BMD[:, None, None].float(), dim=-1
         )
         likeness_BKH = (1 + cosine_BKHM.mean(dim=-1)) / 2
         nearness_BKH = (1 - steps_BKH / self.near).clamp(0, 1)

@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+
+class EncodesGoals(Protocol):
+    """A world model that sees a goal as it sees its own frames."""
+
+    def encode_goal(
+        self, images: NDArray[np.uint8], states: NDArray[np.float32] | None = None, /
+    ) -> Tensor:
+        """Features (B, M, D) of images (B, height, width, 3), with proprioception (B, P)."""
+        ...
+
+
+def goal_features(
+    world_model: EncodesGoals, image: NDArray[np.uint8], state: NDArray[np.float32] | None
+) -> Tensor:
+    """Features (goals, M, D) of one picture or several, without a gradient.
+
+    Raises:
+        ValueError: a picture of another shape or type, or another number of states than pictures.
+    """
+    images = checked_images(image)
+    states = None if state is None else np.atleast_2d(np.asarray(state, np.float32))
+    if states is not None and len(states) != len(images):
+        raise ValueError(
+            f"{len(images)} goal images came with {len(states)} states; give one each, or none"
+        )
+    with torch.no_grad():
+        return world_model.encode_goal(images, states)
 
 
 def checked_images(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

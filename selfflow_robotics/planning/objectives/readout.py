@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .goals import for_each_row
+from .imagined import imagined
 from .over_frames import averaged, require_positive
 
 
@@ -41,7 +44,7 @@ class StateOf:
 
     def __call__(self, context: Any, rollout: Any) -> Tensor:
         """Values (B, K, H) of a rollout with ``features_BKHMD``."""
-        return self.probe(rollout.features_BKHMD)[..., self.index]
+        return self.probe(imagined(rollout, "features_BKHMD", "StateOf"))[..., self.index]
 
 
 class Readout:
@@ -68,7 +71,7 @@ class Readout:
     def __init__(
         self,
         probe: ReadsState,
-        target: Mapping[str, float | Tensor],
+        target: Mapping[str, float | NDArray[np.float32]],
         weight: Mapping[str, float] | None = None,
         discount: float = 1.0,
     ) -> None:
@@ -81,8 +84,8 @@ class Readout:
             raise ValueError(f"Readout got a weight but no target of {foreign[0]}; give both")
         self.probe, self.discount = probe, discount
         self.index = [_index(probe, name) for name in target]
-        values = [torch.as_tensor(value, dtype=torch.float32) for value in target.values()]
-        self.target_BP = torch.stack(torch.broadcast_tensors(*map(torch.atleast_1d, values)), -1)
+        values = [np.atleast_1d(np.asarray(value, np.float32)) for value in target.values()]
+        self.target_BP = torch.from_numpy(np.stack(np.broadcast_arrays(*values), axis=-1))
         if self.target_BP.ndim != 2 or not self.target_BP.isfinite().all():
             raise ValueError(
                 f"Readout got the target {dict(target)}; give finite numbers, one each or one a row"
@@ -91,7 +94,9 @@ class Readout:
 
     def __call__(self, context: Any, rollout: Any) -> Tensor:
         """Costs (B, K), 0 or more, of a rollout with ``features_BKHMD``."""
-        state_BKHP = self.probe(rollout.features_BKHMD)[..., self.index].float()
+        state_BKHP = self.probe(imagined(rollout, "features_BKHMD", "Readout"))[
+            ..., self.index
+        ].float()
         target_BP = for_each_row(self.target_BP.to(state_BKHP), context, "Readout")
         left_BKHP = (state_BKHP - target_BP[:, None, None]) * self.weight_P.to(state_BKHP)
         distance_BKH = torch.linalg.vector_norm(left_BKHP, dim=-1)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from selfflow_robotics.planning import GoalImage, Progress, WeightedSum
 
-from .point_mass import start
+from ..point_mass import start
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Heads:
     def progress(self, context: Any, rollout: Future) -> Tensor:
         return rollout.progress_BKH
 
-    def encode_goal(self, images: NDArray[np.uint8]) -> Tensor:
+    def encode_goal(self, images: NDArray[np.uint8], states: Any = None) -> Tensor:
         bright = torch.as_tensor(images).float().mean((1, 2, 3)) / 255
         return torch.stack([bright, 1 - bright], dim=-1)[:, None].expand(-1, 3, -1)
 

@@ -1,0 +1,116 @@
+"""What a plan is to cost, from keys that users type."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from selfflow_robotics.planning.protocol import Objective
+    from selfflow_robotics.world_model import WorldModel
+
+
+@dataclass(frozen=True)
+class CostConfig:
+    """Prices beside, or instead of, the progress of the instruction."""
+
+    goal_as: Literal["steps", "features", "latents"] = field(
+        default="steps", metadata={"help": "what is left to the goal picture: steps, or unlikeness"}
+    )
+    probe: str | None = field(
+        default=None, metadata={"help": "name beside the model, or folder, of a probe of the state"}
+    )
+    target: dict[str, float] = field(
+        default_factory=dict, metadata={"help": "wanted state: cost.target.x=0.6 (m)"}
+    )
+    low: dict[str, float] = field(
+        default_factory=dict, metadata={"help": "least allowed values: cost.low.z=0.7"}
+    )
+    high: dict[str, float] = field(
+        default_factory=dict, metadata={"help": "greatest allowed values"}
+    )
+    limit_weight: float = field(
+        default=10.0, metadata={"help": "price of one unit beyond what is allowed; .inf forbids"}
+    )
+    magnitude: float = field(default=0.0, metadata={"help": "price of large actions"})
+    smoothness: float = field(default=0.0, metadata={"help": "price of changes of action"})
+
+
+def make_objective(
+    world_model: WorldModel,
+    model_name: str,
+    cost: CostConfig,
+    goal: Path | None = None,
+    discount: float = 1.0,
+) -> Objective:
+    """The objective of a command line: instruction, picture or state, and prices on top.
+
+    Args:
+        model_name: what the world model was loaded by; probes lie beside it.
+        goal: picture to reach.
+        discount: weight of an imagined frame to the one before it.
+
+    Raises:
+        FileNotFoundError: no such picture or probe.
+        ValueError: two goals at once, values to read but no probe, or a value that makes no sense.
+    """
+    from selfflow_robotics.planning import (
+        ActionMagnitude,
+        ActionSmoothness,
+        Constraint,
+        Progress,
+        Readout,
+        StateOf,
+        WeightedSum,
+    )
+    from selfflow_robotics.probe import load_probe
+
+    if goal is not None and cost.target:
+        raise ValueError("a goal picture and cost.target were given; plan towards one of them")
+    if cost.magnitude < 0 or cost.smoothness < 0:
+        raise ValueError(
+            f"cost.magnitude={cost.magnitude} and cost.smoothness={cost.smoothness} are prices; "
+            "give 0 or more"
+        )
+    probe = None if cost.probe is None else load_probe(world_model, cost.probe, model_name)
+    if probe is None and (cost.target or cost.low or cost.high):
+        raise ValueError("to read the state out of imagined frames add cost.probe=NAME_OR_FOLDER")
+    terms: list[tuple[float, Objective]] = []
+    if goal is not None:
+        terms.append((1.0, _reach(goal, world_model, cost.goal_as, discount)))
+    elif cost.target and probe is not None:
+        terms.append((1.0, Readout(probe, cost.target, discount=discount)))
+    else:
+        terms.append((1.0, Progress(world_model, discount)))
+    if probe is not None:
+        for name in dict.fromkeys([*cost.low, *cost.high]):
+            low, high = cost.low.get(name), cost.high.get(name)
+            limit = Constraint(StateOf(probe, name), low, high, cost.limit_weight)
+            terms.append((1.0, limit))
+    if cost.magnitude:
+        terms.append((cost.magnitude, ActionMagnitude(world_model.action_spec)))
+    if cost.smoothness:
+        terms.append((cost.smoothness, ActionSmoothness(world_model.action_spec)))
+    return terms[0][1] if len(terms) == 1 else WeightedSum(terms)
+
+
+def _reach(path: Path, world_model: WorldModel, goal_as: str, discount: float) -> Objective:
+    """The objective of a picture, drawn to the size that the world model sees."""
+    import numpy as np
+    from PIL import Image, UnidentifiedImageError
+
+    from selfflow_robotics.data.resize import resize
+    from selfflow_robotics.planning import GoalFeatures, GoalImage, GoalLatents
+
+    try:
+        with Image.open(path) as image:
+            picture = np.asarray(image.convert("RGB"))
+    except UnidentifiedImageError:
+        raise ValueError(f"goal={path} is no picture; give a PNG or JPEG file") from None
+    goal = resize(picture[None], world_model.image_size)[0]
+    if goal_as == "features":
+        return GoalFeatures(world_model, goal, discount=discount)
+    if goal_as == "latents":
+        return GoalLatents(world_model, goal, discount=discount)
+    return GoalImage(world_model, goal, discount=discount)
