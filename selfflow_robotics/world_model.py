@@ -97,6 +97,9 @@ class WorldModel(nn.Module):
     ) -> Context:
         """Encode history once.
 
+        All rows have equally many frames. An environment that was reset has fewer than others:
+        observe and plan for it apart, as the policies here do.
+
         Args:
             frames: (B, S, height, width, 3) uint8, oldest first, S from 1 to `history_len`.
             past_actions: (B, S - 1, A) in the environment's units; row i led from frame i to i + 1.
