@@ -113,6 +113,9 @@ class WorldModel(nn.Module):
     ) -> Context:
         """Encode history once.
 
+        All rows have equally many frames. An environment that was reset has fewer than others:
+        observe and plan for it apart, as the policies here do.
+
         Args:
             frames: (B, S, height, width, 3) uint8, oldest first, S from 1 to `history_len`; where
                 a latent frame spans several, the oldest that do not fill one are left out.

@@ -52,7 +52,7 @@ def bytes_each(network: DiTConfig, horizon: int, frames: int) -> int:
     the pass, keys and values of all frames twice (while they are appended), features.
     """
     tokens = network.grid[0] * network.grid[1] + bool(network.action_dim) + bool(network.state_dim)
-    block = frames * tokens * (20 + 2 * network.mlp_ratio) * network.width
+    block = frames * tokens * (31 + 2 * network.mlp_ratio) * network.width
     kept = horizon * tokens * (4 * network.depth * (frames < horizon) + 3) * network.width
     return int(4 * (block + kept))
 
@@ -63,7 +63,7 @@ def measured(run: Run, candidates: int, device: torch.device) -> float:
     torch.cuda.synchronize(device)
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
-    run(slice(0, 1), slice(0, count))
+    in_parts(run, slice(0, 1), slice(0, count), count)
     torch.cuda.synchronize(device)
     return (torch.cuda.max_memory_allocated(device) - before) / count
 

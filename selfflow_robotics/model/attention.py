@@ -117,8 +117,9 @@ def _has_fused(*inputs: Tensor) -> bool:
     """Whether there is a kernel that tells the log-sum-exp, through which it has no gradient."""
     if torch.is_grad_enabled() and any(value.requires_grad for value in inputs):
         return False
-    kind, dtype = inputs[0].device.type, inputs[0].dtype
-    return kind == "cpu" or (kind == "cuda" and dtype in (torch.bfloat16, torch.float16))
+    kind, dtype, width = inputs[0].device.type, inputs[0].dtype, inputs[0].shape[-1]
+    half = dtype in (torch.bfloat16, torch.float16)
+    return kind == "cpu" or (kind == "cuda" and half and width % 8 == 0)
 
 
 def _fused(q_BLHD: Tensor, k_BPHD: Tensor, v_BPHD: Tensor) -> tuple[Tensor, Tensor]:

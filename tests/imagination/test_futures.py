@@ -109,6 +109,15 @@ def test_a_longer_future_begins_as_a_shorter_one(model: WorldModel, together: bo
         torch.testing.assert_close(a[:, :, :1], b, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("together", WAYS)
+def test_a_history_of_one_frame_as_after_a_reset_will_do(model: WorldModel, together: bool) -> None:
+    frames, past, states = history(B, 1)
+    context = model.observe(frames, past, "pick can", states)
+    rollout = model.rollout(context, candidate_actions(B, K, H), 1, together)
+    assert all(part.isfinite().all() and part.shape[:3] == (B, K, H) for part in tensors(rollout))
+    assert model.propose(context, K, H).isfinite().all()
+
+
 def test_rollout_tells_the_actions_it_was_asked_for(model: WorldModel) -> None:
     actions = candidate_actions(B, K, H).double() * 100  # beyond what is normal
     assert torch.equal(model.rollout(observe(model), actions).actions_BKHA, actions.float())
@@ -229,6 +238,22 @@ def test_results_do_not_depend_on_the_parts(
         monkeypatch.setattr(memory, "available", lambda device, free=free: free)
         for part, whole in zip(everything(), at_once, strict=True):
             torch.testing.assert_close(part, whole, atol=1e-5, rtol=0)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("together", WAYS)
+def test_a_gpu_imagines_as_the_processor_does(model: WorldModel, together: bool) -> None:
+    actions = candidate_actions(B, K, H)
+    expected = model.rollout(observe(model), actions, 2, together)
+    on_gpu = world_model().to("cuda")
+    found = on_gpu.rollout(observe(on_gpu), actions, 2, together)
+    for a, b in zip(tensors(found), tensors(expected), strict=True):
+        torch.testing.assert_close(a.cpu(), b, atol=1e-3, rtol=0)
+    with torch.autocast("cuda", torch.bfloat16):  # other kernels of attention
+        rough = on_gpu.rollout(observe(on_gpu), actions, 2, together)
+    error = (rough.latents_BKHCHW.cpu() - expected.latents_BKHCHW).abs().mean()
+    assert error < 0.05 * expected.latents_BKHCHW.abs().mean()
 
 
 # -- refine --------------------------------------------------------------------------------------
