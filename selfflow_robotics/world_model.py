@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .data.action_spec import ActionSpec, StateSpec
-from .flow.samplers import schedule
+from .flow.samplers import schedule, step_size
 from .flow.shared_timestep import conditions_at
 from .model.attention import Cache
 from .model.dit import DiT, Frames, Output
@@ -371,6 +371,7 @@ class WorldModel(nn.Module):
                 now,
                 action_time=now if act else 0.0,
                 instruction_BD=instruction_BD,
+                step=step_size(now, then, self.config.time_shift),
             )
             out = self.network(x, conditions, cache=cache)
             step = then - now
