@@ -50,8 +50,8 @@ class Noising:
     `uses` are the shares of world-model, policy and inverse-dynamics clips; `min_prefix` is 0 when
     a clip may be noised from its first frame on; proprioception is unknown in a share `state_drop`.
     With `per_frame` every frame draws its timesteps for itself (diffusion forcing, arXiv
-    2407.01392); for `gap` see :func:`dual_timesteps`. A share `shortcut` of the clips takes a step of
-    some size instead, all of a clip at one timestep, see `shortcut`.
+    2407.01392); for `gap` see :func:`dual_timesteps`. A share `shortcut` of the clips takes a step
+    of some size, all of a clip from one timestep; see the module `shortcut`.
     """
 
     distribution: TimestepDistribution

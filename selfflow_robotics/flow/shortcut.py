@@ -2,7 +2,7 @@
 
 The network is told how far a step goes, and learns that a step leads where two of half its size do:
 a share of the clips takes the teacher's two half steps as its target, the rest learn as ever. Sizes
-and starts are those of a sampler's `schedule`, so both halves are worth what they cover in time. The
+and starts are those of a sampler's `schedule`, whose halves count for the time that they cover. The
 halves of the smallest step follow the velocity itself. (MeanFlow, arXiv 2505.13447, would need
 forward-mode derivatives, which fused attention has not.)
 """

@@ -5,15 +5,16 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_world import PATCH, clips, randn, streams, without_actions, world_model
+from tiny_world import PATCH, clips, streams, without_actions, world_model
 from torch import Tensor, nn
 
+from selfflow_robotics.data.clips import Clips
 from selfflow_robotics.flow.noising import INVERSE, POLICY, WORLD, NoisedClips, Noising
 from selfflow_robotics.flow.objectives import FlowMatching, SelfFlow
 from selfflow_robotics.flow.samplers import schedule, step_size
 from selfflow_robotics.flow.shortcut import Shortcut, with_half_steps
 from selfflow_robotics.flow.timesteps import STEP_SIZES, TimestepDistribution, draw_step
-from selfflow_robotics.model.dit import DiT, DiTConfig
+from selfflow_robotics.model.dit import Conditions, DiT, DiTConfig, Frames
 from selfflow_robotics.model.heads import ProjectionHead
 
 SHIFT = 5.0
@@ -181,3 +182,82 @@ def test_a_batch_in_which_no_clip_steps_is_that_of_the_base() -> None:
     assert not any(noised.steps)
     one, other = (made(student, teacher, projector, noised) for made in (base, Shortcut(base)))
     assert torch.equal(one.total, other.total)
+
+
+def test_losses_of_parts_add_up_to_those_of_the_whole_batch() -> None:
+    student, teacher, projector = told_network(0), told_network(1), ProjectionHead(32)
+    objective = Shortcut(SelfFlow(replace(NOISING, shortcut=0.5), PATCH))
+    given = clips(6)
+    whole = objective.noise(given, streams(6))
+    assert 0 < sum(map(bool, whole.steps)) < 6
+    counts = objective.counts(whole)
+    expected = objective(student, teacher, projector, whole)
+    parts = []
+    for part in (slice(0, 1), slice(1, 4), slice(4, 6)):
+        held = {k: v[part] for k, v in vars(given).items() if v is not None}
+        noised = objective.noise(replace(given, **held), streams(6)[part])
+        parts.append(objective(student, teacher, projector, noised, counts).parts)
+    for name, value in expected.parts.items():
+        found = sum(part[name].item() for part in parts)
+        assert found == pytest.approx(value.item(), rel=1e-5), name
+
+
+def test_losses_are_fp32_and_the_teacher_learns_nothing() -> None:
+    student, teacher, projector = told_network(0), told_network(1), ProjectionHead(32)
+    objective = Shortcut(FlowMatching(replace(NOISING, mask_ratio=0.0), PATCH))
+    noised = objective.noise(clips(), streams(6))
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = objective(student, teacher, projector, noised)
+    assert all(part.dtype == torch.float32 for part in losses.parts.values())
+    losses.total.backward()  # type: ignore[no-untyped-call]
+    assert all(p.grad is None for p in teacher.parameters())
+    step = student.conditioning.step
+    assert step is not None and all(p.grad is not None and p.grad.any() for p in step.parameters())
+
+
+def test_a_network_that_cannot_be_told_its_step_is_a_sentence() -> None:
+    network = world_model().network
+    noised = FlowMatching(NOISING, PATCH).noise(clips(), streams(6))
+    with pytest.raises(ValueError, match="built without step sizes"):
+        with_half_steps(network, noised, SHIFT)
+    plain = FlowMatching(replace(NOISING, shortcut=0.0), PATCH).noise(clips(), streams(6))
+    with pytest.raises(ValueError, match="shortcut above 0"):
+        with_half_steps(network, plain, SHIFT)
+
+
+@pytest.mark.slow
+def test_one_step_learns_to_draw_where_the_mean_is_all_that_one_step_of_a_flow_gives() -> None:
+    """Frames are -1 or 1 with equal chances; their mean, which no frame is, is 0."""
+    torch.manual_seed(0)
+    size = 8
+    spec = DiTConfig(size, (1, 1), 32, 2, 2)
+
+    def train(share: float) -> float:
+        student = DiT(replace(spec, step_sizes=share > 0))
+        teacher = copy.deepcopy(student)
+        noising = Noising(TimestepDistribution(), mask_ratio=0.0, min_prefix=0, shortcut=share)
+        base = FlowMatching(noising, 1)
+        objective = Shortcut(base) if share else base
+        optimizer = torch.optim.Adam(student.parameters(), lr=4e-3)
+        for step in range(500):
+            for group in optimizer.param_groups:
+                group["lr"] = 4e-3 * (1 - step / 500)
+            sign = torch.randint(2, (64, 1, 1, 1, 1)) * 2.0 - 1
+            given = Clips(sign.expand(-1, 1, size, 1, 1))
+            noised = objective.noise(given, streams(64, seed=step))
+            loss = objective(student, teacher, nn.Identity(), noised).total
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            decay = min(0.98, (1 + step) / (10 + step))
+            for own, other in zip(teacher.parameters(), student.parameters(), strict=True):
+                own.data.lerp_(other.data, 1 - decay)
+        noise = torch.randn(256, 1, 1, size)
+        told = torch.ones(1, 1) if share else None
+        with torch.no_grad():
+            frames = Frames(noise, torch.zeros_like(noise))
+            out = teacher(frames, Conditions(torch.ones(1, 1, 1), step_BT=told))
+        return float((noise - out.video_BTNC).mean(dim=-1).abs().mean())
+
+    assert train(0.0) < 0.3
+    assert train(0.5) > 0.75
