@@ -109,6 +109,7 @@ class NoisedClips:
 class _Draws(NamedTuple):
     """The random numbers of clips; each clip's come from a stream of its own."""
 
+    step_B: Tensor
     prefix_B: Tensor
     use_B: Tensor
     state_known_B1: Tensor
@@ -118,7 +119,6 @@ class _Draws(NamedTuple):
     video_BTNC: Tensor
     action_BTA: Tensor
     state_BTP: Tensor
-    step_B: Tensor
 
 
 def _draw(
@@ -141,6 +141,7 @@ def _draw(
             samples, each, noising.distribution, noising.mask_ratio, stream, noising.gap
         )
         drawn = _Draws(
+            torch.zeros(1, device="cpu"),
             clean_prefix(1, count, stream, allow_none=noising.min_prefix == 0),
             torch.multinomial(shares, 1, generator=stream),
             torch.rand(1, 1, generator=stream).ge(noising.state_drop),
@@ -149,7 +150,6 @@ def _draw(
             times.mask.view(1, count, tokens),
             torch.randn(1, *shape[1:], generator=stream),
             *(torch.randn(1, count, size, generator=stream) for size in sizes),
-            torch.zeros(1, device="cpu"),
         )
         if not noising.shortcut:
             return drawn
@@ -160,9 +160,9 @@ def _draw(
         return drawn._replace(t_BT=at, s_BT=at, step_B=torch.full((1,), step, device="cpu"))
 
     device = clips.latents_BTCHW.device
-    *drawn, step = (torch.cat(parts) for parts in zip(*map(row, streams), strict=True))
+    step, *drawn = (torch.cat(parts) for parts in zip(*map(row, streams), strict=True))
     # Which clips take a step decides what is computed, so it stays where Python can see it.
-    return _Draws(*(part.to(device) for part in drawn), step)
+    return _Draws(step, *(part.to(device) for part in drawn))
 
 
 def anchors(tokens_BTNC: Tensor, prefix_B: Tensor) -> Tensor:
