@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,12 @@ class RecordedTrainer(Trainer):
         return values
 
 
-def small_model() -> WorldModel:
+def small_model(step_sizes: bool = False) -> WorldModel:
     """As training begins: the rest as it is made, nothing of it as a test would have it."""
     torch.manual_seed(0)
     given = world_model()
-    model = WorldModel(given.config, given.tokenizer)
+    network = replace(given.config.network, step_sizes=step_sizes)
+    model = WorldModel(replace(given.config, network=network), given.tokenizer)
     model.network.start_from_anchor()
     return model.train()
 
@@ -65,8 +67,11 @@ def build(settings: dict[str, Any], ranks: Ranks) -> RecordedTrainer:
     config = TrainerConfig(
         batch_size=8, frames=4, warmup=5, precision="fp32", log_every=1, **settings["trainer"]
     )
-    objective = ObjectiveConfig(name=settings["objective"], encoder=settings.get("encoder"))
-    model = small_model()
+    shortcut = settings.get("shortcut", 0.0)
+    objective = ObjectiveConfig(
+        name=settings["objective"], shortcut=shortcut, encoder=settings.get("encoder")
+    )
+    model = small_model(step_sizes=shortcut > 0)
     folder = Path(settings["folder"])
     folder.mkdir(parents=True, exist_ok=True)
     made = RecordedTrainer(

@@ -134,6 +134,7 @@ def _run(config: Config, ranks: Ranks) -> int:
         vocabulary,
         config.objective.shift,
         with_prior=config.prior.steps > 0 and bool(vocabulary.words),
+        step_sizes=config.objective.shortcut > 0,
     ).to(ranks.device)
     if config.start is not None:
         print(f"took over {start_from(world_model, config.start):,} weights of {config.start}")

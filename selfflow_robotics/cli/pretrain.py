@@ -96,6 +96,7 @@ def _run(config: Config, ranks: Ranks) -> int:
         RT1_STATE,
         Vocabulary(()),
         config.objective.shift,
+        step_sizes=config.objective.shortcut > 0,
     ).to(ranks.device)
     if config.start is not None:
         print(f"took over {start_from(world_model, config.start):,} weights of {config.start}")

@@ -35,7 +35,7 @@ from ..data.clips import Clips
 from ..model.dit import Conditions, Frames
 from ..model.modalities import patchify
 from .path import interpolate, velocity
-from .timesteps import TimestepDistribution, clean_prefix, dual_timesteps
+from .timesteps import TimestepDistribution, clean_prefix, draw_step, dual_timesteps
 
 WORLD, POLICY, INVERSE = 0, 1, 2
 EncodeInstruction = Callable[[Tensor], Tensor]  # words (B, L) -> (B, D)
@@ -50,7 +50,8 @@ class Noising:
     `uses` are the shares of world-model, policy and inverse-dynamics clips; `min_prefix` is 0 when
     a clip may be noised from its first frame on; proprioception is unknown in a share `state_drop`.
     With `per_frame` every frame draws its timesteps for itself (diffusion forcing, arXiv
-    2407.01392); for `gap` see :func:`dual_timesteps`.
+    2407.01392); for `gap` see :func:`dual_timesteps`. A share `shortcut` of the clips takes a step
+    of some size, all of a clip from one timestep; see the module `shortcut`.
     """
 
     distribution: TimestepDistribution
@@ -60,6 +61,7 @@ class Noising:
     state_drop: float = 0.1
     per_frame: bool = False
     gap: float = 0.0
+    shortcut: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class NoisedClips:
 
     The masks say in which frames a modality counts in the loss. `clean_BT` are the history frames,
     `told_BT` those that hear the instruction that led to them: see :meth:`telling`.
+    `steps` are the sizes of the clips' steps, 0 where it takes none, and nothing if none may.
     """
 
     student: View
@@ -90,6 +93,7 @@ class NoisedClips:
     clean_BT: Tensor
     told_BT: Tensor
     words_BTL: Tensor | None = None
+    steps: tuple[float, ...] = ()
 
     def telling(self, view: View, encode: EncodeInstruction | None) -> View:
         """A view with the instructions, encoded, of the frames that are told theirs."""
@@ -105,6 +109,7 @@ class NoisedClips:
 class _Draws(NamedTuple):
     """The random numbers of clips; each clip's come from a stream of its own."""
 
+    step_B: Tensor
     prefix_B: Tensor
     use_B: Tensor
     state_known_B1: Tensor
@@ -135,7 +140,8 @@ def _draw(
         times = dual_timesteps(
             samples, each, noising.distribution, noising.mask_ratio, stream, noising.gap
         )
-        return _Draws(
+        drawn = _Draws(
+            torch.zeros(1, device="cpu"),
             clean_prefix(1, count, stream, allow_none=noising.min_prefix == 0),
             torch.multinomial(shares, 1, generator=stream),
             torch.rand(1, 1, generator=stream).ge(noising.state_drop),
@@ -145,9 +151,18 @@ def _draw(
             torch.randn(1, *shape[1:], generator=stream),
             *(torch.randn(1, count, size, generator=stream) for size in sizes),
         )
+        if not noising.shortcut:
+            return drawn
+        step, start = draw_step(noising.shortcut, noising.distribution.shift, stream)
+        if not step:
+            return drawn
+        at = torch.full_like(drawn.t_BT, start)
+        return drawn._replace(t_BT=at, s_BT=at, step_B=torch.full((1,), step, device="cpu"))
 
     device = clips.latents_BTCHW.device
-    return _Draws(*(torch.cat(parts).to(device) for parts in zip(*map(row, streams), strict=True)))
+    step, *drawn = (torch.cat(parts) for parts in zip(*map(row, streams), strict=True))
+    # Which clips take a step decides what is computed, so it stays where Python can see it.
+    return _Draws(step, *(part.to(device) for part in drawn))
 
 
 def anchors(tokens_BTNC: Tensor, prefix_B: Tensor) -> Tensor:
@@ -221,9 +236,13 @@ def noise_clips(
         )
         return View(frames, conditions)
 
+    student = view(drawn.t_BT, drawn.s_BT)
+    if noising.shortcut:
+        steps = drawn.step_B.to(clean.device)[:, None] * future
+        student = replace(student, conditions=replace(student.conditions, step_BT=steps))
     cleaner = torch.minimum(drawn.t_BT, drawn.s_BT)
     return NoisedClips(
-        student=view(drawn.t_BT, drawn.s_BT),
+        student=student,
         teacher=view(cleaner, cleaner),
         latents_BTCHW=clips.latents_BTCHW,
         velocity_BTNC=velocity(*video),
@@ -235,4 +254,5 @@ def noise_clips(
         clean_BT=~future,
         told_BT=(use == POLICY)[:, None] & future,
         words_BTL=clips.words_BTL,
+        steps=tuple(drawn.step_B.tolist()) if noising.shortcut else (),
     )

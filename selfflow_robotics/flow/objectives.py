@@ -6,7 +6,7 @@ teacher's later ones. The velocity loss is as ever.
 
 SRA and REPA differ from it in what the early features predict, flow matching predicts no features,
 and diffusion forcing is flow matching whose frames draw their timesteps one by one: which objective
-draws which timesteps is the table in `noising`.
+draws which timesteps is the table in `noising`. On top of each, `shortcut` teaches large steps.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class FlowMatching:
         `teacher` and `projector` are not used.
         """
         layer = student.config.layer(0.7)
-        out = _seen(student, noised, noised.student, (layer,))
+        out = seen(student, noised, noised.student, (layer,))
         losses = velocity_losses(out, noised, counts or self.counts(noised))
         return Losses(self._total(losses), losses, {}, out.features[layer], noised.clean_BT)
 
@@ -118,7 +118,7 @@ class FlowMatching:
         return torch.stack([self.weights.get(k, 1.0) * v for k, v in losses.items()]).sum()
 
 
-def _seen(
+def seen(
     network: DiT,
     noised: NoisedClips,
     view: View,
@@ -186,7 +186,7 @@ class Alignment(FlowMatching, ABC):
         low, high = (student.config.layer(share) for share in (self.student_depth, self.late_depth))
         with torch.no_grad():
             target = self.target(teacher, noised).float()
-        out = _seen(student, noised, noised.student, (low, high))
+        out = seen(student, noised, noised.student, (low, high))
         early = projector(out.features[low][:, :, : target.shape[2]]).float()
         if early.shape != target.shape:
             raise ValueError(
@@ -211,7 +211,7 @@ class SelfFlow(Alignment):
     def target(self, teacher: DiT, noised: NoisedClips) -> Tensor:
         """The teacher's features of all tokens, as its block leaves them; it stops there."""
         high = teacher.config.layer(self.late_depth)
-        return _seen(teacher, noised, noised.teacher, (high,), stop_after=high).features[high]
+        return seen(teacher, noised, noised.teacher, (high,), stop_after=high).features[high]
 
 
 class Sra(SelfFlow):

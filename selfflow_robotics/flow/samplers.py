@@ -30,6 +30,13 @@ def schedule(num_steps: int, shift: float = 1.0) -> Tensor:
     return shift_time(torch.linspace(1, 0, num_steps + 1, dtype=torch.float64), shift).float()
 
 
+def step_size(now: float, then: float, shift: float = 1.0) -> float:
+    """How much of `schedule` lies between two times, 1 being all: 1 / num_steps for each step."""
+    ends = torch.tensor([now, then], dtype=torch.float64)
+    first, last = shift_time(ends, 1 / shift).tolist()
+    return float(first - last)
+
+
 def euler(
     velocity: VelocityFn,
     x: Tensor,

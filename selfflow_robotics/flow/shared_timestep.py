@@ -18,6 +18,7 @@ def conditions_at(
     action_time: float = 0.0,
     state_known: bool = True,
     instruction_BD: Tensor | None = None,
+    step: float = 0.0,
 ) -> Conditions:
     """Conditions of frames at `time`; actions modulate where they are known.
 
@@ -32,6 +33,7 @@ def conditions_at(
         action_time: of the actions' tokens.
         state_known: whether proprioception is.
         instruction_BD: what all frames are told, from `DiT.encode_instruction`.
+        step: size of the step they take, from `step_size`; told to networks that learned it.
     """
     device = action_BTA.device
     times: list[float] = []
@@ -63,4 +65,5 @@ def conditions_at(
         action_BTA=None if known is False else action_BTA,
         action_known_BT=action_known_BT,
         instruction_BTD=told,
+        step_BT=torch.full((1, 1), step, device=device) if network.step_sizes and step else None,
     )

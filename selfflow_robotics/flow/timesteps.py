@@ -20,6 +20,9 @@ SRA_GAP = 0.2
 
 HIGH_NOISE = (0.95, 1.0)
 
+STEP_SIZES = (1.0, 0.5, 0.25, 0.125)
+"""Steps a shortcut model is told of, as shares of the schedule that sampling walks."""
+
 
 def shift_time(t: Tensor, alpha: float) -> Tensor:
     """s(alpha, t) = alpha t / (1 + (alpha - 1) t): keeps 0 and 1, alpha above 1 moves to noise."""
@@ -81,6 +84,25 @@ TIMESTEPS: Mapping[str, TimestepDistribution] = {
     "audio": TimestepDistribution("logit-normal", shift=1.0),
 }
 """p(t) a modality was published with: ImageNet, text to video, text to audio (Self-Flow, A.3)."""
+
+
+def draw_step(
+    share: float, shift: float, generator: torch.Generator | None = None
+) -> tuple[float, float]:
+    """The size of a step, 0 in all but a share of the draws, and the time at which it starts.
+
+    Sizes are equally likely, and so are the times at which a sampler takes steps of that size.
+
+    Args:
+        share: of draws with a step, in [0, 1].
+        shift: of the sampler's schedule, see `shift_time`.
+    """
+    chosen, size, start = torch.rand(3, generator=generator, device="cpu").tolist()
+    if chosen >= share:
+        return 0.0, 0.0
+    step = STEP_SIZES[int(size * len(STEP_SIZES))]
+    position = (1 + int(start / step)) * step
+    return step, float(shift_time(torch.tensor(position, device="cpu"), shift))
 
 
 class DualTimesteps(NamedTuple):

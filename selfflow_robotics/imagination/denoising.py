@@ -13,6 +13,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from ..flow.samplers import step_size
 from ..flow.shared_timestep import conditions_at
 from ..model.attention import Cache
 from ..model.dit import Conditions, DiT, Frames
@@ -33,6 +34,7 @@ def frame_after_frame(
     anchor_FNC: Tensor,
     cache: Cache,
     times: Sequence[float],
+    shift: float,
 ) -> Imagined:
     """Each frame is denoised after the ones before it are done, as history of its own.
 
@@ -41,6 +43,7 @@ def frame_after_frame(
         noise: video (F, H, N, C) and proprioception at `times[0]`; actions without noise.
         anchor_FNC: the last frame of history.
         times: falling, to 0; one pass of the network each but for the last.
+        shift: of the schedule they come from.
     """
     horizon = noise.video_BTNC.shape[1]
     made: list[Frames] = []
@@ -48,7 +51,7 @@ def frame_after_frame(
     for f in range(horizon):
         anchor = anchor_FNC[:, None] if f == 0 else made[-1].video_BTNC
         frame = replace(_frame(noise, f), anchor_BTNC=anchor)
-        made.append(denoise(network, frame, cache, times))
+        made.append(denoise(network, frame, cache, times, shift))
         last = f == horizon - 1
         out = network(
             made[-1],
@@ -71,6 +74,7 @@ def all_together(
     anchor_FNC: Tensor,
     cache: Cache,
     times: Sequence[float],
+    shift: float,
 ) -> Imagined:
     """As :func:`frame_after_frame`, but all frames are denoised in the same passes.
 
@@ -79,7 +83,7 @@ def all_together(
     horizon = noise.video_BTNC.shape[1]
     anchor = anchor_FNC[:, None]
     noise = replace(noise, anchor_BTNC=anchor.expand(-1, horizon, -1, -1))
-    made = denoise(network, noise, cache, times)
+    made = denoise(network, noise, cache, times, shift)
     before = torch.cat((anchor, made.video_BTNC[:, :-1]), dim=1)
     out = network(
         replace(made, anchor_BTNC=before),
@@ -97,11 +101,15 @@ def denoise(
     x: Frames,
     cache: Cache,
     times: Sequence[float],
+    shift: float,
     *,
     act: bool = False,
     instruction_FD: Tensor | None = None,
 ) -> Frames:
-    """Euler steps along falling times; with `act` of the actions too, else they are known."""
+    """Euler steps along falling times of a schedule with this shift.
+
+    With `act` of the actions too, else they are known.
+    """
     for now, then in pairwise(times):
         assert x.action_BTA is not None
         conditions = conditions_at(
@@ -111,6 +119,7 @@ def denoise(
             now,
             action_time=now if act else 0.0,
             instruction_BD=instruction_FD,
+            step=step_size(now, then, shift),
         )
         out = network(x, conditions, cache=cache, keep_cache=False)
         step = then - now

@@ -52,6 +52,7 @@ class Imagination:
                 _repeated(context.anchor_BNC[rows], actions.shape[1]),
                 context.cache.rows(rows),
                 times,
+                self.time_shift,
             )
             found = (made.frames.video_BTNC, made.features_FHMD, made.frames.state_BTP)
             return _by_row(found, actions.shape[1])
@@ -89,7 +90,9 @@ class Imagination:
                 start.frames(rows, actions),
                 anchor_BTNC=_anchors(context, rows, actions.shape[1], horizon),
             )
-            made = denoise(self.network, frames, context.cache.rows(rows), [1.0, 0.0])
+            made = denoise(
+                self.network, frames, context.cache.rows(rows), [1.0, 0.0], self.time_shift
+            )
             return _by_row((made.video_BTNC, made.action_BTA, made.state_BTP), actions.shape[1])
 
         clean = self._in_parts(run, context, actions_BKHA, horizon)
@@ -112,6 +115,7 @@ class Imagination:
                 Frames(video, _anchors(context, rows, count, horizon), action, *state),
                 context.cache.rows(rows),
                 times,
+                self.time_shift,
                 act=True,
                 instruction_FD=_repeated(told_BD[rows], count),
             )

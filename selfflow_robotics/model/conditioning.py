@@ -1,4 +1,4 @@
-"""What a frame is told besides its tokens: timestep, label, action and instruction.
+"""What a frame is told besides its tokens: timestep, step size, label, action and instruction.
 
 Their sum is a modulation row. A frame has few distinct timesteps, so rows are computed once per
 distinct timestep and tokens pick theirs: exact, and far cheaper than a row a token.
@@ -50,9 +50,18 @@ class Conditioning(nn.Module):
     B and T are 1 where nothing that is given differs along them.
     """
 
-    def __init__(self, width: int, *, num_classes: int, action_dim: int, vocabulary: int) -> None:
+    def __init__(
+        self,
+        width: int,
+        *,
+        num_classes: int,
+        action_dim: int,
+        vocabulary: int,
+        step_sizes: bool = False,
+    ) -> None:
         super().__init__()
         self.timestep = TimestepEmbedder(width)
+        self.step = TimestepEmbedder(width) if step_sizes else None
         self.label = nn.Embedding(num_classes, width) if num_classes else None
         self.action: nn.Sequential | None = None
         self.instruction: nn.Linear | None = None
@@ -64,8 +73,9 @@ class Conditioning(nn.Module):
             self.instruction = nn.Linear(width, width)
 
     def start_as_zero(self) -> None:
-        """Action and instruction begin without effect, so an image checkpoint is unchanged."""
-        for last in (self.action[-1] if self.action else None, self.instruction):
+        """What an image model is not told begins without effect, so its checkpoint is unchanged."""
+        step = self.step.mlp[-1] if self.step else None
+        for last in (self.action[-1] if self.action else None, self.instruction, step):
             if isinstance(last, nn.Linear):
                 nn.init.zeros_(last.weight)
                 nn.init.zeros_(last.bias)
@@ -77,6 +87,7 @@ class Conditioning(nn.Module):
         action_BTA: Tensor | None,
         action_known_BT: Tensor | None,
         instruction_BTD: Tensor | None,
+        step_BT: Tensor | None = None,
     ) -> Tensor:
         rows: Tensor = self.timestep(timesteps_BTR)
         if labels_B is not None:
@@ -94,6 +105,11 @@ class Conditioning(nn.Module):
             if self.instruction is None:
                 raise ValueError("this model was built without instructions (vocabulary=0)")
             rows = rows + self.instruction(instruction_BTD)[:, :, None]
+        if step_BT is not None:
+            if self.step is None:
+                raise ValueError("this model was built without step sizes (step_sizes=False)")
+            step = self.step(step_BT) * (step_BT > 0)[..., None]
+            rows = rows + step[:, :, None]
         return rows
 
 

@@ -34,7 +34,8 @@ MAX_WORDS = 16
 class DiTConfig:
     """Sizes of a network. A modality whose size is 0 is absent.
 
-    Without `anchor` the network has no projections of the last clean frame (an image model).
+    Without `anchor` the network has no projections of the last clean frame (an image model); with
+    `step_sizes` it can be told how far the step goes that its velocity is for.
     """
 
     token_dim: int
@@ -49,6 +50,7 @@ class DiTConfig:
     num_classes: int = 0
     vocabulary: int = 0
     anchor: bool = True
+    step_sizes: bool = False
 
     def layer(self, share: float) -> int:
         """The block, counted from 1, after which `share` of the depth is done (0.3 -> 8 of 28)."""
@@ -76,7 +78,9 @@ class Conditions:
     `timesteps_BTR` holds the distinct timesteps of each frame and `row_BTM` which of them a token
     has (None: R is 1, or M with one a token). `action_BTA` is the known action that led to a frame,
     where `action_known_BT` is 1 (None: everywhere); `instruction_BTD` comes from
-    `DiT.encode_instruction`, zeros where a frame has none. B and T may be 1 where all are the same.
+    `DiT.encode_instruction`, zeros where a frame has none. `step_BT` is the size of the step that a
+    frame takes along the schedule, 1 all the way; 0, as without it, asks for the velocity where the
+    frame is. B and T may be 1 where all are the same.
     """
 
     timesteps_BTR: Tensor
@@ -85,6 +89,7 @@ class Conditions:
     action_BTA: Tensor | None = None
     action_known_BT: Tensor | None = None
     instruction_BTD: Tensor | None = None
+    step_BT: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -157,6 +162,7 @@ class DiT(nn.Module):
             num_classes=config.num_classes,
             action_dim=config.action_dim,
             vocabulary=config.vocabulary,
+            step_sizes=config.step_sizes,
         )
         self.instruction = (
             InstructionEncoder(config.vocabulary, config.width, MAX_WORDS)
@@ -186,9 +192,10 @@ class DiT(nn.Module):
                     nn.init.zeros_(module.bias)
             elif isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)
-        for part in self.conditioning.timestep.mlp:
-            if isinstance(part, nn.Linear):
-                nn.init.normal_(part.weight, std=0.02)
+        for embedder in (self.conditioning.timestep, self.conditioning.step):
+            for part in embedder.mlp if embedder else ():
+                if isinstance(part, nn.Linear):
+                    nn.init.normal_(part.weight, std=0.02)
         zero = [self.final_modulation, self.tokens_out.video, self.tokens_out.skip]
         zero += [self.tokens_in.anchor, self.tokens_out.action, self.tokens_out.state]
         zero += [block.modulation for block in self.modules() if isinstance(block, Block)]
@@ -261,6 +268,7 @@ class DiT(nn.Module):
                 conditions.action_BTA,
                 conditions.action_known_BT,
                 conditions.instruction_BTD,
+                conditions.step_BT,
             )
         )
         first = cache.frames if cache else 0

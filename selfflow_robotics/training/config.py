@@ -29,6 +29,10 @@ class ObjectiveConfig:
             "help": "weight of the features' loss; default: self_flow 0.8, sra 0.2, repa 0.5"
         },
     )
+    shortcut: float = field(
+        default=0.0,
+        metadata={"help": "share of clips that learn large steps, for sampling in 1 to 8; 0: none"},
+    )
     encoder: str | None = field(
         default=None, metadata={"help": "repa: a DINOv2 model's folder, or its name on the Hub"}
     )

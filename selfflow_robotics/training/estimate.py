@@ -6,7 +6,7 @@ are counted as torch counts them, over the passes of a step there. Memory is in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +57,7 @@ class Task:
             RT1_ACTIONS.block(self.temporal),
             RT1_STATE,
             Vocabulary(tuple(f"word{i}" for i in range(self.words))),
+            step_sizes=self.objective.shortcut > 0,
         )
 
     def build_objective(self) -> FlowMatching:
@@ -72,6 +73,15 @@ class Task:
             )
         tokenizer = Tokenizer(self.channels, self.factor)
         return build_objective(self.objective, self.model.patch, 1 if self.words else 0, tokenizer)
+
+    def kinds(self) -> list[tuple[Task, float]]:
+        """The same with clips of one kind, and their share: those that take a step cost more."""
+        share = self.objective.shortcut
+        return [
+            (replace(self, objective=replace(self.objective, shortcut=kind)), part)
+            for kind, part in ((0.0, 1 - share), (1.0, share))
+            if part
+        ]
 
     def clips(self, batch: int) -> Clips:
         """Clips of zeros on torch's default device."""
@@ -151,7 +161,12 @@ def estimate(task: Task, batch: int, gpus: int, accumulate: int, bf16: bool) -> 
     with torch.device("meta"):
         model = task.build()
         projector = task.build_objective().projector(model.config.network.width)
-        flops = batch * step_flops(task, model, projector, task.clips(1))
+        flops = round(
+            sum(
+                batch * share * step_flops(kind, model, projector, task.clips(1))
+                for kind, share in task.kinds()
+            )
+        )
     clips = batch // (gpus * accumulate)
     memory = _memory(task, model, projector, gpus, clips, bf16, accumulate > 1)
     heads = _size(model.progress_head, model.steps_head)

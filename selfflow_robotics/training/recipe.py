@@ -13,6 +13,7 @@ from ..data.held_out import split_of
 from ..data.vocabulary import Vocabulary
 from ..flow.noising import Noising
 from ..flow.objectives import FlowMatching, Repa, SelfFlow, Sra
+from ..flow.shortcut import Shortcut
 from ..flow.timesteps import SRA_GAP, TimestepDistribution
 from ..model import released
 from ..model.dit import MAX_WORDS, DiTConfig
@@ -42,7 +43,15 @@ def build_objective(
         min_prefix,
         per_frame=config.name == "diffusion_forcing",
         gap=SRA_GAP if config.name == "sra" else 0.0,
+        shortcut=config.shortcut,
     )
+    objective = _base(config, noising, patch, tokenizer)
+    return Shortcut(objective) if config.shortcut else objective
+
+
+def _base(
+    config: ObjectiveConfig, noising: Noising, patch: int, tokenizer: Tokenizer
+) -> FlowMatching:
     weights = {"action": config.action_weight, "proprioception": config.state_weight}
     if config.name == "self_flow":
         return SelfFlow(noising, patch, weights, config.representation)
@@ -89,6 +98,7 @@ def build_world_model(
     vocabulary: Vocabulary,
     time_shift: float = 1.0,
     with_prior: bool = False,
+    step_sizes: bool = False,
 ) -> WorldModel:
     """A world model with random weights that begins by keeping the last frame."""
     sizes = preset(model.preset)
@@ -108,6 +118,7 @@ def build_world_model(
         action_dim=actions.size,
         state_dim=states.size if states else 0,
         vocabulary=vocabulary.size if vocabulary.words else 0,
+        step_sizes=step_sizes,
     )
     latent = (tokenizer.channels, rows, columns)
     prior = PriorConfig(

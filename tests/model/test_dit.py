@@ -253,11 +253,38 @@ def test_modality_the_network_lacks_is_named() -> None:
         (Frames(video), Conditions(t, labels_B=conditions.labels_B), "class labels"),
         (Frames(video), Conditions(t, action_BTA=conditions.action_BTA), "actions"),
         (Frames(video), Conditions(t, instruction_BTD=randn(B, T, 32, seed=0)), "instructions"),
+        (Frames(video), Conditions(t, step_BT=torch.ones(B, T)), "step sizes"),
     ):
         with pytest.raises(ValueError, match=f"built without {name}"):
             model(given, told)
     with pytest.raises(ValueError, match="built without instructions"):
         model.encode_instruction(torch.ones(1, 2, dtype=torch.long))
+
+
+def test_step_size_tells_nothing_at_first_and_0_never_does() -> None:
+    torch.manual_seed(0)
+    plain = DiT(CONFIG)
+    told = DiT(replace(CONFIG, step_sizes=True))
+    for parameter in plain.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    fresh = {k for k in told.state_dict() if ".step." in k}
+    assert told.state_dict().keys() - plain.state_dict().keys() == fresh
+    told.load_state_dict(plain.state_dict(), strict=False)
+    frames, conditions = clip(plain)
+    step_BT = torch.tensor([[0.0, 0.0, 0.5, 1.0], [0.0, 0.25, 0.25, 0.25]])
+    stepping = replace(conditions, step_BT=step_BT)
+    expected = parts(plain(frames, conditions))
+    for given in (conditions, stepping):
+        for a, b in zip(parts(told(frames, given)), expected, strict=True):
+            assert torch.equal(a, b)
+    assert told.conditioning.step is not None
+    nn.init.normal_(told.conditioning.step.mlp[-1].weight, std=0.2)
+    for a, b in zip(parts(told(frames, stepping)), expected, strict=True):
+        assert torch.equal(a[0, :2], b[0, :2]) and torch.equal(a[1, :1], b[1, :1])
+        assert (a[:, 2:] - b[:, 2:]).abs().amax(dim=(0, *range(2, a.ndim))).min() > 1e-3
+    still = replace(conditions, step_BT=torch.zeros_like(step_BT))
+    for a, b in zip(parts(told(frames, still)), expected, strict=True):
+        assert torch.equal(a, b)
 
 
 def test_instruction_depends_on_word_order_but_not_on_padding(model: DiT) -> None:

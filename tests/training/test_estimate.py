@@ -50,14 +50,15 @@ def test_parameters_are_those_of_the_model(name: str) -> None:
 @pytest.mark.parametrize("preset", ["tiny", "small"])
 @pytest.mark.parametrize("robot", [True, False], ids=["robot", "video"])
 @pytest.mark.parametrize("objective", ["self_flow", "flow_matching"])
+@pytest.mark.parametrize("shortcut", [0.0, 1.0], ids=["", "shortcut"])
 def test_flops_are_those_of_a_step(
-    tmp_path: Path, preset: str, robot: bool, objective: str
+    tmp_path: Path, preset: str, robot: bool, objective: str, shortcut: float
 ) -> None:
     words = len(VOCABULARY.words) if robot else 0
     task = replace(
         TASK,
         model=ModelConfig(preset),
-        objective=ObjectiveConfig(objective),  # type: ignore[arg-type]
+        objective=ObjectiveConfig(objective, shortcut=shortcut),  # type: ignore[arg-type]
         words=words,
         recompute_every=2,
     )
@@ -73,6 +74,14 @@ def test_flops_are_those_of_a_step(
         trainer.fit()
     found = estimate(task, batch=4, gpus=1, accumulate=2, bf16=False)
     assert found.flops == pytest.approx(counter.get_total_flops(), rel=0.02)
+
+
+def test_flops_of_a_share_of_steps_lie_between() -> None:
+    none, some, all_ = (
+        estimate(replace(TASK, objective=ObjectiveConfig(shortcut=share)), 8, 1, 1, False).flops
+        for share in (0.0, 0.25, 1.0)
+    )
+    assert some == pytest.approx(none + 0.25 * (all_ - none), rel=1e-6)
 
 
 def saved_bytes(task: Task, batch: int, precision: Precision) -> int:

@@ -83,6 +83,15 @@ def test_two_ranks_give_the_losses_of_one(tmp_path: Path) -> None:
     assert_close_losses(tmp_path / "1", tmp_path / "2", range(5))
 
 
+def test_two_ranks_learn_the_same_steps_as_one_also_where_one_of_them_has_none(
+    tmp_path: Path,
+) -> None:
+    settings = run(tmp_path / "1", 5) | {"shortcut": 0.25}
+    build(settings, Ranks()).fit()
+    launch(2, run(tmp_path / "2", 5, accumulate=2) | {"shortcut": 0.25})
+    assert_close_losses(tmp_path / "1", tmp_path / "2", range(5))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_two_ranks_give_the_losses_of_one_for_every_objective(

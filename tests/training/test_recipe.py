@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
 import torch
 from tiny_encoder import write_encoder
-from tiny_world import IMAGE, VOCABULARY, world_model
+from tiny_world import IMAGE, VOCABULARY, candidate_actions, history, world_model
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
 from selfflow_robotics.data.vocabulary import Vocabulary
 from selfflow_robotics.flow.objectives import FlowMatching, SelfFlow
+from selfflow_robotics.flow.shortcut import Shortcut
 from selfflow_robotics.tokenizers import stored
 from selfflow_robotics.tokenizers.patches import Patches
 from selfflow_robotics.training.config import ModelConfig, ObjectiveConfig
@@ -116,6 +118,36 @@ def test_each_objective_is_noised_and_weighted_as_published(tmp_path: Path) -> N
     assert sizes["self_flow"] == sizes["sra"] == 5_311_872
     inner = 2048
     assert sizes["repa"] == 1153 * inner + (inner + 1) * inner + (inner + 1) * 24
+
+
+def test_large_steps_are_learnt_on_top_of_an_objective_where_that_is_chosen() -> None:
+    made = build_objective(ObjectiveConfig(shortcut=0.25), 2, 1, Patches(2))
+    assert isinstance(made, Shortcut) and isinstance(made.base, SelfFlow)
+    assert made.noising.shortcut == 0.25 and made.weights["representation"] == 0.8
+    sizes = ModelConfig("tiny"), Patches(2), IMAGE, RT1_ACTIONS, RT1_STATE, VOCABULARY
+    told, plain = build_world_model(*sizes, step_sizes=True), build_world_model(*sizes)
+    assert told.network.conditioning.step is not None and plain.network.conditioning.step is None
+
+
+def test_a_model_that_learns_steps_starts_as_one_that_was_not_told_of_them(tmp_path: Path) -> None:
+    pretrained = world_model()
+    pretrained.save_pretrained(str(tmp_path))
+    config = replace(pretrained.config, network=replace(pretrained.config.network, step_sizes=True))
+    model = WorldModel(config, Patches(2)).eval()
+    taken = start_from(model, tmp_path)
+    assert taken == sum(
+        v.numel() for k, v in pretrained.state_dict().items() if not k.startswith("tokenizer.")
+    )
+    reference = WorldModel.from_pretrained(str(tmp_path))
+    frames, actions, states = history(2, 3)
+    candidates = candidate_actions(2, 3, 2)
+    one, other = (
+        m.rollout(m.observe(frames, actions, states=states), candidates, steps=2)
+        for m in (model, reference)
+    )
+    assert torch.equal(one.latents_BKHCHW, other.latents_BKHCHW)
+    assert one.states_BKHP is not None and other.states_BKHP is not None
+    assert torch.equal(one.states_BKHP, other.states_BKHP)
 
 
 def test_repa_without_an_encoder_is_a_sentence() -> None:
