@@ -7,8 +7,10 @@ the tool is from where it would be held.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import gymnasium
 import numpy as np
 from selfflow_robotics.envs.base import TabletopEnv, Vector
 from selfflow_robotics.envs.close_drawer import CLOSED, CloseDrawer
@@ -25,17 +27,18 @@ _PALM = 0.07  # the palm is further than this from the tool point, along the gri
 _BEFORE = 0.06  # where the tool stands before a handle that it is to push
 
 
-def shortfall(env: Any) -> float:
-    """What is left to do in an unwrapped environment of this project; see this file's head.
+def shortfall_of(env: gymnasium.Env[Any, Any]) -> Callable[[Any], float]:
+    """The measure of an environment's task; it takes the environment unwrapped.
 
     Raises:
         ValueError: a task of which nothing is known.
     """
+    task = env.unwrapped
     for kind, measure in _TASKS.items():
-        if isinstance(env, kind):
-            return float(measure(env))
+        if isinstance(task, kind):
+            return measure
     raise ValueError(
-        f"no shortfall is known of {type(env).__name__}; there is one for each of "
+        f"no shortfall is known of {type(task).__name__}; there is one for each of "
         f"{', '.join(kind.__name__ for kind in _TASKS)}"
     )
 
@@ -111,7 +114,7 @@ def _away(env: TabletopEnv, thing: Thing) -> float:
     return float(np.linalg.norm(at - env.tool_position))
 
 
-_TASKS = {
+_TASKS: dict[type[TabletopEnv], Callable[[Any], float]] = {
     OpenDrawer: _open_drawer,
     CloseDrawer: _close_drawer,
     PickCokeCan: _pick_coke_can,
