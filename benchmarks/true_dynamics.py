@@ -126,7 +126,6 @@ def run(folder: Path, task: str, seeds: int) -> None:
     """Play the episodes that lack, each kept as soon as it is over."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, search in runs(task):
-        done = kept(folder, task, name, search)
         if task in TABLETOP:
             env = gymnasium.make(f"selfflow/{task}-v0", image_size=(8, 8))
             policy: OraclePolicy | None = tabletop_oracle([env], search)
@@ -134,7 +133,7 @@ def run(folder: Path, task: str, seeds: int) -> None:
             env = gymnasium.make(task)
             policy = gymnasium_oracle(env, search) if search else None
         for seed in range(seeds):
-            if seed in done:
+            if seed in kept(folder, task, name, search):  # perhaps by another process since
                 continue
             episode = play(env, policy, seed)
             with (folder / f"{task}-{name}.jsonl").open("a") as file:

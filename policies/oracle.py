@@ -26,13 +26,13 @@ class OracleSearch:
 
     candidates: int = 16
     iterations: int = 2
-    horizon: int = 3  # actions, each held for `repeat` steps
+    horizon: int = 2  # actions, each held for `repeat` steps
     repeat: int = 2
     topk: int = 4
-    initial_std: float = 0.7
-    min_std: float = 0.2
+    initial_std: float = 0.5
+    min_std: float = 0.1
     shift: float = 0.1  # m; the arm hardly moves further in a step
-    turn: float = 0.35  # rad
+    turn: float = 0.25  # rad
 
 
 class OraclePolicy:
