@@ -7,8 +7,10 @@ the tool is from where it would be held.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import gymnasium
 import numpy as np
 from selfflow_robotics.envs.base import TabletopEnv, Vector
 from selfflow_robotics.envs.close_drawer import CLOSED, CloseDrawer
@@ -20,22 +22,25 @@ from selfflow_robotics.envs.scene import COKE_CAN, Thing
 _TASK = 10.0  # for each metre of the task itself that is left
 _NOT_HELD = 0.3
 _TURN = 0.15  # for each radian that the tool is turned away, or for a finger axis wholly wrong
+_UPRIGHT = 0.4  # rad from straight down that grasping from above allows
 _EARLY = 0.3  # for a gripper closed far from what it is to hold
 _PALM = 0.07  # the palm is further than this from the tool point, along the gripper
+_STRAYED = 3.0  # for each metre that a thing has moved which is to stay
 _BEFORE = 0.06  # where the tool stands before a handle that it is to push
 
 
-def shortfall(env: Any) -> float:
-    """What is left to do in an unwrapped environment of this project; see this file's head.
+def shortfall_of(env: gymnasium.Env[Any, Any]) -> Callable[[Any], float]:
+    """The measure of an environment's task; it takes the environment unwrapped.
 
     Raises:
         ValueError: a task of which nothing is known.
     """
+    task = env.unwrapped
     for kind, measure in _TASKS.items():
-        if isinstance(env, kind):
-            return float(measure(env))
+        if isinstance(task, kind):
+            return measure
     raise ValueError(
-        f"no shortfall is known of {type(env).__name__}; there is one for each of "
+        f"no shortfall is known of {type(task).__name__}; there is one for each of "
         f"{', '.join(kind.__name__ for kind in _TASKS)}"
     )
 
@@ -80,7 +85,7 @@ def _move_near(env: Any) -> float:
     for thing, rested in zip(goal.things, goal.rested, strict=True):
         if thing != goal.source:
             strayed += float(np.linalg.norm(now[thing] - env.to_base(np.asarray(rested))))
-    left = _TASK / 2 * max(way - reach + 0.01, 0.0) + _TASK / 2 * strayed
+    left = _TASK / 2 * max(way - reach + 0.01, 0.0) + _STRAYED * strayed
     return left if _held(env, goal.source) else left + _apart(env, goal.source)
 
 
@@ -91,7 +96,8 @@ def _held(env: TabletopEnv, thing: Thing) -> bool:
 def _apart(env: TabletopEnv, thing: Thing) -> float:
     """What is left until a thing is held from above."""
     away = _away(env, thing)
-    return _NOT_HELD + away + _early(env, away)
+    tilt = float(np.arccos(np.clip(-env.tool_rotation[2, 2], -1.0, 1.0)))
+    return _NOT_HELD + away + _TURN * max(tilt - _UPRIGHT, 0.0) + _early(env, away)
 
 
 def _early(env: TabletopEnv, away: float) -> float:
@@ -111,7 +117,7 @@ def _away(env: TabletopEnv, thing: Thing) -> float:
     return float(np.linalg.norm(at - env.tool_position))
 
 
-_TASKS = {
+_TASKS: dict[type[TabletopEnv], Callable[[Any], float]] = {
     OpenDrawer: _open_drawer,
     CloseDrawer: _close_drawer,
     PickCokeCan: _pick_coke_can,

@@ -140,9 +140,10 @@ def copy_of(env: gymnasium.Env[Any, Any]) -> Simulation:
     Raises:
         ValueError: it was not made by ``gymnasium.make``, or its state is not within reach.
     """
-    if env.spec is None:
+    spec = env.unwrapped.spec
+    if spec is None:
         raise ValueError(
             f"{type(env.unwrapped).__name__} was not made by gymnasium.make, so nobody knows how "
             "to make another one; make it by its id"
         )
-    return simulation_of(gymnasium.make(env.spec, render_mode=None, disable_env_checker=True))
+    return simulation_of(gymnasium.make(spec, render_mode=None, disable_env_checker=True))
