@@ -4,11 +4,13 @@
 
 Each rank appends a line of JSON a step to <folder>/rank-<rank>.jsonl; rank 0 writes the whole state
 to <folder>/state.pt at the end. With "kill", rank 0 ends by SIGKILL before that step; with
-"poison", [step, rank], that rank's clips of that step are not finite.
+"poison", [step, rank], that rank's clips of that step are not finite; with "text", that many values
+of a text's vector are told to the network.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -17,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tiny_world import PATCH, latent_episodes, world_model
 
@@ -51,11 +54,12 @@ class RecordedTrainer(Trainer):
         return values
 
 
-def small_model() -> WorldModel:
+def small_model(text_dim: int) -> WorldModel:
     """As training begins: the rest as it is made, nothing of it as a test would have it."""
     torch.manual_seed(0)
     given = world_model()
-    model = WorldModel(given.config, given.tokenizer)
+    network = dataclasses.replace(given.config.network, text_dim=text_dim)
+    model = WorldModel(dataclasses.replace(given.config, network=network), given.tokenizer)
     model.network.start_from_anchor()
     return model.train()
 
@@ -66,13 +70,18 @@ def build(settings: dict[str, Any], ranks: Ranks) -> RecordedTrainer:
         batch_size=8, frames=4, warmup=5, precision="fp32", log_every=1, **settings["trainer"]
     )
     objective = ObjectiveConfig(name=settings["objective"], encoder=settings.get("encoder"))
-    model = small_model()
+    text_dim = settings.get("text", 0)
+    model, episodes = small_model(text_dim), latent_episodes((8, 7, 9, 12))
+    if text_dim:
+        size = (len(episodes.texts), text_dim)
+        vectors = np.random.default_rng(0).standard_normal(size, np.float32)
+        episodes = dataclasses.replace(episodes, vectors=vectors)
     folder = Path(settings["folder"])
     folder.mkdir(parents=True, exist_ok=True)
     made = RecordedTrainer(
         model,
         build_objective(objective, PATCH, 1, model.tokenizer),
-        latent_episodes((8, 7, 9, 12)),
+        episodes,
         config,
         folder,
         ranks=ranks,

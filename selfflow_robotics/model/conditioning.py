@@ -1,4 +1,4 @@
-"""What a frame is told besides its tokens: timestep, label, action and instruction.
+"""What a frame is told besides its tokens: timestep, label, action, instruction and text.
 
 Their sum is a modulation row. A frame has few distinct timesteps, so rows are computed once per
 distinct timestep and tokens pick theirs: exact, and far cheaper than a row a token.
@@ -47,7 +47,9 @@ class InstructionEncoder(nn.Module):
 class Conditioning(nn.Module):
     """Modulation rows (B, T, R, D) of T frames with R distinct timesteps each."""
 
-    def __init__(self, width: int, *, num_classes: int, action_dim: int, vocabulary: int) -> None:
+    def __init__(
+        self, width: int, *, num_classes: int, action_dim: int, vocabulary: int, text_dim: int
+    ) -> None:
         super().__init__()
         self.timestep = TimestepEmbedder(width)
         self.label = nn.Embedding(num_classes, width) if num_classes else None
@@ -59,9 +61,13 @@ class Conditioning(nn.Module):
             )
         if vocabulary:
             self.instruction = nn.Linear(width, width)
+        # Without a bias, a vector of zeros says nothing.
+        self.text = nn.Linear(text_dim, width, bias=False) if text_dim else None
 
     def start_as_zero(self) -> None:
-        """Action and instruction begin without effect, so an image checkpoint is unchanged."""
+        """Action, instruction and text begin without effect: an image checkpoint is unchanged."""
+        if self.text is not None:
+            nn.init.zeros_(self.text.weight)
         for last in (self.action[-1] if self.action else None, self.instruction):
             if isinstance(last, nn.Linear):
                 nn.init.zeros_(last.weight)
@@ -74,6 +80,7 @@ class Conditioning(nn.Module):
         action_BTA: Tensor | None,
         action_known_BT: Tensor | None,
         instruction_BTD: Tensor | None,
+        text_BTE: Tensor | None,
     ) -> Tensor:
         rows: Tensor = self.timestep(timesteps_BTR)
         if labels_B is not None:
@@ -91,6 +98,10 @@ class Conditioning(nn.Module):
             if self.instruction is None:
                 raise ValueError("this model was built without instructions (vocabulary=0)")
             rows = rows + self.instruction(instruction_BTD)[:, :, None]
+        if text_BTE is not None:
+            if self.text is None:
+                raise ValueError("this model was built without a text encoder's width (text_dim=0)")
+            rows = rows + self.text(text_BTE)[:, :, None]
         return rows
 
 

@@ -6,7 +6,7 @@ is noise - data. What is noised decides what the network does: world model, poli
 or video prediction.
 
 Axes: B batch, T frames, N video tokens a frame, M all tokens a frame, C token values, D width,
-R distinct timesteps a frame, A action, P proprioception.
+R distinct timesteps a frame, A action, P proprioception, E values of a text encoder.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class DiTConfig:
     num_classes: int = 0
     vocabulary: int = 0
     anchor: bool = True
+    text_dim: int = 0
 
     def layer(self, share: float) -> int:
         """The block, counted from 1, after which `share` of the depth is done (0.3 -> 8 of 28)."""
@@ -70,8 +71,8 @@ class Conditions:
 
     `timesteps_BTR` holds the distinct timesteps of each frame and `row_BTM` which of them a token
     has (None: R is 1, or M with one a token). `action_BTA` is the known action that led to a frame,
-    where `action_known_BT` is 1; `instruction_BTD` comes from `DiT.encode_instruction`, zeros where
-    a frame has none.
+    where `action_known_BT` is 1; `instruction_BTD` comes from `DiT.encode_instruction`, `text_BTE`
+    from a frozen text encoder, both zeros where a frame has none.
     """
 
     timesteps_BTR: Tensor
@@ -80,6 +81,7 @@ class Conditions:
     action_BTA: Tensor | None = None
     action_known_BT: Tensor | None = None
     instruction_BTD: Tensor | None = None
+    text_BTE: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,7 @@ class DiT(nn.Module):
             num_classes=config.num_classes,
             action_dim=config.action_dim,
             vocabulary=config.vocabulary,
+            text_dim=config.text_dim,
         )
         self.instruction = (
             InstructionEncoder(config.vocabulary, config.width, MAX_WORDS)
@@ -244,6 +247,7 @@ class DiT(nn.Module):
                 conditions.action_BTA,
                 conditions.action_known_BT,
                 conditions.instruction_BTD,
+                conditions.text_BTE,
             )
         )
         first = cache.frames if cache else 0
