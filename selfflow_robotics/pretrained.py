@@ -36,6 +36,7 @@ def save_world_model(world_model: WorldModel, folder: str | os.PathLike[str]) ->
         "vocabulary": list(config.vocabulary.words),
         "time_shift": config.time_shift,
         "prior": asdict(config.prior) if config.prior else None,
+        "text_encoder": config.text_encoder,
     }
     state = {
         # Fixed positions are made anew when a model is loaded.
@@ -97,4 +98,5 @@ def _config(entries: dict[str, Any]) -> WorldModelConfig:
         Vocabulary(tuple(entries["vocabulary"])),
         float(entries["time_shift"]),
         PriorConfig(**{**prior, "latent": tuple(prior["latent"])}) if prior else None,
+        entries.get("text_encoder"),
     )

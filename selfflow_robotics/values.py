@@ -15,7 +15,11 @@ from .model.prior import PriorConfig
 
 @dataclass(frozen=True)
 class WorldModelConfig:
-    """Everything but the weights; steps of denoising lie as training's timesteps did."""
+    """Everything but the weights; steps of denoising lie as training's timesteps did.
+
+    `text_encoder` is the model of transformers (a folder, or its name on the Hub) whose vectors of
+    `network.text_dim` values the network was told; see `training.text_vectors`.
+    """
 
     network: DiTConfig
     patch: int
@@ -26,6 +30,7 @@ class WorldModelConfig:
     vocabulary: Vocabulary
     time_shift: float = 1.0
     prior: PriorConfig | None = None
+    text_encoder: str | None = None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@
 
 Each rank appends a line of JSON a step to <folder>/rank-<rank>.jsonl; rank 0 writes the whole state
 to <folder>/state.pt at the end. With "kill", rank 0 ends by SIGKILL before that step; with
-"poison", [step, rank], that rank's clips of that step are not finite.
+"poison", [step, rank], that rank's clips of that step are not finite; with "text", that many values
+of a text's vector are told to the network.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tiny_world import PATCH, latent_episodes, world_model
 
@@ -52,11 +54,11 @@ class RecordedTrainer(Trainer):
         return values
 
 
-def small_model(step_sizes: bool = False) -> WorldModel:
+def small_model(step_sizes: bool = False, text_dim: int = 0) -> WorldModel:
     """As training begins: the rest as it is made, nothing of it as a test would have it."""
     torch.manual_seed(0)
     given = world_model()
-    network = replace(given.config.network, step_sizes=step_sizes)
+    network = replace(given.config.network, step_sizes=step_sizes, text_dim=text_dim)
     model = WorldModel(replace(given.config, network=network), given.tokenizer)
     model.network.start_from_anchor()
     return model.train()
@@ -71,13 +73,18 @@ def build(settings: dict[str, Any], ranks: Ranks) -> RecordedTrainer:
     objective = ObjectiveConfig(
         name=settings["objective"], shortcut=shortcut, encoder=settings.get("encoder")
     )
-    model = small_model(step_sizes=shortcut > 0)
+    text_dim = settings.get("text", 0)
+    model, episodes = small_model(shortcut > 0, text_dim), latent_episodes((8, 7, 9, 12))
+    if text_dim:
+        size = (len(episodes.texts), text_dim)
+        vectors = np.random.default_rng(0).standard_normal(size, np.float32)
+        episodes = replace(episodes, vectors=vectors)
     folder = Path(settings["folder"])
     folder.mkdir(parents=True, exist_ok=True)
     made = RecordedTrainer(
         model,
         build_objective(objective, PATCH, 1, model.tokenizer),
-        latent_episodes((8, 7, 9, 12)),
+        episodes,
         config,
         folder,
         ranks=ranks,

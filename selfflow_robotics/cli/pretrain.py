@@ -15,7 +15,8 @@ HELP = """Pretrain the network on general video.
 
 Reads video files (videos) or generated physics scenes (physics_episodes) and a tokenizer's folder;
 writes the model (config.json, model.safetensors) and, in training/, checkpoints and curves under
-output. Run again with the same output, it resumes; SIGTERM saves and leaves. On several GPUs:
+output. With text_encoder the network is told the captions of videos (NAME.txt beside NAME.mp4, in
+shards too). Run again with the same output, it resumes; SIGTERM saves and leaves. On several GPUs:
 torchrun --nproc-per-node 8 -m selfflow_robotics.cli.main pretrain device=cuda ...
 """
 
@@ -40,6 +41,10 @@ class Config:
         default=None, metadata={"help": "a model's folder, or the published image checkpoint (.pt)"}
     )
     cache: Path | None = field(default=None, metadata={"help": "folder that keeps latents"})
+    text_encoder: str | None = field(
+        default=None,
+        metadata={"help": "a T5's, CLIP's, ... folder or name on the Hub, to read captions with"},
+    )
     device: str = "cpu"
     model: ModelConfig = field(default_factory=ModelConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
@@ -70,6 +75,7 @@ def _run(config: Config, ranks: Ranks) -> int:
         start_from,
     )
     from ..training.shared_latents import forget_shared_latents, shared_cache
+    from ..training.text_vectors import TextEncoder, tell_vectors
     from ..training.trainer import Trainer
 
     require_model_folder(config.output)
@@ -86,6 +92,7 @@ def _run(config: Config, ranks: Ranks) -> int:
         raise ValueError("there is no video: add videos=FOLDER or physics_episodes=1000")
     with ranks.first_alone():
         objective = build_objective(config.objective, config.model.patch, 0, tokenizer)
+        encoder = None if config.text_encoder is None else TextEncoder(config.text_encoder)
     torch.manual_seed(config.trainer.seed)
     # Actions and proprioception are learned later; pretraining leaves those parts as they begin.
     world_model = build_world_model(
@@ -97,12 +104,19 @@ def _run(config: Config, ranks: Ranks) -> int:
         Vocabulary(()),
         config.objective.shift,
         step_sizes=config.objective.shortcut > 0,
+        text_encoder=config.text_encoder,
+        text_dim=encoder.width if encoder else 0,
     ).to(ranks.device)
     if config.start is not None:
         print(f"took over {start_from(world_model, config.start):,} weights of {config.start}")
     with ranks.first_alone():
         cache = shared_cache(config.cache, config.output, ranks)
         latents = latents_of(source, tokenizer, cache)
+        if encoder is not None:
+            kept = config.output / "training" / "captions.npz"
+            latents = tell_vectors(latents, encoder, kept, ranks.device)
+            told = (latents.texts != "")[latents.told].mean()
+            print(f"{told:.1%} of the frames have a caption")
     trainer = Trainer(
         world_model,
         objective,

@@ -32,7 +32,8 @@ class Clips:
 
     Actions and states are normalised; `action_BTA[:, f]` led to frame f and `action_known_BT[:, f]`
     is 0 where that is not known (a clip's first frame). `steps_BT` counts the steps left until the
-    instruction of the frame is carried out, NEVER where it is not; `imitate_BT` says whether the
+    instruction of the frame is carried out, NEVER where it is not; `text_BTE` is a text encoder's
+    vector of what a frame is said to show, zeros where nothing is; `imitate_BT` says whether the
     action that led to a frame shows how it is done. `goal_*` is a later frame of the same episode,
     `goal_steps_BT` steps after each frame (negative: before it).
     """
@@ -47,6 +48,7 @@ class Clips:
     goal_BCHW: Tensor | None = None
     goal_state_BP: Tensor | None = None
     goal_steps_BT: Tensor | None = None
+    text_BTE: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Clips:
         """The same clips on another device."""
@@ -72,6 +74,7 @@ class LatentEpisodes:
     offsets: NDArray[np.int64]  # (episodes + 1,)
     ids: NDArray[np.str_]  # (episodes,)
     words: NDArray[np.int64] | None = None  # (texts, L), see `with_words`
+    vectors: NDArray[np.float32] | None = None  # (texts, E) of a text encoder, zeros for ""
 
     @classmethod
     def join(cls, parts: Sequence[LatentEpisodes]) -> LatentEpisodes:
@@ -154,8 +157,9 @@ class LatentEpisodes:
         """The clips that begin at these frames, each with its goal frame where one is given."""
         index = starts[:, None] + np.arange(frames)
         latents = self._latent_runs(starts, frames)
+        text = None if self.vectors is None else torch.from_numpy(self.vectors[self.told[index]])
         if self.actions is None:
-            return Clips(latents)
+            return Clips(latents, text_BTE=text)
         # A clip may begin anywhere, and no reader of history has the action before its first frame.
         known = torch.ones(index.shape)
         known[:, 0] = 0.0
@@ -173,6 +177,7 @@ class LatentEpisodes:
             action_known_BT=known,
             state_BTP=None if self.states is None else torch.from_numpy(self.states[index]),
             words_BTL=self.words_at(index),
+            text_BTE=text,
             steps_BT=steps,
             imitate_BT=torch.from_numpy(self.demonstrated[index]) & (steps < NEVER),
         )

@@ -48,7 +48,8 @@ class Noising:
     """How training clips are noised.
 
     `uses` are the shares of world-model, policy and inverse-dynamics clips; `min_prefix` is 0 when
-    a clip may be noised from its first frame on; proprioception is unknown in a share `state_drop`.
+    a clip may be noised from its first frame on; proprioception is unknown in a share `state_drop`
+    of clips, text in a share `text_drop` (the usual one of classifier-free guidance).
     With `per_frame` every frame draws its timesteps for itself (diffusion forcing, arXiv
     2407.01392); for `gap` see :func:`dual_timesteps`. A share `shortcut` of the clips takes a step
     of some size, all of a clip from one timestep; see the module `shortcut`.
@@ -59,6 +60,7 @@ class Noising:
     uses: tuple[float, float, float] = (0.5, 0.4, 0.1)
     min_prefix: int = 1
     state_drop: float = 0.1
+    text_drop: float = 0.1
     per_frame: bool = False
     gap: float = 0.0
     shortcut: float = 0.0
@@ -119,6 +121,7 @@ class _Draws(NamedTuple):
     video_BTNC: Tensor
     action_BTA: Tensor
     state_BTP: Tensor
+    text_known_B1: Tensor
 
 
 def _draw(
@@ -150,6 +153,7 @@ def _draw(
             times.mask.view(1, count, tokens),
             torch.randn(1, *shape[1:], generator=stream),
             *(torch.randn(1, count, size, generator=stream) for size in sizes),
+            torch.rand(1, 1, generator=stream).ge(noising.text_drop),
         )
         if not noising.shortcut:
             return drawn
@@ -212,6 +216,9 @@ def noise_clips(
     state = None if clips.state_BTP is None else (clips.state_BTP, drawn.state_BTP)
     anchor = anchors(clean, prefix)
     acted = None if action is None else (known & ~acts_noised).float()
+    text = clips.text_BTE
+    if text is not None:
+        text = text * drawn.text_known_B1[..., None]
 
     def view(t: Tensor, s: Tensor) -> View:
         """The clips with t and s on the frames and actions that are noised, 0 on the others."""
@@ -233,6 +240,7 @@ def noise_clips(
             torch.cat(rows, dim=-1),
             action_BTA=clips.action_BTA,
             action_known_BT=acted,
+            text_BTE=text,
         )
         return View(frames, conditions)
 

@@ -1,4 +1,4 @@
-"""What a frame is told besides its tokens: timestep, step size, label, action and instruction.
+"""What a frame is told besides its tokens: timestep, step, label, action, instruction, text.
 
 Their sum is a modulation row. A frame has few distinct timesteps, so rows are computed once per
 distinct timestep and tokens pick theirs: exact, and far cheaper than a row a token.
@@ -57,6 +57,7 @@ class Conditioning(nn.Module):
         num_classes: int,
         action_dim: int,
         vocabulary: int,
+        text_dim: int = 0,
         step_sizes: bool = False,
     ) -> None:
         super().__init__()
@@ -71,9 +72,13 @@ class Conditioning(nn.Module):
             )
         if vocabulary:
             self.instruction = nn.Linear(width, width)
+        # Without a bias, a vector of zeros says nothing.
+        self.text = nn.Linear(text_dim, width, bias=False) if text_dim else None
 
     def start_as_zero(self) -> None:
         """What an image model is not told begins without effect, so its checkpoint is unchanged."""
+        if self.text is not None:
+            nn.init.zeros_(self.text.weight)
         step = self.step.mlp[-1] if self.step else None
         for last in (self.action[-1] if self.action else None, self.instruction, step):
             if isinstance(last, nn.Linear):
@@ -88,6 +93,7 @@ class Conditioning(nn.Module):
         action_known_BT: Tensor | None,
         instruction_BTD: Tensor | None,
         step_BT: Tensor | None = None,
+        text_BTE: Tensor | None = None,
     ) -> Tensor:
         rows: Tensor = self.timestep(timesteps_BTR)
         if labels_B is not None:
@@ -110,6 +116,10 @@ class Conditioning(nn.Module):
                 raise ValueError("this model was built without step sizes (step_sizes=False)")
             step = self.step(step_BT) * (step_BT > 0)[..., None]
             rows = rows + step[:, :, None]
+        if text_BTE is not None:
+            if self.text is None:
+                raise ValueError("this model was built without a text encoder's width (text_dim=0)")
+            rows = rows + self.text(text_BTE)[:, :, None]
         return rows
 
 

@@ -6,7 +6,7 @@ is noise - data. What is noised decides what the network does: world model, poli
 or video prediction.
 
 Axes: B batch, T frames, N video tokens a frame, M all tokens a frame, C token values, D width,
-R distinct timesteps a frame, A action, P proprioception.
+R distinct timesteps a frame, A action, P proprioception, E values of a text encoder.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class DiTConfig:
     vocabulary: int = 0
     anchor: bool = True
     step_sizes: bool = False
+    text_dim: int = 0
 
     def layer(self, share: float) -> int:
         """The block, counted from 1, after which `share` of the depth is done (0.3 -> 8 of 28)."""
@@ -78,9 +79,9 @@ class Conditions:
     `timesteps_BTR` holds the distinct timesteps of each frame and `row_BTM` which of them a token
     has (None: R is 1, or M with one a token). `action_BTA` is the known action that led to a frame,
     where `action_known_BT` is 1 (None: everywhere); `instruction_BTD` comes from
-    `DiT.encode_instruction`, zeros where a frame has none. `step_BT` is the size of the step that a
-    frame takes along the schedule, 1 all the way; 0, as without it, asks for the velocity where the
-    frame is. B and T may be 1 where all are the same.
+    `DiT.encode_instruction`, `text_BTE` from a frozen text encoder, both zeros where a frame has
+    none. `step_BT` is the size of the step that a frame takes along the schedule, 1 all the way; 0,
+    as without it, asks for the velocity where the frame is. B and T may be 1 where all are the same.
     """
 
     timesteps_BTR: Tensor
@@ -90,6 +91,7 @@ class Conditions:
     action_known_BT: Tensor | None = None
     instruction_BTD: Tensor | None = None
     step_BT: Tensor | None = None
+    text_BTE: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ class DiT(nn.Module):
             action_dim=config.action_dim,
             vocabulary=config.vocabulary,
             step_sizes=config.step_sizes,
+            text_dim=config.text_dim,
         )
         self.instruction = (
             InstructionEncoder(config.vocabulary, config.width, MAX_WORDS)
@@ -269,6 +272,7 @@ class DiT(nn.Module):
                 conditions.action_known_BT,
                 conditions.instruction_BTD,
                 conditions.step_BT,
+                conditions.text_BTE,
             )
         )
         first = cache.frames if cache else 0

@@ -1,48 +1,93 @@
-"""Autoencoders of diffusers: found in a folder or on the Hub, and told apart by their class."""
+"""What the tokenizers that are autoencoders of diffusers share: a model found, built and kept."""
 
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from selfflow_robotics.extras import require
+from selfflow_robotics.tokenizers.tokenizer import Tokenizer
 
-__all__ = ["config_of", "from_config", "from_pretrained"]
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["DiffusersTokenizer"]
 
 
-def from_config(kind: str, config: Mapping[str, Any]) -> Any:
-    """A model of a class of diffusers with random weights.
+class DiffusersTokenizer(Tokenizer):
+    """An autoencoder of diffusers; needs the extra ``[diffusers]``.
 
-    Raises:
-        MissingExtraError: diffusers is not installed.
-        ValueError: The configuration does not fit the class.
+    A subclass says which class of diffusers it is, what sizes a configuration gives it, and how
+    latents are normalised.
     """
+
+    kind: ClassVar[str]  # in config.json
+    model_class: ClassVar[str]  # of diffusers
+
+    def __init__(self, vae: Mapping[str, Any]) -> None:
+        """Random weights.
+
+        Args:
+            vae: The configuration of a model of ``model_class``.
+
+        Raises:
+            MissingExtraError: diffusers is not installed.
+            ValueError: The configuration does not fit.
+        """
+        model = _from_config(self.model_class, vae)
+        super().__init__(*self.sizes(model.config))
+        self.vae = model.requires_grad_(False)
+        self.normalize_by(model.config)
+
+    @staticmethod
+    @abstractmethod
+    def sizes(config: Any) -> tuple[int, int]:
+        """Channels of a latent, and pixels along each side of its cell."""
+
+    @abstractmethod
+    def normalize_by(self, config: Any) -> None:
+        """Sets ``latent_mean`` and ``latent_std`` as published with the weights."""
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """See :attr:`Tokenizer.config`."""
+        return {"tokenizer": self.kind, "vae": _config_of(self.vae)}
+
+    @classmethod
+    def from_pretrained(cls, source: str | os.PathLike[str]) -> Self:
+        """The weights of a folder that diffusers wrote, or of the Hub.
+
+        Args:
+            source: A folder, or ``org/name`` of the Hub; of the model itself or of a pipeline that
+                has it in ``vae``.
+
+        Raises:
+            FileNotFoundError: There is no such model with safetensors weights.
+            MissingExtraError: diffusers is not installed.
+            ValueError: It is another model, or a file is damaged.
+        """
+        model = _from_pretrained(cls.model_class, source)
+        tokenizer = cls(_config_of(model))
+        tokenizer.vae.load_state_dict(model.state_dict())
+        return tokenizer.eval()
+
+
+def _from_config(kind: str, config: Mapping[str, Any]) -> Any:
     try:
         return getattr(require("diffusers", "diffusers"), kind)(**config)
     except (TypeError, KeyError, IndexError, ValueError) as error:
         raise ValueError(f"the configuration of {kind} does not fit: {error}") from None
 
 
-def config_of(model: Any) -> dict[str, Any]:
-    """The configuration that :func:`from_config` takes."""
+def _config_of(model: Any) -> dict[str, Any]:
+    """The configuration that :func:`_from_config` takes."""
     return {key: value for key, value in model.config.items() if not key.startswith("_")}
 
 
-def from_pretrained(kind: str, source: str | os.PathLike[str]) -> Any:
-    """A model of a class of diffusers with its weights, in fp32.
-
-    Args:
-        kind: Name of the class.
-        source: A folder, or ``org/name`` of the Hub; of the model itself or of a pipeline that has
-            it in ``vae``.
-
-    Raises:
-        FileNotFoundError: No such model with safetensors weights is there.
-        MissingExtraError: diffusers is not installed.
-        ValueError: It is another model, or a file is damaged.
-    """
+def _from_pretrained(kind: str, source: str | os.PathLike[str]) -> Any:
     maker = getattr(require("diffusers", "diffusers"), kind)
     name = os.fspath(source)
     nested = Path(name, "vae").is_dir()

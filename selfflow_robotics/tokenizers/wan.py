@@ -7,8 +7,6 @@ channel.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,20 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from selfflow_robotics.tokenizers import diffusers_model
-from selfflow_robotics.tokenizers.tokenizer import (
-    Tokenizer,
-    checked_images,
-    to_images,
-    to_pixels,
-)
+from selfflow_robotics.tokenizers.diffusers_model import DiffusersTokenizer
+from selfflow_robotics.tokenizers.tokenizer import checked_images, to_images, to_pixels
 
 __all__ = ["Wan"]
 
-_KIND = "AutoencoderKLWan"
 
-
-class Wan(Tokenizer):
+class Wan(DiffusersTokenizer):
     """Wan's autoencoder; needs the extra ``[diffusers]``.
 
     ``encode`` and ``decode`` take each image as a video of one frame.
@@ -38,32 +29,27 @@ class Wan(Tokenizer):
         ``Wan.from_pretrained("Wan-AI/Wan2.2-TI2V-5B-Diffusers").encode_video(images)``
     """
 
-    def __init__(self, vae: Mapping[str, Any]) -> None:
-        """Random weights.
+    kind = "wan"
+    model_class = "AutoencoderKLWan"
 
-        Args:
-            vae: The configuration of an ``AutoencoderKLWan``.
+    @staticmethod
+    def sizes(config: Any) -> tuple[int, int]:
+        """See :meth:`DiffusersTokenizer.sizes`."""
+        return config.z_dim, config.scale_factor_spatial
+
+    def normalize_by(self, config: Any) -> None:
+        """See :meth:`DiffusersTokenizer.normalize_by`.
 
         Raises:
-            MissingExtraError: diffusers is not installed.
-            ValueError: The configuration does not fit.
+            ValueError: There is not one number a channel.
         """
-        model = diffusers_model.from_config(_KIND, vae)
-        config = model.config
-        super().__init__(config.z_dim, config.scale_factor_spatial)
-        self.vae = model.requires_grad_(False)
         if not len(config.latents_mean) == len(config.latents_std) == self.channels:
             raise ValueError(
-                f"the configuration of {_KIND} has {len(config.latents_mean)} latents_mean for "
-                f"{self.channels} channels; give one a channel"
+                f"the configuration of {self.model_class} has {len(config.latents_mean)} "
+                f"latents_mean for {self.channels} channels; give one a channel"
             )
         self.latent_mean.copy_(torch.tensor(config.latents_mean))
         self.latent_std.copy_(torch.tensor(config.latents_std))
-
-    @property
-    def config(self) -> Mapping[str, Any]:
-        """See :attr:`Tokenizer.config`."""
-        return {"tokenizer": "wan", "vae": diffusers_model.config_of(self.vae)}
 
     @property
     def temporal(self) -> int:
@@ -105,17 +91,3 @@ class Wan(Tokenizer):
         mean, std = self.latent_mean.view(-1, 1, 1), self.latent_std.view(-1, 1, 1)
         raw = latents.to(self.device, torch.float32) * std + mean
         return to_images(self.vae.decode(raw.transpose(0, 1)[None]).sample[0].transpose(0, 1))
-
-    @classmethod
-    def from_pretrained(cls, source: str | os.PathLike[str]) -> Wan:
-        """The weights of a folder that diffusers wrote, or of the Hub.
-
-        Raises:
-            FileNotFoundError: There is no such model.
-            MissingExtraError: diffusers is not installed.
-            ValueError: It is another model, or a file is damaged.
-        """
-        model = diffusers_model.from_pretrained(_KIND, source)
-        tokenizer = cls(diffusers_model.config_of(model))
-        tokenizer.vae.load_state_dict(model.state_dict())
-        return tokenizer.eval()

@@ -99,8 +99,13 @@ def build_world_model(
     time_shift: float = 1.0,
     with_prior: bool = False,
     step_sizes: bool = False,
+    text_encoder: str | None = None,
+    text_dim: int = 0,
 ) -> WorldModel:
-    """A world model with random weights that begins by keeping the last frame."""
+    """A world model with random weights that begins by keeping the last frame.
+
+    With `text_dim` its network is told vectors of that many values, which `text_encoder` makes.
+    """
     sizes = preset(model.preset)
     rows, columns = tokenizer.latent_size(image_size)
     if rows % model.patch or columns % model.patch:
@@ -119,6 +124,7 @@ def build_world_model(
         state_dim=states.size if states else 0,
         vocabulary=vocabulary.size if vocabulary.words else 0,
         step_sizes=step_sizes,
+        text_dim=text_dim,
     )
     latent = (tokenizer.channels, rows, columns)
     prior = PriorConfig(
@@ -134,6 +140,7 @@ def build_world_model(
         vocabulary,
         time_shift,
         prior if with_prior else None,
+        text_encoder,
     )
     world_model = WorldModel(config, tokenizer.requires_grad_(False))
     world_model.network.start_from_anchor()

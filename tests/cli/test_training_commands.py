@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -17,6 +18,8 @@ import torch
 from safetensors.torch import load_file
 from tiny_dataset import SIZE, write_dataset
 from tiny_encoder import write_encoder
+from tiny_text_encoder import WIDTH, write_t5
+from videos import write_video
 
 from selfflow_robotics.cli.main import main
 from selfflow_robotics.data.held_out import split_of
@@ -98,6 +101,65 @@ def test_pretrained_video_model_is_where_finetuning_starts(
     assert main(["finetune", f"output={robot}", *words]) == 0
     assert f"weights of {video}" in capfd.readouterr().out
     act(robot)
+
+
+@pytest.fixture
+def captioned(tokenizer: Path, tmp_path: Path) -> list[str]:
+    """The words of a pretraining on two videos, of which one has a caption."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        write_video(folder / name, frames=20)
+    (folder / "a.txt").write_text("a wall turns white")
+    encoder = write_t5(tmp_path / "t5")
+    words = [f"videos={folder}", "frames=6", f"text_encoder={encoder}", "image_size=[16,24]"]
+    return [f"tokenizer={tokenizer}", *words, *TINY]
+
+
+def test_a_model_that_was_told_captions_is_where_finetuning_starts(
+    dataset: Path, captioned: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    video, robot = tmp_path / "video", tmp_path / "robot"
+    assert main(["pretrain", f"output={video}", *captioned]) == 0
+    assert "50.0% of the frames have a caption" in capfd.readouterr().out
+    config = json.loads((video / "config.json").read_text())
+    assert config["text_encoder"] == str(tmp_path / "t5")
+    assert config["network"]["text_dim"] == WIDTH
+    told = load_file(video / "model.safetensors")
+    assert "network.conditioning.text.weight" in told
+    words = [f"data.path=[{dataset}]", f"start={video}", "trainer.steps=0", "prior.steps=0"]
+    assert main(["finetune", f"output={robot}", *TINY, *words]) == 0
+    found = load_file(robot / "model.safetensors")
+    assert "network.conditioning.text.weight" not in found
+    blocks = [name for name in told if name.startswith("network.blocks.")]
+    assert blocks and all(torch.equal(found[name], told[name]) for name in blocks)
+    assert json.loads((robot / "config.json").read_text())["text_encoder"] is None
+    act_without_prior = WorldModel.from_pretrained(str(robot))
+    assert act_without_prior.config.network.text_dim == 0
+
+
+def test_captions_that_are_not_there_are_a_sentence(
+    captioned: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "videos" / "a.txt").unlink()
+    assert main(["pretrain", f"output={tmp_path / 'out'}", *captioned]) == 1
+    assert "there is no caption for text_encoder=" in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_ranks_are_told_what_one_is(captioned: list[str], tmp_path: Path) -> None:
+    weights = []
+    for ranks in (1, 2):
+        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+        words = ["pretrain", f"output={tmp_path / str(ranks)}", *captioned, "trainer.steps=6"]
+        process = start(*words, "trainer.precision=fp32", launcher=launcher)
+        _, error = process.communicate(timeout=200)
+        assert process.returncode == 0, error
+        weights.append(load_file(tmp_path / str(ranks) / "model.safetensors"))
+    one, two = weights
+    assert one["network.conditioning.text.weight"].any()
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, atol=2e-3, rtol=2e-2, msg=name)
 
 
 def test_the_prior_alone_is_fitted_further(dataset: Path, tokenizer: Path, tmp_path: Path) -> None:

@@ -327,3 +327,17 @@ def test_what_a_frame_is_shown_never_depends_on_later_frames(use: str, frame: in
                     now = slice(0, frame + 1)
                     assert torch.equal(value[:, now], getattr(same, name)[:, now]), name
     assert not torch.equal(before.student.frames.video_BTNC, after.student.frames.video_BTNC)
+
+
+def test_text_is_dropped_for_whole_clips_and_for_both_networks() -> None:
+    given = replace(without_actions(clips(400, 3)), text_BTE=torch.ones(400, 3, 2))
+    result = noised("world", given, text_drop=0.25)
+    text = result.student.conditions.text_BTE
+    assert text is not None and result.teacher.conditions.text_BTE is text
+    heard = text.flatten(1).sum(dim=1) / 6
+    assert set(heard.tolist()) == {0.0, 1.0}
+    assert 0.18 < 1 - heard.mean() < 0.32
+    # Text changes nothing else of a clip.
+    silent = noised("world", without_actions(given))
+    assert silent.student.conditions.text_BTE is None
+    assert torch.equal(silent.student.frames.video_BTNC, result.student.frames.video_BTNC)

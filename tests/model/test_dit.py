@@ -307,3 +307,26 @@ def test_tiny_network_learns_a_constant_velocity() -> None:
         optimiser.step()
         losses.append(loss.item())
     assert losses[-1] < 0.2 * losses[0]
+
+
+def test_new_text_changes_nothing_and_can_be_learned() -> None:
+    torch.manual_seed(0)
+    model = DiT(DiTConfig(token_dim=4, grid=(2, 2), width=32, depth=2, heads=2, text_dim=6))
+    for block in model.blocks:
+        nn.init.normal_(block.modulation.weight, std=0.1)
+    nn.init.normal_(model.final_modulation.weight, std=0.1)
+    nn.init.normal_(model.tokens_out.video.weight, std=0.1)
+    frames = Frames(randn(2, 3, 4, 4, seed=0))
+    silent = Conditions(torch.full((2, 3, 1), 0.5))
+    told = replace(silent, text_BTE=randn(2, 3, 6, seed=1))
+    expected, found = model(frames, silent).video_BTNC, model(frames, told).video_BTNC
+    assert torch.equal(expected, found)
+    found.sum().backward()
+    assert model.conditioning.text.weight.grad.abs().sum() > 0
+    nn.init.normal_(model.conditioning.text.weight)
+    assert not torch.equal(model(frames, told).video_BTNC, expected)
+    # Zeros are what a frame without a text, or with a dropped one, is told.
+    unsaid = replace(silent, text_BTE=torch.zeros(2, 3, 6))
+    assert torch.equal(model(frames, unsaid).video_BTNC, expected)
+    with pytest.raises(ValueError, match="without a text encoder's width"):
+        DiT(DiTConfig(token_dim=4, grid=(2, 2), width=32, depth=2, heads=2))(frames, told)

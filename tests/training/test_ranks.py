@@ -40,8 +40,15 @@ def launch(ranks: int, *settings: dict[str, Any], fails: bool = False) -> str:
 
 def run(folder: Path, steps: int, objective: str = "self_flow", **more: Any) -> dict[str, Any]:
     faults = {name: more.pop(name, None) for name in ("kill", "poison")}
+    text = more.pop("text", 0)
     trainer = {"steps": steps, "save_every": 20, **more}
-    return {"folder": str(folder), "objective": objective, "trainer": trainer, **faults}
+    return {
+        "folder": str(folder),
+        "objective": objective,
+        "trainer": trainer,
+        "text": text,
+        **faults,
+    }
 
 
 def lines(folder: Path, rank: int = 0) -> dict[int, dict[str, Any]]:
@@ -90,6 +97,17 @@ def test_two_ranks_learn_the_same_steps_as_one_also_where_one_of_them_has_none(
     build(settings, Ranks()).fit()
     launch(2, run(tmp_path / "2", 5, accumulate=2) | {"shortcut": 0.25})
     assert_close_losses(tmp_path / "1", tmp_path / "2", range(5))
+
+
+@pytest.mark.slow
+def test_two_ranks_that_are_told_texts_give_the_losses_of_one(tmp_path: Path) -> None:
+    for ranks in (1, 2):
+        launch(ranks, run(tmp_path / str(ranks), 20, text=6))
+    assert_close_losses(tmp_path / "1", tmp_path / "2", range(20))
+    found, expected = state(tmp_path / "2"), state(tmp_path / "1")
+    name = next(name for name in expected if name.endswith("conditioning.text.weight"))
+    assert expected[name].any()
+    torch.testing.assert_close(found[name], expected[name], atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.slow

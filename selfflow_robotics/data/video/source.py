@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from tqdm import tqdm
 
 from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
-from selfflow_robotics.data.digests import files_digest
+from selfflow_robotics.data.digests import files_digest, text_digest
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.data.video.decoding import UNREADABLE, decode_clip, readable_seconds
 
@@ -210,6 +210,9 @@ class VideoClips(ABC):
 class VideoFolder(VideoClips):
     """Clips of the video files of a folder (searched with its subfolders), of a glob, or one file.
 
+    A text file of the same name beside a video, ``NAME.txt`` beside ``NAME.mp4``, is its caption,
+    as trainers of video models usually have it.
+
     Example:
         ``VideoFolder("videos", image_size=(64, 80), frames=32)[5].images``
     """
@@ -225,10 +228,29 @@ class VideoFolder(VideoClips):
                 f"{self._path} holds no video file ({', '.join(EXTENSIONS)}); give a folder, a "
                 "glob or a file"
             )
+        self._captions = {name: _caption_beside(Path(name)) for name in found}
         return sorted(found)
 
     def _open(self, number: int) -> str:
         return self._files[number]
 
+    def _caption(self, number: int) -> str:
+        return self._captions[self._files[number]]
+
     def _digest(self, numbers: Sequence[int]) -> str:
-        return files_digest(Path(self._files[number]) for number in numbers)
+        files = files_digest(Path(self._files[number]) for number in numbers)
+        captions = [self._caption(number) for number in numbers]
+        return text_digest(files, *captions) if any(captions) else files
+
+
+def _caption_beside(video: Path) -> str:
+    path = video.with_suffix(".txt")
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is no text in UTF-8 ({error}), though it lies where the caption of "
+            f"{video.name} belongs; write it again or remove it"
+        ) from None

@@ -65,6 +65,17 @@ def test_video_comes_back_from_the_cache_without_actions(tmp_path: Path) -> None
         assert found.actions is None and found.states is None and found.words is None
 
 
+def test_captions_come_back_from_the_cache(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        write_video(tmp_path / name)
+    (tmp_path / "b.txt").write_text("a wall turns white")
+    source = VideoFolder(tmp_path, image_size=(8, 12), frames=8)
+    for _ in range(2):
+        found = latents_of(source, Patches(2), tmp_path / "cache", part_episodes=2)
+        told = found.instructions_at(found.offsets[:-1])
+        assert told == [""] * 3 + ["a wall turns white"] * 3
+
+
 @pytest.mark.parametrize(
     ("other", "named"),
     [

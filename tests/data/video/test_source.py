@@ -129,3 +129,21 @@ def test_index_out_of_range(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", frames=10)
     with pytest.raises(IndexError):
         VideoFolder(tmp_path)[1]
+
+
+def test_text_beside_a_video_is_its_caption(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        write_video(tmp_path / name)
+    without = VideoFolder(tmp_path, frames=8)
+    (tmp_path / "a.txt").write_text("a wall turns white\n")
+    source = VideoFolder(tmp_path, frames=8)
+    told = [source[i].instructions for i in (2, 3)]
+    assert told == [("a wall turns white",) * 4, ()]
+    # What was encoded without it, or with another one, is not taken for this.
+    (tmp_path / "a.txt").write_text("a wall turns grey\n")
+    other = VideoFolder(tmp_path, frames=8)
+    digests = {one.identity["files"] for one in (without, source, other)}
+    assert len(digests) == 3
+    (tmp_path / "b.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"b\.txt is no text in UTF-8 .* caption of b\.mp4"):
+        VideoFolder(tmp_path, frames=8)
