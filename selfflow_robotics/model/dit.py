@@ -80,8 +80,8 @@ class Conditions:
     has (None: R is 1, or M with one a token). `action_BTA` is the known action that led to a frame,
     where `action_known_BT` is 1 (None: everywhere); `instruction_BTD` comes from
     `DiT.encode_instruction`, `text_BTE` from a frozen text encoder, both zeros where a frame has
-    none. `step_BT` is the size of the step that a frame takes along the schedule, 1 all the way; 0,
-    as without it, asks for the velocity where the frame is. B and T may be 1 where all are the same.
+    none. `step_BT` is the size of a frame's step along the schedule, 1 all the way; 0, as without
+    it, asks for the velocity where the frame is. B and T may be 1 where all are the same.
     """
 
     timesteps_BTR: Tensor
