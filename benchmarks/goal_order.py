@@ -15,12 +15,12 @@ from collections import defaultdict
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from selfflow_robotics.data.encoding import encode_episodes
 from torch import Tensor
 from torch.nn import functional as F
 
 from selfflow_robotics.data.clips import LatentEpisodes
 from selfflow_robotics.data.datasets import open_dataset
+from selfflow_robotics.data.latents.encoding import encode_episodes
 from selfflow_robotics.training.probe import clean_features
 from selfflow_robotics.training.recipe import OneSide
 from selfflow_robotics.world_model import WorldModel

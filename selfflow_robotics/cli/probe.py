@@ -99,7 +99,7 @@ def _encoded(
     world_model: WorldModel, source: Dataset, side: Literal["train", "held-out"], most: int
 ) -> LatentEpisodes:
     """Episodes of one side, spread over the data set."""
-    from selfflow_robotics.data.encoding import encode_episodes
+    from selfflow_robotics.data.latents.encoding import encode_episodes
     from selfflow_robotics.training.recipe import OneSide
 
     episodes = OneSide(source, side)

@@ -152,7 +152,8 @@ def _draw(
             times.s.expand(1, count),
             times.mask.view(1, count, tokens),
             torch.randn(1, *shape[1:], generator=stream),
-            *(torch.randn(1, count, size, generator=stream) for size in sizes),
+            torch.randn(1, count, sizes[0], generator=stream),
+            torch.randn(1, count, sizes[1], generator=stream),
             torch.rand(1, 1, generator=stream).ge(noising.text_drop),
         )
         if not noising.shortcut:

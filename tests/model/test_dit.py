@@ -162,7 +162,9 @@ def joined(pieces: list[tuple[Frames, Conditions]]) -> tuple[Frames, Conditions]
     """Clips one after another."""
 
     def along_time(values: list[Tensor]) -> Tensor:
-        return torch.cat(values, 1) if values[0].ndim > 1 else values[0]
+        if values[0] is None or values[0].ndim == 1:
+            return values[0]
+        return torch.cat(values, 1)
 
     columns = [
         {k: along_time([vars(piece[i])[k] for piece in pieces]) for k in vars(pieces[0][i])}
