@@ -32,8 +32,7 @@ class WorldModelConfig:
 class Context:
     """Encoded history of a batch of B environments. Opaque to planners but for `batch`.
 
-    `last_action_BA`, in the environment's units and clipped to q01..q99, led to the newest frame;
-    None where it is unknown.
+    `last_action_BA`, in the environment's units, led to the newest frame; None where it is unknown.
     """
 
     batch: int

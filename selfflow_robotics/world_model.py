@@ -120,7 +120,8 @@ class WorldModel(nn.Module):
         led_to = self.action_spec.normalize(actions)
         led_to = torch.cat((led_to.new_zeros(batch, 1, led_to.shape[-1]), led_to), dim=1)
         state = None if states is None else self._state_tokens(states, batch, count)
-        return self.observe_latents(self._encode(images), led_to, state, instruction)
+        context = self.observe_latents(self._encode(images), led_to, state, instruction)
+        return replace(context, last_action_BA=actions[:, -1] if count > 1 else None)
 
     @torch.no_grad()
     def observe_latents(
@@ -149,9 +150,7 @@ class WorldModel(nn.Module):
             feature_layers=(self.feature_layer,),
         )
         last = None if states_BSP is None else states_BSP[:, -1]
-        done = self.action_spec.denormalize(led_to_BSA[:, -1].float()) if count > 1 else None
-        told = self._instruct(instruction, batch)
-        return Context(batch, out.cache, video[:, -1], last, *told, last_action_BA=done)
+        return Context(batch, out.cache, video[:, -1], last, *self._instruct(instruction, batch))
 
     def _check_frames(self, images: Tensor) -> None:
         expected = (*self.image_size, 3)

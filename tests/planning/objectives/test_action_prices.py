@@ -50,7 +50,7 @@ def test_the_world_model_knows_its_last_action_and_what_it_was_asked() -> None:
     frames, actions, states = history(2, 2)
     context = model.observe(frames, actions, "pick can", states)
     assert context.last_action_BA is not None
-    np.testing.assert_allclose(context.last_action_BA.numpy(), actions[:, -1], atol=1e-6)
+    np.testing.assert_array_equal(context.last_action_BA.numpy(), actions[:, -1])
     assert model.observe(frames[:, :1], actions[:, :0]).last_action_BA is None
     asked = candidate_actions(2, 3, 2)
     asked[:, 0] = context.last_action_BA[:, None]
