@@ -120,7 +120,7 @@ def objectives(model: WorldModel, probe: StateProbe, start: Start) -> dict[str, 
         "progress, mean": Progress(model),
         "progress, last frame": Progress(model, LAST),
         "progress, discount 0.6": Progress(model, 0.6),
-        "steps to the expert's later frame": GoalImage(model, image, state, discount=LAST),
+        "steps to the expert's later frame": GoalImage(model, image, discount=LAST, state=state),
         "gripper to thing, by probe": Readout(probe, thing, discount=LAST),
     }
 

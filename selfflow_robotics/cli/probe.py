@@ -16,8 +16,8 @@ HELP = """Fit a linear probe: reads the robot's state out of a world model's fea
 
 Reads a world model and an RLDS or LeRobot data set (data.path); the network stays as it is. Prints
 the variance that the probe explains on held-out episodes, entry by entry, and writes its folder
-(config.json, model.safetensors) to "out"; by default beside the model, where it is found by the
-name "state". Plan with it: "selfflow plan cost.probe=state cost.target.x=0.6".
+(config.json, model.safetensors) to "out"; by default beside a model that is a folder, where it is
+found by the name "state". Plan with it: "selfflow plan cost.probe=state cost.target.x=0.6".
 """
 
 
@@ -56,7 +56,7 @@ def run(config: Config) -> int:
     """
     from selfflow_robotics.data.datasets import open_dataset
     from selfflow_robotics.probe import PROBES
-    from selfflow_robotics.stored_model import find_model, require_model_folder
+    from selfflow_robotics.stored_model import require_model_folder
     from selfflow_robotics.training.probe import fit_probe
     from selfflow_robotics.world_model import WorldModel
 
@@ -66,7 +66,9 @@ def run(config: Config) -> int:
         )
     if config.episodes < 1:
         raise ValueError(f"episodes={config.episodes} is too few; give a number from 1")
-    out = config.out or find_model(config.world_model) / PROBES / "state"
+    if config.out is None and not Path(config.world_model).is_dir():
+        raise ValueError(f"{config.world_model} is no folder of yours to write to: add out=FOLDER")
+    out = config.out or Path(config.world_model) / PROBES / "state"
     require_model_folder(out)
     world_model = WorldModel.from_pretrained(config.world_model, config.device)
     source = open_dataset(config.data.path, config.data.mapping, config.data.split)

@@ -91,6 +91,7 @@ def test_what_it_reads_becomes_a_goal_and_a_limit(probed: Path) -> None:
     ("words", "text"),
     [
         ([], "add data.path=FOLDER"),
+        (["data.path={dataset}", "world_model=tabletop-small"], "add out=FOLDER"),
         (["data.path={dataset}", "episodes=0"], "episodes=0"),
         (["data.path={dataset}", "out={dataset}"], "is not a model's folder"),
     ],

@@ -1,7 +1,8 @@
 """How far imagined frames are from a goal image, in features or in latents.
 
-Both distances are nearly flat until objects overlap their goals: they serve the last centimetres.
-From farther off use :class:`GoalImage`, whose number of steps falls all the way.
+They serve the last centimetres. Latents say next to nothing until objects overlap their goals;
+features order frames from farther off, but by no measure that means anything. From there use
+:class:`GoalImage`, whose number of steps falls all the way.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class GoalFeatures:
         world_model: makes features.
         image: (height, width, 3) uint8, one goal for all rows, or (B, height, width, 3), one each;
             of the size the world model sees.
-        state: proprioception (P,) at the goal, or (B, P), where it is known.
         discount: weight of a frame relative to the one before it.
+        state: proprioception (P,) at the goal, or (B, P), where it is known.
 
     Raises:
         ValueError: an image of another shape or type, or another number of goals than rows.
@@ -48,8 +49,8 @@ class GoalFeatures:
         self,
         world_model: EncodesGoals,
         image: NDArray[np.uint8],
-        state: NDArray[np.float32] | None = None,
         discount: float = 1.0,
+        state: NDArray[np.float32] | None = None,
     ) -> None:
         require_positive("GoalFeatures", discount=discount)
         self.discount = discount

@@ -34,11 +34,11 @@ class GoalImage:
         world_model: predicts steps and features.
         image: (height, width, 3) uint8, one goal for all rows, or (B, height, width, 3), one each;
             of the size the world model sees.
-        state: proprioception (P,) at the goal, or (B, P), where it is known. A model trained with
-            proprioception orders frames by their steps much better with it than without.
         near: steps below which likeness counts, above 0.
         likeness_weight: steps that full likeness is worth.
         discount: weight of a frame relative to the one before it.
+        state: proprioception (P,) at the goal, or (B, P), where it is known. A model trained with
+            proprioception orders frames by their steps much better with it than without.
 
     Raises:
         ValueError: an image of another shape or type, or another number of goals than rows.
@@ -48,10 +48,10 @@ class GoalImage:
         self,
         world_model: PredictsStepsToGoal,
         image: NDArray[np.uint8],
-        state: NDArray[np.float32] | None = None,
         near: float = 3.0,
         likeness_weight: float = 3.0,
         discount: float = 1.0,
+        state: NDArray[np.float32] | None = None,
     ) -> None:
         require_positive("GoalImage", near=near, discount=discount)
         self.world_model, self.near, self.discount = world_model, near, discount

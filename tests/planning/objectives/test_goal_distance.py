@@ -66,13 +66,13 @@ def test_discount_looks_at_where_the_future_ends() -> None:
 @pytest.mark.parametrize("kind", [GoalFeatures, GoalImage])
 def test_a_goal_may_come_with_its_proprioception(kind: type[GoalFeatures | GoalImage]) -> None:
     goals, states = pictures(2), history(2, 2)[2][:, -1]
-    objective = kind(MODEL, goals, states)
+    objective = kind(MODEL, goals, state=states)
     torch.testing.assert_close(objective.goal_BMD, MODEL.encode_goal(goals, states))
     assert not torch.allclose(objective.goal_BMD, kind(MODEL, goals).goal_BMD)
-    alone = kind(MODEL, goals[0], states[0]).goal_BMD
+    alone = kind(MODEL, goals[0], state=states[0]).goal_BMD
     torch.testing.assert_close(alone, objective.goal_BMD[:1])
     with pytest.raises(ValueError, match="2 goal images came with 1 states"):
-        kind(MODEL, goals, states[0])
+        kind(MODEL, goals, state=states[0])
 
 
 @pytest.mark.parametrize("kind", [GoalFeatures, GoalImage, GoalLatents])
