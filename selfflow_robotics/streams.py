@@ -28,3 +28,17 @@ def row_generators(seed: int, seeds: Sequence[int], purpose: int) -> list[torch.
 def normal(generators: Sequence[torch.Generator], *shape: int) -> Tensor:
     """Standard normal numbers, (len(generators), \\*shape), float32 on CPU, a stream a row."""
     return torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+
+
+def streams_of_rows(
+    given: Sequence[torch.Generator] | None, rows: int
+) -> Sequence[torch.Generator]:
+    """Those given, one a row; the same for all rows where none is given.
+
+    Raises:
+        ValueError: another number than rows.
+    """
+    streams = given or [torch.Generator().manual_seed(0) for _ in range(rows)]
+    if len(streams) != rows:
+        raise ValueError(f"{len(streams)} random streams for {rows} rows; give one each")
+    return streams

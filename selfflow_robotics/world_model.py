@@ -23,6 +23,7 @@ from .model.dit import DiT, Frames, Output
 from .model.heads import ProgressHead, StepsHead
 from .model.modalities import patchify, unpatchify
 from .model.prior import PolicyPrior
+from .streams import streams_of_rows
 from .tokenizers.tokenizer import Tokenizer
 from .values import Context, Rollout, WorldModelConfig
 
@@ -60,7 +61,7 @@ class WorldModel(nn.Module):
 
     @property
     def step_spec(self) -> ActionSpec:
-        """What the action of one step means; the same as `action_spec` where a block is a step."""
+        """What one step's action means; the same as `action_spec` where a block is a step."""
         return self.action_spec.step(self.action_block)
 
     @property
@@ -70,13 +71,8 @@ class WorldModel(nn.Module):
 
     @property
     def history_len(self) -> int:
-        """Frames that `observe` looks at, at most.
-
-        With blocks one more than the latent frames it was trained with span: a video's first latent
-        frame is of a single frame, which is unlike all others.
-        """
-        latents, block = self.config.history_len, self.action_block
-        return latents if block == 1 else 1 + latents * block
+        """Frames that `observe` looks at, at most; see `Tokenizer.frames_of`."""
+        return self.tokenizer.frames_of(self.config.history_len)
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -143,7 +139,7 @@ class WorldModel(nn.Module):
         state = None if states is None else self._state_tokens(states, batch, count)
         newest = slice(-self.config.history_len, None)
         context = self.observe_latents(
-            self._encode_history(images[:, spare:])[:, newest],
+            self._encode(images[:, spare:])[:, newest],
             led_to[:, newest],
             None if state is None else state[:, spare::block][:, newest],
             instruction,
@@ -193,13 +189,7 @@ class WorldModel(nn.Module):
             )
 
     def _encode(self, images: Tensor) -> Tensor:
-        return self.tokenizer.encode(images.to(self.device)).to(self.dtype)
-
-    def _encode_history(self, images: Tensor) -> Tensor:
-        if self.action_block == 1:
-            return self._encode(images)
-        videos = [self.tokenizer.encode_video(video) for video in images.to(self.device)]
-        return torch.stack(videos).to(self.dtype)
+        return self.tokenizer.encode_videos(images.to(self.device)).to(self.dtype)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -260,7 +250,7 @@ class WorldModel(nn.Module):
         """
         self._check_actions(context, actions_BKHA)
         actions_BKHA = actions_BKHA.to(self.device, torch.float32)
-        streams = _streams(generator, context.batch)
+        streams = streams_of_rows(generator, context.batch)
         with _gradients_of(actions_BKHA):
             normalised = self.action_spec.normalize(actions_BKHA)
             video, features, *states = self.imagination.rollout(
@@ -295,7 +285,7 @@ class WorldModel(nn.Module):
         """Actions (B, K, H, A) in the environment's units, denoised together with their frames."""
         if min(candidates, horizon) < 1:
             raise ValueError(f"{candidates} candidates of {horizon} steps; ask for 1 or more")
-        streams = _streams(generator, context.batch)
+        streams = streams_of_rows(generator, context.batch)
         return self._in_units(
             self.imagination.propose(context, candidates, horizon, steps, streams)
         )
@@ -327,7 +317,7 @@ class WorldModel(nn.Module):
         if not 0 <= time <= 1:
             raise ValueError(f"time is {time}; give 0 (keep the actions) to 1 (forget them)")
         given = self.action_spec.normalize(actions_BKHA.to(self.device, torch.float32))
-        streams = _streams(generator, context.batch)
+        streams = streams_of_rows(generator, context.batch)
         return self._in_units(self.imagination.refine(context, given, time, steps, streams))
 
     def _check_actions(self, context: Context, actions_BKHA: Tensor) -> None:
@@ -398,14 +388,10 @@ class WorldModel(nn.Module):
         Of a rollout whose frames span blocks of steps, one image a step: (B, K, H * block, ...).
         """
         if isinstance(rollout, Tensor):
-            return np.asarray(self.tokenizer.decode(rollout).cpu().numpy())
-        latents = rollout.latents_BKHCHW
-        if self.action_block == 1:
-            return np.asarray(self.tokenizer.decode(latents).cpu().numpy())
-        before = repeat(rollout.last_BCHW, "b ... -> b k 1 ...", k=latents.shape[1])
-        videos = torch.cat((before, latents), dim=2)
-        images = [[self.tokenizer.decode_video(one)[1:].cpu() for one in row] for row in videos]
-        return np.asarray(torch.stack([torch.stack(row) for row in images]).numpy())
+            images = self.tokenizer.decode(rollout)
+        else:
+            images = self.tokenizer.decode_after(rollout.last_BCHW, rollout.latents_BKHCHW)
+        return np.asarray(images.cpu().numpy())
 
     # -- judge -----------------------------------------------------------------------------------
 
@@ -458,11 +444,3 @@ class WorldModel(nn.Module):
 def _gradients_of(value: Tensor) -> torch.set_grad_enabled:
     """Gradients only where a value asks for them; weights alone do not."""
     return torch.set_grad_enabled(torch.is_grad_enabled() and value.requires_grad)
-
-
-def _streams(given: Sequence[torch.Generator] | None, batch: int) -> Sequence[torch.Generator]:
-    """A random stream a row, the same for all where none is given."""
-    streams = given or [torch.Generator().manual_seed(0) for _ in range(batch)]
-    if len(streams) != batch:
-        raise ValueError(f"{len(streams)} random streams for {batch} rows; give one each")
-    return streams

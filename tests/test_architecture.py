@@ -37,6 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "tokenizers",
         "pretrained",
         "imagination",
+        "streams",
     },
     "pretrained": {"values", "model", "data", "tokenizers", "stored_model", "world_model"},
     "probe": {"stored_model", "world_model"},

@@ -167,6 +167,29 @@ class Tokenizer(nn.Module):
         """
         return self.decode(latents)
 
+    def encode_videos(self, images: Tensor) -> Tensor:
+        """Latents (B, S, C, h/f, w/f) of videos (B, T, h, w, 3); see :meth:`encode_video`."""
+        if self.temporal == 1:
+            return self.encode(images)
+        return torch.stack([self.encode_video(video) for video in images])
+
+    def decode_after(self, last_BCHW: Tensor, latents_BKHCHW: Tensor) -> Tensor:
+        """The frames (B, K, H * temporal, h, w, 3) of futures that follow a video's last latent."""
+        if self.temporal == 1:
+            return self.decode(latents_BKHCHW)
+        last = last_BCHW[:, None, None].expand(-1, latents_BKHCHW.shape[1], -1, -1, -1, -1)
+        videos = torch.cat((last, latents_BKHCHW), dim=2).flatten(0, 1)
+        images = torch.stack([self.decode_video(video)[1:] for video in videos])
+        return images.unflatten(0, latents_BKHCHW.shape[:2])
+
+    def frames_of(self, latents: int) -> int:
+        """Frames that so many latent frames of a video's middle are encoded from.
+
+        Where a latent frame spans several, the first of a video is of one frame and unlike all
+        others: one frame more, which is not used.
+        """
+        return latents if self.temporal == 1 else 1 + latents * self.temporal
+
     def check_latents(self, latents: Tensor) -> None:
         """Refuse what is not (..., C, h/f, w/f).
 
