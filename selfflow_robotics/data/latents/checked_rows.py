@@ -36,7 +36,7 @@ class CheckedRows:
     def __init__(self, rows: NDArray[Any], checksums: NDArray[np.uint32], path: Path) -> None:
         self._rows, self._checksums, self._path = np.asarray(rows), checksums, path
         self._size = _block_rows(rows)
-        self._sound = np.zeros(len(checksums), np.bool_)
+        self._sound = bytearray(len(checksums))  # 1 for a block that was checked
         self.dtype, self.shape = rows.dtype, rows.shape
         if -(-len(rows) // self._size) != len(checksums):
             raise ValueError(f"it has {len(rows)} rows and {len(checksums)} checksums")
@@ -52,7 +52,7 @@ class CheckedRows:
             ValueError: one of them, or a neighbour, is not what was written.
         """
         blocks = slice(rows.start // self._size, -(-rows.stop // self._size))
-        if not self._sound[blocks].all():
+        if 0 in self._sound[blocks]:
             self._check(blocks)
         return self._rows[rows]
 
@@ -81,7 +81,7 @@ class CheckedRows:
                     f"since they were written; remove {self._path.parent} and run again, this part "
                     "alone is encoded anew"
                 )
-            self._sound[number] = True
+            self._sound[number] = 1
 
 
 def _block_rows(rows: NDArray[Any]) -> int:
