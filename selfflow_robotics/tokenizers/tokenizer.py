@@ -180,7 +180,7 @@ class Tokenizer(nn.Module):
         last = last_BCHW[:, None, None].expand(-1, latents_BKHCHW.shape[1], -1, -1, -1, -1)
         videos = torch.cat((last, latents_BKHCHW), dim=2).flatten(0, 1)
         images = torch.stack([self.decode_video(video)[1:] for video in videos])
-        return images.unflatten(0, latents_BKHCHW.shape[:2])
+        return images.view(*latents_BKHCHW.shape[:2], *images.shape[1:])
 
     def frames_of(self, latents: int) -> int:
         """Frames that so many latent frames of a video's middle are encoded from.
