@@ -29,6 +29,8 @@ COMMANDS = (
     "estimate",
     "pretrain",
     "finetune",
+    "submit pretrain",
+    "submit finetune",
     "rollout",
     "plan",
     "evaluate",
