@@ -33,7 +33,8 @@ class Task:
     """What is trained, on clips of `frames` latent frames of a tokenizer (factor, channels).
 
     With `words` in the vocabulary of instructions it is a world model with RT-1's actions and
-    proprioception and its heads; with none, the same network on video alone.
+    proprioception and its heads; with none, the same network on video alone. Captions come as
+    vectors of `text_width` values, made before training.
     """
 
     model: ModelConfig
@@ -44,6 +45,7 @@ class Task:
     frames: int
     words: int = 0
     recompute_every: int = 0
+    text_width: int = 0
 
     def build(self) -> WorldModel:
         """The model, with random weights, on torch's default device."""
@@ -54,6 +56,7 @@ class Task:
             RT1_ACTIONS,
             RT1_STATE,
             Vocabulary(tuple(f"word{i}" for i in range(self.words))),
+            text_dim=self.text_width,
         )
 
     def build_objective(self) -> FlowMatching:
@@ -74,8 +77,9 @@ class Task:
         """Clips of zeros on torch's default device."""
         size = (self.channels, *(side // self.factor for side in self.image_size))
         steps = (batch, self.frames)
+        text = torch.zeros(*steps, self.text_width) if self.text_width else None
         if not self.words:
-            return Clips(torch.zeros(*steps, *size))
+            return Clips(torch.zeros(*steps, *size), text_BTE=text)
         return Clips(
             torch.zeros(*steps, *size),
             action_BTA=torch.zeros(*steps, RT1_ACTIONS.size),
@@ -87,6 +91,7 @@ class Task:
             goal_BCHW=torch.zeros(batch, *size),
             goal_state_BP=torch.zeros(batch, RT1_STATE.size),
             goal_steps_BT=torch.zeros(*steps),
+            text_BTE=text,
         )
 
 
