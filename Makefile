@@ -54,7 +54,7 @@ lock: $(installed)  ## choose the pinned versions anew
 	$(bin)/pip install --quiet uv
 	{ sed '/^[^#]/,$$d' constraints.txt; \
 	  $(bin)/uv pip compile pyproject.toml --extra dev --extra menagerie --extra rlds --extra gcs \
-	    --extra diffusers --extra transformers --extra ray --universal --python-version 3.10.12 \
+	    --extra diffusers --extra transformers --extra ray --extra slurm --universal --python-version 3.10.12 \
 	    --no-header --no-annotate --upgrade --quiet \
 	    --constraint <(echo torch==2.13.0) \
 	  | grep -v -E '^(nvidia|cuda|triton)-?|emscripten.*==|^httpx2-jsfetch'; } > build/constraints.txt

@@ -28,6 +28,7 @@ EXTRAS = {
     "gcs": "gcsfs",
     "diffusers": "diffusers",
     "transformers": "transformers",
+    "slurm": "submitit",
     "ray": "ray",
     "menagerie": "mujoco_menagerie",
     "dev": "pytest",

@@ -28,6 +28,9 @@ class Config:
         default=0,
         metadata={"help": "different words in a robot's instructions; 0: pretraining on video"},
     )
+    text_width: int = field(
+        default=0, metadata={"help": "of text_encoder's vectors (t5-base: 768); 0: no captions"}
+    )
     model: ModelConfig = field(default_factory=ModelConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
@@ -48,6 +51,7 @@ def run(config: Config) -> int:
         config.words,
         trainer.recompute_every,
         config.temporal,
+        config.text_width,
     )
     bf16 = trainer.precision != "fp32"
     found = estimate(task, trainer.batch_size, config.gpus, trainer.accumulate, bf16)

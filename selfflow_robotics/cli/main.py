@@ -30,6 +30,8 @@ COMMANDS = (
     "pretrain",
     "finetune",
     "probe",
+    "submit pretrain",
+    "submit finetune",
     "rollout",
     "plan",
     "evaluate",

@@ -132,9 +132,9 @@ def _draw(
     if len(streams) != batch:
         raise ValueError(f"{len(streams)} random streams for {batch} clips; give one each")
     shares = torch.tensor(noising.uses)
-    sizes = [
+    action_size, state_size = (
         0 if value is None else value.shape[-1] for value in (clips.action_BTA, clips.state_BTP)
-    ]
+    )
 
     # To the schedule, a sample is what has timesteps of its own: a clip, or one of its frames.
     samples, each = (count, (tokens,)) if noising.per_frame else (1, (count, tokens))
@@ -152,8 +152,8 @@ def _draw(
             times.s.expand(1, count),
             times.mask.view(1, count, tokens),
             torch.randn(1, *shape[1:], generator=stream),
-            torch.randn(1, count, sizes[0], generator=stream),
-            torch.randn(1, count, sizes[1], generator=stream),
+            torch.randn(1, count, action_size, generator=stream),
+            torch.randn(1, count, state_size, generator=stream),
             torch.rand(1, 1, generator=stream).ge(noising.text_drop),
         )
         if not noising.shortcut:

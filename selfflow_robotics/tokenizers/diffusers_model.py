@@ -6,15 +6,14 @@ import os
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from selfflow_robotics.extras import require
 from selfflow_robotics.tokenizers.tokenizer import Tokenizer
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 __all__ = ["DiffusersTokenizer"]
+
+_Kind = TypeVar("_Kind", bound="DiffusersTokenizer")
 
 
 class DiffusersTokenizer(Tokenizer):
@@ -57,7 +56,7 @@ class DiffusersTokenizer(Tokenizer):
         return {"tokenizer": self.kind, "vae": _config_of(self.vae)}
 
     @classmethod
-    def from_pretrained(cls, source: str | os.PathLike[str]) -> Self:
+    def from_pretrained(cls: type[_Kind], source: str | os.PathLike[str]) -> _Kind:
         """The weights of a folder that diffusers wrote, or of the Hub.
 
         Args:

@@ -35,7 +35,8 @@ class Task:
     The tokenizer: pixels along a cell's side, channels, and the steps that a latent frame spans.
 
     With `words` in the vocabulary of instructions it is a world model with RT-1's actions and
-    proprioception and its heads; with none, the same network on video alone.
+    proprioception and its heads; with none, the same network on video alone. Captions come as
+    vectors of `text_width` values, made before training.
     """
 
     model: ModelConfig
@@ -47,6 +48,7 @@ class Task:
     words: int = 0
     recompute_every: int = 0
     temporal: int = 1
+    text_width: int = 0
 
     def build(self) -> WorldModel:
         """The model, with random weights, on torch's default device."""
@@ -58,6 +60,7 @@ class Task:
             RT1_STATE,
             Vocabulary(tuple(f"word{i}" for i in range(self.words))),
             step_sizes=self.objective.shortcut > 0,
+            text_dim=self.text_width,
         )
 
     def build_objective(self) -> FlowMatching:
@@ -87,8 +90,9 @@ class Task:
         """Clips of zeros on torch's default device."""
         size = (self.channels, *(side // self.factor for side in self.image_size))
         steps = (batch, self.frames)
+        text = torch.zeros(*steps, self.text_width) if self.text_width else None
         if not self.words:
-            return Clips(torch.zeros(*steps, *size))
+            return Clips(torch.zeros(*steps, *size), text_BTE=text)
         return Clips(
             torch.zeros(*steps, *size),
             action_BTA=torch.zeros(*steps, RT1_ACTIONS.size * self.temporal),
@@ -100,6 +104,7 @@ class Task:
             goal_BCHW=torch.zeros(batch, *size),
             goal_state_BP=torch.zeros(batch, RT1_STATE.size),
             goal_steps_BT=torch.zeros(*steps),
+            text_BTE=text,
         )
 
 

@@ -151,7 +151,7 @@ def start_from(world_model: WorldModel, start: Path) -> int:
     """Take over the weights of a world model's folder, or of the published image checkpoint.
 
     Parts that the start lacks, or has in another size, stay as they are; so do words where it knows
-    others. The tokenizer is not taken.
+    others, and what captions say where another text encoder read them. The tokenizer is not taken.
 
     Returns:
         The number of weights taken over.
@@ -169,6 +169,8 @@ def start_from(world_model: WorldModel, start: Path) -> int:
         given = {k: v for k, v in found.state_dict().items() if not k.startswith("tokenizer.")}
         if found.config.vocabulary != world_model.config.vocabulary:
             given.pop("network.instruction.word.weight", None)
+        if found.config.text_encoder != world_model.config.text_encoder:
+            given.pop("network.conditioning.text.weight", None)
         found.action_spec.require_match(world_model.action_spec, str(start), "the data")
     own = world_model.state_dict()
     fits = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}

@@ -47,6 +47,17 @@ def test_parameters_are_those_of_the_model(name: str) -> None:
     assert found.projector == size(ProjectionHead(built.config.network.width))
 
 
+@pytest.mark.parametrize("words", [0, 30])
+def test_captions_add_one_matrix_to_the_network(words: int) -> None:
+    task = replace(TASK, words=words)
+    without, found = (
+        estimate(replace(task, text_width=width), batch=1, gpus=1, accumulate=1, bf16=False)
+        for width in (0, 768)
+    )
+    assert found.network - without.network == 768 * task.build().config.network.width
+    assert found.flops > without.flops and found.memory.peak > without.memory.peak
+
+
 @pytest.mark.parametrize("preset", ["tiny", "small"])
 @pytest.mark.parametrize("robot", [True, False], ids=["robot", "video"])
 @pytest.mark.parametrize("objective", ["self_flow", "flow_matching"])

@@ -23,7 +23,7 @@ from selfflow_robotics.flow.objectives import FlowMatching, SelfFlow
 from selfflow_robotics.flow.timesteps import TimestepDistribution
 from selfflow_robotics.tokenizers.patches import Patches
 from selfflow_robotics.training.config import ModelConfig, TrainerConfig
-from selfflow_robotics.training.recipe import build_world_model
+from selfflow_robotics.training.recipe import build_world_model, start_from
 from selfflow_robotics.training.text_vectors import TextEncoder, tell_vectors
 from selfflow_robotics.training.trainer import Trainer
 from selfflow_robotics.world_model import WorldModel
@@ -227,3 +227,17 @@ def test_new_text_says_nothing_yet_and_adds_one_matrix() -> None:
     names = with_text.state_dict().keys() - without.state_dict().keys()
     assert names == {"network.conditioning.text.weight"}
     assert not with_text.network.state_dict()["conditioning.text.weight"].any()
+
+
+@pytest.mark.parametrize("encoder", ["t5", "another"])
+def test_what_captions_say_is_taken_over_from_the_same_encoder_alone(
+    tmp_path: Path, encoder: str
+) -> None:
+    given = model()
+    torch.nn.init.ones_(given.network.get_parameter("conditioning.text.weight"))
+    given.config = replace(given.config, text_encoder=encoder)
+    given.save_pretrained(str(tmp_path / "given"))
+    taking = model()
+    start_from(taking, tmp_path / "given")
+    taken = taking.network.get_parameter("conditioning.text.weight")
+    assert bool(taken.any()) == (encoder == "t5")
