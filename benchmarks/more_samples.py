@@ -4,11 +4,11 @@
 
 The shipped model's planner with nothing to hold it back (`min_gain=0`: it follows whatever the
 world model finds better than the prior's guess) searches among 16, 64 or 256 candidates, a step
-ahead, in 100 episodes of 30 steps at most. Pessimistic, a candidate's cost is the mean over 2 imagined
-futures plus twice their standard deviation. Parts of 10 episodes are lines in FOLDER, so that an
-interrupted run goes on; --json prints a summary of all that is there. `worse` names the pairs of
-points, fewer candidates against more, whose difference Fisher's exact test (one-sided, 5%) calls a
-loss.
+ahead, in 100 episodes of 30 steps at most. Pessimistic, a candidate's cost is the mean over 2
+imagined futures plus twice their standard deviation. Parts of 10 episodes are lines in FOLDER, so
+that an interrupted run goes on; --json prints a summary of all that is there. `worse` names the
+pairs of points, fewer candidates against more, whose difference Fisher's exact test (one-sided, 5%)
+calls a loss.
 """
 
 from __future__ import annotations
