@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,7 @@ TRIAL = 4
 """Candidates of one row whose memory is measured."""
 
 
-def available(device: torch.device) -> int:
+def available(device: torch.device) -> float:
     """Bytes that can still be allocated on a device.
 
     Of a GPU, those its driver calls free and those torch holds in reserve; of the machine, what
@@ -30,19 +31,26 @@ def available(device: torch.device) -> int:
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0]
         reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return int(free + reserved)
+        return float(free + reserved)
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         entries = dict(line.split(":", 1) for line in lines)
         free = 1024 * int(entries["MemAvailable"].split()[0])
     except (OSError, KeyError):
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return min(free, _left_in_container())
+
+
+def _left_in_container() -> float:
+    """Bytes to the limit of this container (control group), not counting files it could drop."""
     group = Path("/sys/fs/cgroup")
     try:
-        limit, used = ((group / name).read_text() for name in ("memory.max", "memory.current"))
-    except OSError:
-        return free
-    return free if limit.strip() == "max" else min(free, max(int(limit) - int(used), 0))
+        limit = int((group / "memory.max").read_text())
+        used = int((group / "memory.current").read_text())
+        counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):  # no container, or "max"
+        return math.inf
+    return max(limit - used + int(counts.get("inactive_file", 0)), 0)
 
 
 def bytes_each(network: DiTConfig, horizon: int, frames: int) -> int:

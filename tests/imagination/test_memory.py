@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 from torch import Tensor
@@ -53,8 +55,6 @@ def test_no_memory_for_a_single_candidate_is_a_sentence() -> None:
         in_parts(run, slice(0, 2), slice(0, 2), 10)
 
 
-def test_available_memory_is_more_than_nothing_and_no_more_than_there_is() -> None:
-    free = available(torch.device("cpu"))
-    held = torch.ones(50_000_000)
-    assert 10_000_000 < free < 2**50
-    assert held.sum() > 0
+def test_available_memory_is_no_more_than_there_is() -> None:
+    built_in = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert 0 < available(torch.device("cpu")) <= built_in
