@@ -53,4 +53,4 @@ class CEM(Search):
         """See :meth:`Search.update`."""
         elites_BKHA, elite_cost_BK = best_of(pool_BKHA, cost_BK, run.share_of(self.topk))
         weight_BK = elite_cost_BK.isfinite().float()
-        run.mean_BHA, run.std_BHA = statistics(elites_BKHA, weight_BK, self.min_std)
+        run.mean_BHA, run.std_BHA = statistics(elites_BKHA, weight_BK, self.min_std, self.bounds)

@@ -58,7 +58,7 @@ class MPPI(Search):
         """See :meth:`Search.update`."""
         elites_BKHA, elite_cost_BK = best_of(pool_BKHA, cost_BK, run.share_of(self.topk))
         weight_BK = _weights(elite_cost_BK, self.temperature)
-        run.mean_BHA, run.std_BHA = statistics(elites_BKHA, weight_BK, self.min_std)
+        run.mean_BHA, run.std_BHA = statistics(elites_BKHA, weight_BK, self.min_std, self.bounds)
 
 
 def _weights(cost_BK: Tensor, temperature: float) -> Tensor:

@@ -183,27 +183,27 @@ class Search(ABC):
         run, proposals_BKHA = self._begin(context, previous, executed, seeds)
         for iteration in range(1, self.iterations + 1):
             run.iteration = iteration
-            candidates_BKHA = self.sample(run)
+            asked_BKHA = self.sample(run)
             if iteration == 1:
-                candidates_BKHA = self._compose(run, candidates_BKHA, proposals_BKHA)
-            candidates_BKHA = self.bounds.clamp(candidates_BKHA)
-            judged = self._judge(run, candidates_BKHA)
+                asked_BKHA = self.bounds.clamp(self._compose(run, asked_BKHA, proposals_BKHA))
+            judged = self._judge(run, self.bounds.clamp(asked_BKHA))
             if judged is None:
                 break
-            run.iterations = iteration
             count = judged.cost_BK.shape[1]
-            run.completed, run.gradient_BKHA = (
-                count / candidates_BKHA.shape[1],
-                judged.gradient_BKHA,
-            )
-            candidates_BKHA = candidates_BKHA[:, :count]
+            run.completed, run.gradient_BKHA = count / asked_BKHA.shape[1], judged.gradient_BKHA
             if iteration == 1:
-                start_BHA, initial_cost_B = candidates_BKHA[:, 0], judged.cost_BK[:, 0]
-            pool_BKHA = torch.cat([candidates_BKHA, run.kept_BKHA], dim=1)
+                start_BHA, initial_cost_B = asked_BKHA[:, 0], judged.cost_BK[:, 0]
+            # From the second round on, samples count as they were before the bounds cut them: the
+            # mean of cut ones never reaches a bound.
+            pool_BKHA = torch.cat([asked_BKHA[:, :count], run.kept_BKHA], dim=1)
             pool_cost_BK = torch.cat([judged.cost_BK, run.kept_cost_BK], dim=1)
             _require_finite(pool_cost_BK, iteration)
             self.update(run, pool_BKHA, pool_cost_BK)
-            run.kept_BKHA, run.kept_cost_BK = best_of(pool_BKHA, pool_cost_BK, self.keeps)
+            run.mean_BHA = self.bounds.clamp(run.mean_BHA)
+            run.kept_BKHA, run.kept_cost_BK = best_of(
+                self.bounds.clamp(pool_BKHA), pool_cost_BK, self.keeps
+            )
+            run.iterations = iteration
             if run.completed < 1:
                 break
         return self._conclude(run, start_BHA, initial_cost_B, pool_cost_BK)
