@@ -14,10 +14,7 @@ from torch import Tensor
 
 
 def colored(white_BKHA: Tensor, beta: float) -> Tensor:
-    """Standard normal noise, coloured along its steps.
-
-    Around its mean a sequence varies with a variance of 1 in expectation; the mean, which is as
-    strong as the slowest wave, comes on top, as in the noise that iCEM was published with.
+    """Standard normal noise, coloured along its steps; every entry keeps a variance of 1.
 
     Args:
         white_BKHA: independent standard normal numbers; H of 1 returns them as they are.
@@ -28,11 +25,12 @@ def colored(white_BKHA: Tensor, beta: float) -> Tensor:
         return white_BKHA
     frequency = torch.fft.rfftfreq(steps, device=white_BKHA.device).clamp(min=1 / steps)
     amplitude = frequency ** (-beta / 2)
-    # A wave's power is the variance that it gives; each line but that of period 2 stands for two.
-    lines = torch.full_like(amplitude[1:], 2.0)
+    # A wave's power is the variance that it gives; all lines but the ends stand for two waves.
+    lines = torch.full_like(amplitude, 2.0)
+    lines[0] = 1.0
     if steps % 2 == 0:
         lines[-1] = 1.0
-    amplitude = amplitude * math.sqrt(steps) / (lines * amplitude[1:] ** 2).sum().sqrt()
+    amplitude = amplitude * math.sqrt(steps) / (lines * amplitude**2).sum().sqrt()
     spectrum = torch.fft.rfft(white_BKHA, dim=2) * amplitude[:, None]
     noise_BKHA: Tensor = torch.fft.irfft(spectrum, n=steps, dim=2)
     return noise_BKHA
