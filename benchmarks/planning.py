@@ -49,7 +49,7 @@ from selfflow_robotics import WorldModel
 from selfflow_robotics.planning import CEM, ICEM, MPPI, Plan, PredictiveSampling, Progress
 from selfflow_robotics.planning.search import Search
 
-TURNS, NETWORK_TURNS, SEEDS, PLANS, SECONDS = 15, 3, 4, 100, 0.3
+TURNS, NETWORK_TURNS, SEEDS, PLANS, SECONDS = 15, 1, 4, 100, 0.3
 TOLERANCE = 1e-6  # of the cost of doing nothing: costs as near as this are equal
 
 
