@@ -15,7 +15,8 @@ from torch import Tensor
 
 from selfflow_robotics.planning.colored_noise import colored
 from selfflow_robotics.planning.elites import best_of, check_deviations, check_topk, statistics
-from selfflow_robotics.planning.search import Run, Search
+from selfflow_robotics.planning.run import Run
+from selfflow_robotics.planning.search import Search
 from selfflow_robotics.planning.start import shifted_elites
 
 

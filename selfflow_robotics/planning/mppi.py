@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from selfflow_robotics.planning.elites import best_of, check_deviations, check_topk, statistics
-from selfflow_robotics.planning.search import Run, Search
+from selfflow_robotics.planning.run import Run
+from selfflow_robotics.planning.search import Search
 
 _LEAST_SPREAD = 1e-12  # of costs; elites that cost the same weigh the same
 
