@@ -112,14 +112,15 @@ def make_solver(
 def _solver(name: SolverName) -> type[Search]:
     from selfflow_robotics import planning
 
-    return {
+    solvers: dict[SolverName, type[Search]] = {
         "cem": planning.CEM,
         "icem": planning.ICEM,
         "mppi": planning.MPPI,
         "predictive": planning.PredictiveSampling,
         "adam": planning.Adam,
         "policy-guided": planning.PolicyGuided,
-    }[name]
+    }
+    return solvers[name]
 
 
 _SETTINGS = (

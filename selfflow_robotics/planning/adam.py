@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from selfflow_robotics.planning.elites import best_of
-from selfflow_robotics.planning.search import Run, Search
+from selfflow_robotics.planning.run import Run
+from selfflow_robotics.planning.search import Search
 
 
 @dataclass(eq=False)
@@ -51,8 +52,8 @@ class Adam(Search):
     def sample(self, run: Run) -> Tensor:
         """See :meth:`Search.sample`."""
         if run.iteration > 1:
-            descended_BKHA: Tensor = run.memory.param_groups[0]["params"][0].detach()
-            return descended_BKHA
+            (actions_BKHA,) = run.memory.param_groups[0]["params"]
+            return self.bounds.clamp(actions_BKHA)
         run.std_BHA = torch.full_like(run.mean_BHA, self.initial_std)
         return run.mean_BHA[:, None] + self.initial_std * run.noise(self.candidates)
 

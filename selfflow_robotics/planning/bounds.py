@@ -25,6 +25,7 @@ class Bounds:
         self.spec = spec
         self.low_A = spec.normalize(torch.tensor(spec.low))
         self.high_A = spec.normalize(torch.tensor(spec.high))
+        self._units_A = torch.tensor(spec.low), torch.tensor(spec.high)
 
     @property
     def rest(self) -> Tensor:
@@ -38,8 +39,7 @@ class Bounds:
 
     def to_environment(self, normalised: Tensor) -> Tensor:
         """Actions (..., A) in the environment's units, inside low..high; differentiable."""
-        actions = self.spec.denormalize(normalised)
-        return actions.clamp(actions.new_tensor(self.spec.low), actions.new_tensor(self.spec.high))
+        return self.spec.denormalize(normalised).clamp(*self._units_A)
 
     def from_environment(self, actions: Tensor) -> Tensor:
         """Inverse of :meth:`to_environment`, float32 on CPU, inside the bounds."""

@@ -10,11 +10,10 @@ import time
 from collections import deque
 from typing import Any
 
-TOLERANCE = 0.1
-"""Share of the budget by which a plan may be late."""
-
-_SLACK = 2.0  # a part may take so many times what is expected, and still end in time
-_REMEMBERED = 8  # parts: few, for the load of a machine changes
+_SLACK = 1.35  # a part may take so many times what is expected, and still end in time
+_GROWTH = 2  # a part has at most so many times the sequences of the largest one seen
+_REMEMBERED = 3  # parts of about one size: few, for the load of a machine changes
+_LARGEST_RESERVE = 0.2  # of the time; where judging one more takes longer, none is held back
 
 
 class Stopwatch:
@@ -34,25 +33,26 @@ class Pace:
     """How long judging takes, going by the last parts; a solver keeps it from plan to plan."""
 
     def __init__(self) -> None:
-        self._seen: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
+        self._seen: dict[int, deque[tuple[int, float]]] = {}  # by the power of 2 next above
 
     def add(self, sequences: int, seconds: float) -> None:
         """Remember that so many action sequences took so long."""
-        self._seen.append((sequences, seconds))
+        size = (sequences - 1).bit_length()
+        self._seen.setdefault(size, deque(maxlen=_REMEMBERED)).append((sequences, seconds))
 
     def expected(self, sequences: int) -> float:
-        """Seconds that so many action sequences take at most; infinite where nothing is known.
+        """Seconds that so many action sequences take; infinite for far more than were ever seen.
 
-        More sequences take longer, but not longer a sequence: each size seen gives a bound, by the
-        slowest part of that size, and the lowest of them holds.
+        Fewer sequences take no longer. Of up to twice as many, half the time is taken to grow with
+        them and half to stay: the slack covers it where all of it grows. The slowest of the last
+        parts of about the same size counts.
         """
-        slowest: dict[int, float] = {}
-        for size, seconds in self._seen:
-            slowest[size] = max(seconds, slowest.get(size, 0.0))
-        return min(
-            (seconds * max(1.0, sequences / size) for size, seconds in slowest.items()),
-            default=float("inf"),
-        )
+        bounds = [float("inf")]
+        for parts in self._seen.values():
+            size, seconds = max(size for size, _ in parts), max(took for _, took in parts)
+            if sequences <= _GROWTH * size:
+                bounds.append(seconds * max(1.0, (1 + sequences / size) / 2))
+        return min(bounds)
 
 
 class Budget:
@@ -101,8 +101,10 @@ class Budget:
                 left = self.max_passes * self.rows - self.passes
                 room = max(0, min(room, left * self.judged // self.passes - reserve))
         if self.max_seconds is not None:
-            end = self.max_seconds * (1 + TOLERANCE) - self._expected(self.pace, reserve)
-            room = self._in_time(room, self.pace, end)
+            held_back = self._expected(self.pace, reserve)
+            if held_back > _LARGEST_RESERVE * self.max_seconds:
+                held_back = 0.0
+            room = self._in_time(room, self.pace, self.max_seconds - held_back)
         return max(room, first)
 
     @property
@@ -137,9 +139,12 @@ class Budget:
 
     def _in_time(self, wanted: int, pace: Pace, end: float) -> int:
         """At most so many candidates, which end in time even if slower than expected."""
-        while wanted and (expected := _SLACK * self._expected(pace, wanted)) > end - self.seconds:
-            wanted = min(wanted - 1, int(wanted * max(end - self.seconds, 0.0) / expected))
-        return wanted
+        low, high = 0, wanted  # longest that fits, by halving: more never take less
+        while low < high:
+            middle = (low + high + 1) // 2
+            fits = self.seconds + _SLACK * self._expected(pace, middle) <= end
+            low, high = (middle, high) if fits else (low, middle - 1)
+        return low
 
     def _expected(self, pace: Pace, candidates: int) -> float:
         """Seconds, by the slowest that this plan has seen against what was expected of it."""

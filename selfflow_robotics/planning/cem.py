@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from selfflow_robotics.planning.elites import best_of, check_deviations, check_topk, statistics
-from selfflow_robotics.planning.search import Run, Search
+from selfflow_robotics.planning.run import Run
+from selfflow_robotics.planning.search import Search
 
 
 @dataclass(eq=False)
@@ -53,4 +54,4 @@ class CEM(Search):
         """See :meth:`Search.update`."""
         elites_BKHA, elite_cost_BK = best_of(pool_BKHA, cost_BK, run.share_of(self.topk))
         weight_BK = elite_cost_BK.isfinite().float()
-        run.mean_BHA, run.std_BHA = statistics(elites_BKHA, weight_BK, self.min_std)
+        run.mean_BHA, run.std_BHA = statistics(elites_BKHA, weight_BK, self.min_std, self.bounds)

@@ -25,7 +25,7 @@ def colored(white_BKHA: Tensor, beta: float) -> Tensor:
         return white_BKHA
     frequency = torch.fft.rfftfreq(steps, device=white_BKHA.device).clamp(min=1 / steps)
     amplitude = frequency ** (-beta / 2)
-    # A spectrum's power is the variance of what it becomes; all but its ends stand for two lines.
+    # A wave's power is the variance that it gives; all lines but the ends stand for two waves.
     lines = torch.full_like(amplitude, 2.0)
     lines[0] = 1.0
     if steps % 2 == 0:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from selfflow_robotics.planning.colored_noise import colored
 from selfflow_robotics.planning.elites import best_of, check_deviations, check_topk, statistics
-from selfflow_robotics.planning.search import Run, Search
+from selfflow_robotics.planning.run import Run
+from selfflow_robotics.planning.search import Search
 from selfflow_robotics.planning.start import shifted_elites
 
 
@@ -45,6 +47,8 @@ class ICEM(Search):
     keep: float = 0.3
     momentum: float = 0.1
     decay: float = 1.25
+
+    trusts_mean: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -87,7 +91,7 @@ class ICEM(Search):
         """See :meth:`Search.update`."""
         elites_BKHA, elite_cost_BK = best_of(pool_BKHA, cost_BK, run.share_of(self.topk))
         weight_BK = elite_cost_BK.isfinite().float()
-        mean_BHA, std_BHA = statistics(elites_BKHA, weight_BK, 0.0)
+        mean_BHA, std_BHA = statistics(elites_BKHA, weight_BK, 0.0, self.bounds)
         old = self.momentum
         run.mean_BHA = old * run.mean_BHA + (1 - old) * mean_BHA
         run.std_BHA = (old * run.std_BHA + (1 - old) * std_BHA).clamp(min=self.min_std)

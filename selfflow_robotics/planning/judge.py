@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -67,6 +68,10 @@ class Judge:
                 "has no spread to be pessimistic about; give samples=2 or more, or pessimism=0"
             )
 
+    @cached_property
+    def _bounds(self) -> Bounds:
+        return Bounds(self.world_model.action_spec)
+
     def cost(self, context: Any, candidates_BKHA: Tensor, seeds: Sequence[int]) -> Judgement:
         """Price candidates.
 
@@ -107,7 +112,7 @@ class Judge:
     def _price(
         self, context: Any, candidates_BKHA: Tensor, seeds: Sequence[int]
     ) -> tuple[Tensor, int]:
-        actions_BKHA = Bounds(self.world_model.action_spec).to_environment(candidates_BKHA)
+        actions_BKHA = self._bounds.to_environment(candidates_BKHA)
         costs, passes = [], 0
         for sample in range(self.samples):
             generators = row_generators(self.seed, seeds, _IMAGINING + sample)

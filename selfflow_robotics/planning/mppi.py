@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from selfflow_robotics.planning.elites import best_of, check_deviations, check_topk, statistics
-from selfflow_robotics.planning.search import Run, Search
+from selfflow_robotics.planning.run import Run
+from selfflow_robotics.planning.search import Search
 
 _LEAST_SPREAD = 1e-12  # of costs; elites that cost the same weigh the same
 
@@ -58,7 +59,7 @@ class MPPI(Search):
         """See :meth:`Search.update`."""
         elites_BKHA, elite_cost_BK = best_of(pool_BKHA, cost_BK, run.share_of(self.topk))
         weight_BK = _weights(elite_cost_BK, self.temperature)
-        run.mean_BHA, run.std_BHA = statistics(elites_BKHA, weight_BK, self.min_std)
+        run.mean_BHA, run.std_BHA = statistics(elites_BKHA, weight_BK, self.min_std, self.bounds)
 
 
 def _weights(cost_BK: Tensor, temperature: float) -> Tensor:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from selfflow_robotics.planning.elites import best_of, check_topk
 from selfflow_robotics.planning.protocol import Refine
-from selfflow_robotics.planning.search import Run, Search
+from selfflow_robotics.planning.run import Run
+from selfflow_robotics.planning.search import Search
 
 
 @dataclass(eq=False)

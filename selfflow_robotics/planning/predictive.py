@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from selfflow_robotics.planning.elites import best_of, check_deviations
-from selfflow_robotics.planning.search import Run, Search
+from selfflow_robotics.planning.run import Run
+from selfflow_robotics.planning.search import Search
 
 
 @dataclass(eq=False)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from selfflow_robotics.planning.bounds import Bounds
 from selfflow_robotics.planning.budget import Budget, Pace, Stopwatch
@@ -20,41 +20,11 @@ from selfflow_robotics.planning.elites import best_of
 from selfflow_robotics.planning.judge import Judge, Judgement
 from selfflow_robotics.planning.plan import Plan
 from selfflow_robotics.planning.protocol import Dynamics, Objective, Propose
+from selfflow_robotics.planning.run import Run
 from selfflow_robotics.planning.start import first_mean, rows_of
-from selfflow_robotics.streams import normal, row_generators
+from selfflow_robotics.streams import row_generators
 
 _SAMPLING, _PROPOSING = range(2)  # purposes of random streams; the judge has the higher ones
-
-
-@dataclass(eq=False)
-class Run:
-    """One plan in the making, for B rows; all actions are normalised."""
-
-    context: Any
-    seeds: Sequence[int]
-    previous: list[Plan | None]  # of one row each
-    executed: int
-    sampling: list[Generator]  # a stream a row, to sample from
-    proposing: list[Generator]  # and one to propose with
-    budget: Budget
-    modelling: Stopwatch  # time inside the world model and the objective
-    mean_BHA: Tensor
-    std_BHA: Tensor
-    kept_BKHA: Tensor  # best so far, cheapest first
-    kept_cost_BK: Tensor
-    iteration: int = 0  # from 1
-    iterations: int = 0  # of which something was judged
-    completed: float = 1.0  # part of the round that was judged; a budget may cut the last short
-    gradient_BKHA: Tensor | None = None  # of the round, where a solver wants it
-    memory: Any = None  # a solver's own, from round to round
-
-    def share_of(self, topk: int) -> int:
-        """Elites of the round: in proportion to what was judged of it, at least one."""
-        return max(1, round(topk * self.completed))
-
-    def noise(self, count: int) -> Tensor:
-        """Standard normal numbers, (B, count, H, A), each row's from its own stream."""
-        return normal(self.sampling, count, *self.mean_BHA.shape[1:])
 
 
 @dataclass(eq=False)
@@ -183,27 +153,27 @@ class Search(ABC):
         run, proposals_BKHA = self._begin(context, previous, executed, seeds)
         for iteration in range(1, self.iterations + 1):
             run.iteration = iteration
-            candidates_BKHA = self.sample(run)
+            asked_BKHA = self.sample(run)
             if iteration == 1:
-                candidates_BKHA = self._compose(run, candidates_BKHA, proposals_BKHA)
-            candidates_BKHA = self.bounds.clamp(candidates_BKHA)
-            judged = self._judge(run, candidates_BKHA)
+                asked_BKHA = self.bounds.clamp(self._compose(run, asked_BKHA, proposals_BKHA))
+            judged = self._judge(run, self.bounds.clamp(asked_BKHA))
             if judged is None:
                 break
-            run.iterations = iteration
             count = judged.cost_BK.shape[1]
-            run.completed, run.gradient_BKHA = (
-                count / candidates_BKHA.shape[1],
-                judged.gradient_BKHA,
-            )
-            candidates_BKHA = candidates_BKHA[:, :count]
+            run.completed, run.gradient_BKHA = count / asked_BKHA.shape[1], judged.gradient_BKHA
             if iteration == 1:
-                start_BHA, initial_cost_B = candidates_BKHA[:, 0], judged.cost_BK[:, 0]
-            pool_BKHA = torch.cat([candidates_BKHA, run.kept_BKHA], dim=1)
+                start_BHA, initial_cost_B = asked_BKHA[:, 0], judged.cost_BK[:, 0]
+            # From the second round on, samples count as they were before the bounds cut them: the
+            # mean of cut ones never reaches a bound.
+            pool_BKHA = torch.cat([asked_BKHA[:, :count], run.kept_BKHA], dim=1)
             pool_cost_BK = torch.cat([judged.cost_BK, run.kept_cost_BK], dim=1)
             _require_finite(pool_cost_BK, iteration)
             self.update(run, pool_BKHA, pool_cost_BK)
-            run.kept_BKHA, run.kept_cost_BK = best_of(pool_BKHA, pool_cost_BK, self.keeps)
+            run.mean_BHA = self.bounds.clamp(run.mean_BHA)
+            run.kept_BKHA, run.kept_cost_BK = best_of(
+                self.bounds.clamp(pool_BKHA), pool_cost_BK, self.keeps
+            )
+            run.iterations = iteration
             if run.completed < 1:
                 break
         return self._conclude(run, start_BHA, initial_cost_B, pool_cost_BK)

@@ -17,7 +17,10 @@ from selfflow_robotics.planning import RowGenerators
 
 
 def spec(
-    q01: Sequence[float], q99: Sequence[float], low: float = -1.0, high: float = 1.0
+    q01: Sequence[float],
+    q99: Sequence[float],
+    low: Sequence[float] | None = None,
+    high: Sequence[float] | None = None,
 ) -> ActionSpec:
     size = len(q01)
     return ActionSpec(
@@ -27,8 +30,8 @@ def spec(
         rotation="none",
         gripper="none",
         rate_hz=1.0,
-        low=(low,) * size,
-        high=(high,) * size,
+        low=tuple(low or (-1.0,) * size),
+        high=tuple(high or (1.0,) * size),
         q01=tuple(q01),
         q99=tuple(q99),
     )
@@ -74,7 +77,7 @@ class PointMass:
     ) -> Path:
         self.began.append(time.perf_counter())
         time.sleep(self.seconds)
-        self.asked.append(actions_BKHA)
+        self.asked.append(actions_BKHA.detach())
         position = context.position_BA[:, None, None] + actions_BKHA.cumsum(dim=2)
         noise = torch.zeros(actions_BKHA.shape[:2])
         if generator is not None:

