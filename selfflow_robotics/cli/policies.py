@@ -90,7 +90,7 @@ def make_solver(
             imagines,
             objective,
             propose=world_model.propose,
-            refine=getattr(world_model, "refine", None),
+            refine=world_model.refine,
             proposals=config.proposals,
             **settings,
         )
