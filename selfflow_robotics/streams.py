@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
 
+@lru_cache(maxsize=1 << 14)  # a plan asks for the same streams again and again
 def derive_seed(*parts: int) -> int:
     """A 63-bit seed from non-negative integers, such as (seed, episode seed, step)."""
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))

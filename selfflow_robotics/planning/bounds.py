@@ -23,9 +23,12 @@ class Bounds:
 
     def __init__(self, spec: ActionSpec) -> None:
         self.spec = spec
-        self.low_A = spec.normalize(torch.tensor(spec.low))
-        self.high_A = spec.normalize(torch.tensor(spec.high))
-        self._units_A = torch.tensor(spec.low), torch.tensor(spec.high)
+        low_A, high_A = torch.tensor(spec.low), torch.tensor(spec.high)
+        self.low_A, self.high_A = spec.normalize(low_A), spec.normalize(high_A)
+        self._units_A = low_A, high_A
+        # What `spec.denormalize` does, with its numbers as tensors once and for all.
+        self._middle_A = spec.denormalize(torch.zeros(spec.size))
+        self._half_A = spec.denormalize(torch.ones(spec.size)) - self._middle_A
 
     @property
     def rest(self) -> Tensor:
@@ -39,7 +42,8 @@ class Bounds:
 
     def to_environment(self, normalised: Tensor) -> Tensor:
         """Actions (..., A) in the environment's units, inside low..high; differentiable."""
-        return self.spec.denormalize(normalised).clamp(*self._units_A)
+        units = torch.addcmul(self._middle_A, normalised, self._half_A)
+        return units.clamp(*self._units_A)
 
     def from_environment(self, actions: Tensor) -> Tensor:
         """Inverse of :meth:`to_environment`, float32 on CPU, inside the bounds."""

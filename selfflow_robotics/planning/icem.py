@@ -26,8 +26,8 @@ class ICEM(Search):
 
     Noise is coloured along the steps. A share of the elites stays among those of the next
     iteration, and, shifted, among the first candidates of the next plan. Mean and deviation keep a
-    part of their old values. The mean is a candidate of the last iteration; the plan is the best
-    candidate of all.
+    part of their old values. The mean is a candidate of every iteration, as the first one's start
+    is (in the paper, of the last alone); the plan is the best candidate of all.
 
     Args:
         topk: elites of an iteration, at most ``candidates``.
@@ -83,7 +83,7 @@ class ICEM(Search):
             sampled_BKHA[:, places] = shifted_elites(
                 run.previous, run.executed, sampled_BKHA[:, places]
             )
-        if run.iteration == self.iterations > 1:
+        else:
             sampled_BKHA[:, 0] = run.mean_BHA
         return sampled_BKHA
 
