@@ -14,7 +14,6 @@ import os
 import signal
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +54,8 @@ class RecordedTrainer(Trainer):
 def small_model(step_sizes: bool = False) -> WorldModel:
     """As training begins: the rest as it is made, nothing of it as a test would have it."""
     torch.manual_seed(0)
-    given = world_model()
-    network = replace(given.config.network, step_sizes=step_sizes)
-    model = WorldModel(replace(given.config, network=network), given.tokenizer)
+    given = world_model(step_sizes=step_sizes)
+    model = WorldModel(given.config, given.tokenizer)
     model.network.start_from_anchor()
     return model.train()
 

@@ -23,11 +23,7 @@ NOISING = Noising(TimestepDistribution(shift=SHIFT), mask_ratio=0.3, shortcut=1.
 
 def told_network(seed: int = 0) -> DiT:
     """A network that can be told its step, and in which every weight matters."""
-    network = DiT(replace(world_model().config.network, step_sizes=True))
-    generator = torch.Generator().manual_seed(seed)
-    for parameter in network.parameters():
-        nn.init.normal_(parameter, std=0.12, generator=generator)
-    return network
+    return world_model(seed, step_sizes=True).network.train()
 
 
 def only(use: int, **more: object) -> Noising:
