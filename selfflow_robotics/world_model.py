@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .data.action_spec import ActionSpec, StateSpec
-from .flow.samplers import schedule, step_size
+from .flow.samplers import steps_along
 from .flow.shared_timestep import conditions_at
 from .model.attention import Cache
 from .model.dit import DiT, Frames, Output
@@ -362,7 +361,7 @@ class WorldModel(nn.Module):
         instruction_BD: Tensor | None = None,
     ) -> Frames:
         """Euler steps from t=1 to 0; with `act` of the actions too, else they are known."""
-        for now, then in pairwise(schedule(steps, self.config.time_shift).tolist()):
+        for now, then, size in steps_along(steps, self.config.time_shift):
             assert x.action_BTA is not None
             conditions = conditions_at(
                 self.config.network,
@@ -371,7 +370,7 @@ class WorldModel(nn.Module):
                 now,
                 action_time=now if act else 0.0,
                 instruction_BD=instruction_BD,
-                step=step_size(now, then, self.config.time_shift),
+                step=size,
             )
             out = self.network(x, conditions, cache=cache)
             step = then - now
