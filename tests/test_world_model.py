@@ -83,9 +83,13 @@ def imagined_without_cache(
         known[:, 0] = 0.0
         led_to = torch.stack(action[:count])[None]
         anchor = torch.stack([torch.zeros_like(video[0]), *video[:-1]])[None]
+        told = None
+        if model.config.network.step_sizes:  # the newest frame hears how far it goes
+            told = torch.zeros(1, count)
+            told[:, -1] = (t > 0) / steps
         return model.network(
             Frames(torch.stack(video)[None], anchor, led_to, torch.stack(state)[None]),
-            Conditions(times, action_BTA=led_to, action_known_BT=known),
+            Conditions(times, action_BTA=led_to, action_known_BT=known, step_BT=told),
             feature_layers=(model.feature_layer,),
         )
 
@@ -107,8 +111,10 @@ def imagined_without_cache(
 
 
 @pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("step_sizes", [False, True])
 @torch.no_grad()
-def test_cached_rollout_equals_an_uncached_one(model: WorldModel, steps: int) -> None:
+def test_cached_rollout_equals_an_uncached_one(steps: int, step_sizes: bool) -> None:
+    model = world_model(step_sizes=step_sizes)
     frames, past, states = history(B, S)
     actions = candidate_actions(B, K, H)
     streams = [seeded(10 + b) for b in range(B)]
@@ -356,7 +362,9 @@ def test_a_missing_instruction_and_missing_streams_are_sentences(model: WorldMod
 # -- on disk -------------------------------------------------------------------------------------
 
 
-def test_saved_model_comes_back_to_bfloat16(model: WorldModel, tmp_path: Path) -> None:
+@pytest.mark.parametrize("step_sizes", [False, True])
+def test_saved_model_comes_back_to_bfloat16(tmp_path: Path, step_sizes: bool) -> None:
+    model = world_model(step_sizes=step_sizes)
     model.save_pretrained(str(tmp_path / "model"))
     assert {p.name for p in (tmp_path / "model").iterdir()} == {"config.json", "model.safetensors"}
     assert [p.name for p in tmp_path.iterdir()] == ["model"]

@@ -42,10 +42,20 @@ def randn(*shape: int, seed: int) -> Tensor:
     return torch.randn(shape, generator=seeded(seed))
 
 
-def world_model(seed: int = 0, *, states: bool = True, history_len: int = 3) -> WorldModel:
+def world_model(
+    seed: int = 0, *, states: bool = True, history_len: int = 3, step_sizes: bool = False
+) -> WorldModel:
     """A world model in which every weight matters."""
     network = DiTConfig(
-        C, GRID, 32, 3, 2, action_dim=A, state_dim=P * states, vocabulary=VOCABULARY.size
+        C,
+        GRID,
+        32,
+        3,
+        2,
+        action_dim=A,
+        state_dim=P * states,
+        vocabulary=VOCABULARY.size,
+        step_sizes=step_sizes,
     )
     spec = RT1_STATE if states else None
     prior = PriorConfig(

@@ -57,8 +57,8 @@ class RecordedTrainer(Trainer):
 def small_model(step_sizes: bool = False, text_dim: int = 0) -> WorldModel:
     """As training begins: the rest as it is made, nothing of it as a test would have it."""
     torch.manual_seed(0)
-    given = world_model()
-    network = replace(given.config.network, step_sizes=step_sizes, text_dim=text_dim)
+    given = world_model(step_sizes=step_sizes)
+    network = replace(given.config.network, text_dim=text_dim)
     model = WorldModel(replace(given.config, network=network), given.tokenizer)
     model.network.start_from_anchor()
     return model.train()

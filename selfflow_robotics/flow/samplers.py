@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,11 +31,20 @@ def schedule(num_steps: int, shift: float = 1.0) -> Tensor:
     return shift_time(torch.linspace(1, 0, num_steps + 1, dtype=torch.float64), shift).float()
 
 
-def step_size(now: float, then: float, shift: float = 1.0) -> float:
-    """How much of `schedule` lies between two times, 1 being all: 1 / num_steps for each step."""
-    ends = torch.tensor([now, then], dtype=torch.float64)
-    first, last = shift_time(ends, 1 / shift).tolist()
-    return float(first - last)
+class Step(NamedTuple):
+    """From one time to an earlier one; `size` is the share of the schedule that lies between."""
+
+    now: float
+    then: float
+    size: float
+
+
+def steps_along(num_steps: int, shift: float = 1.0, start: float = 1.0) -> list[Step]:
+    """The steps of `schedule`, whose size is 1 / num_steps; all times shrink with a lower start."""
+    times = start * schedule(num_steps, shift)
+    places = shift_time(times.double(), 1 / shift)
+    pairs = zip(pairwise(times.tolist()), pairwise(places.tolist()), strict=True)
+    return [Step(now, then, first - last) for (now, then), (first, last) in pairs]
 
 
 def euler(

@@ -33,7 +33,7 @@ def conditions_at(
         action_time: of the actions' tokens.
         state_known: whether proprioception is.
         instruction_BD: what all frames are told, from `DiT.encode_instruction`.
-        step: size of the step they take, from `step_size`; told to networks that learned it.
+        step: size of the step they take, as a `Step` has it; told to networks that learned it.
     """
     device = action_BTA.device
     times: list[float] = []

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from ..flow.samplers import step_size
+from ..flow.samplers import Step
 from ..flow.shared_timestep import conditions_at
 from ..model.attention import Cache
 from ..model.dit import Conditions, DiT, Frames
@@ -33,17 +32,15 @@ def frame_after_frame(
     noise: Frames,
     anchor_FNC: Tensor,
     cache: Cache,
-    times: Sequence[float],
-    shift: float,
+    steps: Sequence[Step],
 ) -> Imagined:
     """Each frame is denoised after the ones before it are done, as history of its own.
 
     Args:
         layer: the block whose output are the features.
-        noise: video (F, H, N, C) and proprioception at `times[0]`; actions without noise.
+        noise: video (F, H, N, C) and proprioception at the first step's time, actions clean.
         anchor_FNC: the last frame of history.
-        times: falling, to 0; one pass of the network each but for the last.
-        shift: of the schedule they come from.
+        steps: from noise to 0; a pass of the network each.
     """
     horizon = noise.video_BTNC.shape[1]
     made: list[Frames] = []
@@ -51,7 +48,7 @@ def frame_after_frame(
     for f in range(horizon):
         anchor = anchor_FNC[:, None] if f == 0 else made[-1].video_BTNC
         frame = replace(_frame(noise, f), anchor_BTNC=anchor)
-        made.append(denoise(network, frame, cache, times, shift))
+        made.append(denoise(network, frame, cache, steps))
         last = f == horizon - 1
         out = network(
             made[-1],
@@ -73,8 +70,7 @@ def all_together(
     noise: Frames,
     anchor_FNC: Tensor,
     cache: Cache,
-    times: Sequence[float],
-    shift: float,
+    steps: Sequence[Step],
 ) -> Imagined:
     """As :func:`frame_after_frame`, but all frames are denoised in the same passes.
 
@@ -83,7 +79,7 @@ def all_together(
     horizon = noise.video_BTNC.shape[1]
     anchor = anchor_FNC[:, None]
     noise = replace(noise, anchor_BTNC=anchor.expand(-1, horizon, -1, -1))
-    made = denoise(network, noise, cache, times, shift)
+    made = denoise(network, noise, cache, steps)
     before = torch.cat((anchor, made.video_BTNC[:, :-1]), dim=1)
     out = network(
         replace(made, anchor_BTNC=before),
@@ -100,17 +96,13 @@ def denoise(
     network: DiT,
     x: Frames,
     cache: Cache,
-    times: Sequence[float],
-    shift: float,
+    steps: Sequence[Step],
     *,
     act: bool = False,
     instruction_FD: Tensor | None = None,
 ) -> Frames:
-    """Euler steps along falling times of a schedule with this shift.
-
-    With `act` of the actions too, else they are known.
-    """
-    for now, then in pairwise(times):
+    """Euler steps; with `act` of the actions too, else they are known."""
+    for now, then, size in steps:
         assert x.action_BTA is not None
         conditions = conditions_at(
             network.config,
@@ -119,7 +111,7 @@ def denoise(
             now,
             action_time=now if act else 0.0,
             instruction_BD=instruction_FD,
-            step=step_size(now, then, shift),
+            step=size,
         )
         out = network(x, conditions, cache=cache, keep_cache=False)
         step = then - now

@@ -9,7 +9,7 @@ import torch
 from einops import rearrange, repeat
 from torch import Tensor
 
-from ..flow.samplers import schedule
+from ..flow.samplers import Step, steps_along
 from ..model.dit import DiT, Frames
 from ..values import Context
 from . import memory
@@ -40,7 +40,7 @@ class Imagination:
         """Video (B, K, H, N, C), features (B, K, H, M, D) and, where known, proprioception."""
         horizon = actions_BKHA.shape[2]
         noise = shared_noise(self.network.config, horizon, streams, context.anchor_BNC)
-        times = self._times(steps)
+        along = steps_along(steps, self.time_shift)
         imagine = all_together if together else frame_after_frame
 
         def run(rows: slice, candidates: slice) -> tuple[Tensor, ...]:
@@ -51,8 +51,7 @@ class Imagination:
                 noise.frames(rows, actions),
                 _repeated(context.anchor_BNC[rows], actions.shape[1]),
                 context.cache.rows(rows),
-                times,
-                self.time_shift,
+                along,
             )
             found = (made.frames.video_BTNC, made.features_FHMD, made.frames.state_BTP)
             return _by_row(found, actions.shape[1])
@@ -69,7 +68,7 @@ class Imagination:
     ) -> Tensor:
         """Actions (B, K, H, A), denoised together with their frames."""
         noise = own_noise(self.network.config, candidates, horizon, streams, context.anchor_BNC)
-        return self._act(context, noise, self._times(steps))
+        return self._act(context, noise, steps_along(steps, self.time_shift))
 
     def refine(
         self,
@@ -90,16 +89,15 @@ class Imagination:
                 start.frames(rows, actions),
                 anchor_BTNC=_anchors(context, rows, actions.shape[1], horizon),
             )
-            made = denoise(
-                self.network, frames, context.cache.rows(rows), [1.0, 0.0], self.time_shift
-            )
+            cache = context.cache.rows(rows)
+            made = denoise(self.network, frames, cache, steps_along(1, self.time_shift))
             return _by_row((made.video_BTNC, made.action_BTA, made.state_BTP), actions.shape[1])
 
         clean = self._in_parts(run, context, actions_BKHA, horizon)
         mixed = tuple(torch.lerp(c, n, time) for c, n in zip(clean, noise, strict=True))
-        return self._act(context, mixed, [time * t for t in self._times(steps)])
+        return self._act(context, mixed, steps_along(steps, self.time_shift, time))
 
-    def _act(self, context: Context, noised: tuple[Tensor, ...], times: list[float]) -> Tensor:
+    def _act(self, context: Context, noised: tuple[Tensor, ...], steps: Sequence[Step]) -> Tensor:
         """Actions (B, K, H, A) from noised video, actions and proprioception (B, K, H, ...)."""
         told_BD = context.instruction_BD
         if told_BD is None:
@@ -114,18 +112,13 @@ class Imagination:
                 self.network,
                 Frames(video, _anchors(context, rows, count, horizon), action, *state),
                 context.cache.rows(rows),
-                times,
-                self.time_shift,
+                steps,
                 act=True,
                 instruction_FD=_repeated(told_BD[rows], count),
             )
             return _by_row((made.action_BTA,), count)
 
         return self._in_parts(run, context, noised[1], horizon)[0]
-
-    def _times(self, steps: int) -> list[float]:
-        times: list[float] = schedule(steps, self.time_shift).tolist()
-        return times
 
     def _in_parts(
         self, run: memory.Run, context: Context, actions_BKHA: Tensor, frames: int

@@ -157,7 +157,8 @@ def start_from(world_model: WorldModel, start: Path) -> int:
         The number of weights taken over.
 
     Raises:
-        ValueError: nothing fits, or its actions mean something else.
+        ValueError: nothing fits, its actions mean something else, or it knows large steps and the
+            world model cannot be told of them.
     """
     if start.suffix in (".pt", ".safetensors"):
         network = released.inflate(
@@ -171,6 +172,10 @@ def start_from(world_model: WorldModel, start: Path) -> int:
             given.pop("network.instruction.word.weight", None)
         if found.config.text_encoder != world_model.config.text_encoder:
             given.pop("network.conditioning.text.weight", None)
+        if found.config.network.step_sizes and not world_model.config.network.step_sizes:
+            raise ValueError(
+                f"{start} learned to take large steps, which would be lost; add objective=shortcut"
+            )
         found.action_spec.require_match(world_model.action_spec, str(start), "the data")
     own = world_model.state_dict()
     fits = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}

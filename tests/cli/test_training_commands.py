@@ -175,7 +175,7 @@ def test_the_prior_alone_is_fitted_further(dataset: Path, tokenizer: Path, tmp_p
 
 
 @pytest.mark.parametrize("command", ["pretrain", "finetune"])
-@pytest.mark.parametrize("objective", ["diffusion_forcing", "sra", "repa"])
+@pytest.mark.parametrize("objective", ["diffusion_forcing", "sra", "repa", "shortcut"])
 def test_each_objective_makes_a_model_of_the_same_weights(
     dataset: Path, tokenizer: Path, tmp_path: Path, command: str, objective: str
 ) -> None:
@@ -191,6 +191,7 @@ def test_each_objective_makes_a_model_of_the_same_weights(
     assert main(words) == 0
     # Neither the projector nor the encoder is part of what is trained.
     model = WorldModel.from_pretrained(str(output))
+    assert model.config.network.step_sizes == (objective == "shortcut")
     stored_names = set(load_file(output / "model.safetensors"))
     assert stored_names == {k for k in model.state_dict() if not k.endswith("tokens_in.positions")}
     assert not any(part in name for name in stored_names for part in ("projector", "encoder."))

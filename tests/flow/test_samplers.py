@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from selfflow_robotics.flow.path import velocity
-from selfflow_robotics.flow.samplers import euler, heun, sample_released, schedule
+from selfflow_robotics.flow.samplers import euler, heun, sample_released, schedule, steps_along
 from selfflow_robotics.model import released
 
 FIXTURE = Path(__file__).parents[3] / "shared/fixtures/selfflow_reference_small.safetensors"
@@ -33,6 +33,16 @@ def test_error_falls_with_the_order_of_the_solver(
         for n in (32, 64)
     ]
     assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.1)
+
+
+def test_steps_follow_the_schedule_or_one_that_starts_lower() -> None:
+    steps = steps_along(3, 5.0)
+    assert [step.now for step in steps] + [steps[-1].then] == schedule(3, 5.0).tolist()
+    assert sum(step.size for step in steps) == pytest.approx(1)
+    lower = steps_along(2, 5.0, start=0.5)
+    assert [step.now for step in lower] == [0.5 * time for time in schedule(2, 5.0)[:-1].tolist()]
+    # 0.5 is a sixth of the way from data to noise where half the time is above 5/6.
+    assert sum(step.size for step in lower) == pytest.approx(1 / 6)
 
 
 @pytest.mark.parametrize("solver", [euler, heun])

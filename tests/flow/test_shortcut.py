@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from selfflow_robotics.data.clips import Clips
 from selfflow_robotics.flow.noising import INVERSE, POLICY, WORLD, NoisedClips, Noising
 from selfflow_robotics.flow.objectives import FlowMatching, SelfFlow
-from selfflow_robotics.flow.samplers import schedule, step_size
+from selfflow_robotics.flow.samplers import schedule, steps_along
 from selfflow_robotics.flow.shortcut import Shortcut, with_half_steps
 from selfflow_robotics.flow.timesteps import STEP_SIZES, TimestepDistribution, draw_step
 from selfflow_robotics.model.dit import Conditions, DiT, DiTConfig, Frames
@@ -23,11 +23,7 @@ NOISING = Noising(TimestepDistribution(shift=SHIFT), mask_ratio=0.3, shortcut=1.
 
 def told_network(seed: int = 0) -> DiT:
     """A network that can be told its step, and in which every weight matters."""
-    network = DiT(replace(world_model().config.network, step_sizes=True))
-    generator = torch.Generator().manual_seed(seed)
-    for parameter in network.parameters():
-        nn.init.normal_(parameter, std=0.12, generator=generator)
-    return network
+    return world_model(seed, step_sizes=True).network.train()
 
 
 def only(use: int, **more: object) -> Noising:
@@ -160,10 +156,9 @@ def test_steps_are_those_of_a_sampler() -> None:
     for size in STEP_SIZES:
         starts = [start for step, start in taken if step == size]
         assert len(starts) / len(taken) == pytest.approx(0.25, abs=0.05)
-        times = schedule(round(1 / size), SHIFT)[:-1].tolist()
-        assert sorted({round(start, 5) for start in starts}) == sorted(round(t, 5) for t in times)
-        for now, then in zip(times, schedule(round(1 / size), SHIFT)[1:].tolist(), strict=True):
-            assert step_size(now, then, SHIFT) == pytest.approx(size, abs=1e-5)
+        steps = steps_along(round(1 / size), SHIFT)
+        assert {round(start, 5) for start in starts} == {round(step.now, 5) for step in steps}
+        assert [step.size for step in steps] == [pytest.approx(size, abs=1e-5)] * len(steps)
 
 
 def test_general_video_learns_steps_too() -> None:

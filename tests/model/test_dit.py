@@ -23,6 +23,7 @@ CONFIG = DiTConfig(
     state_dim=P,
     num_classes=4,
     vocabulary=11,
+    step_sizes=True,
 )
 
 
@@ -59,6 +60,7 @@ def clip(model: DiT) -> tuple[Frames, Conditions]:
         action_BTA=randn(B, T, A, seed=7),
         action_known_BT=torch.tensor([[1.0, 0.0, 1.0, 1.0]] * B),
         instruction_BTD=model.encode_instruction(words)[:, None].expand(-1, T, -1),
+        step_BT=rand(B, T, seed=8),
     )
     return frames, conditions
 
@@ -265,8 +267,7 @@ def test_modality_the_network_lacks_is_named() -> None:
 
 def test_step_size_tells_nothing_at_first_and_0_never_does() -> None:
     torch.manual_seed(0)
-    plain = DiT(CONFIG)
-    told = DiT(replace(CONFIG, step_sizes=True))
+    plain, told = DiT(replace(CONFIG, step_sizes=False)), DiT(CONFIG)
     for parameter in plain.parameters():
         nn.init.normal_(parameter, std=0.2)
     fresh = {k for k in told.state_dict() if ".step." in k}
@@ -275,8 +276,9 @@ def test_step_size_tells_nothing_at_first_and_0_never_does() -> None:
     frames, conditions = clip(plain)
     step_BT = torch.tensor([[0.0, 0.0, 0.5, 1.0], [0.0, 0.25, 0.25, 0.25]])
     stepping = replace(conditions, step_BT=step_BT)
-    expected = parts(plain(frames, conditions))
-    for given in (conditions, stepping):
+    silent = replace(conditions, step_BT=None)
+    expected = parts(plain(frames, silent))
+    for given in (silent, stepping):
         for a, b in zip(parts(told(frames, given)), expected, strict=True):
             assert torch.equal(a, b)
     assert told.conditioning.step is not None

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -132,8 +131,7 @@ def test_large_steps_are_learnt_on_top_of_an_objective_where_that_is_chosen() ->
 def test_a_model_that_learns_steps_starts_as_one_that_was_not_told_of_them(tmp_path: Path) -> None:
     pretrained = world_model()
     pretrained.save_pretrained(str(tmp_path))
-    config = replace(pretrained.config, network=replace(pretrained.config.network, step_sizes=True))
-    model = WorldModel(config, Patches(2)).eval()
+    model = WorldModel(world_model(step_sizes=True).config, Patches(2)).eval()
     taken = start_from(model, tmp_path)
     assert taken == sum(
         v.numel() for k, v in pretrained.state_dict().items() if not k.startswith("tokenizer.")
@@ -148,6 +146,13 @@ def test_a_model_that_learns_steps_starts_as_one_that_was_not_told_of_them(tmp_p
     assert torch.equal(one.latents_BKHCHW, other.latents_BKHCHW)
     assert one.states_BKHP is not None and other.states_BKHP is not None
     assert torch.equal(one.states_BKHP, other.states_BKHP)
+
+
+def test_a_start_that_knows_large_steps_does_not_lose_them_unsaid(tmp_path: Path) -> None:
+    world_model(step_sizes=True).save_pretrained(str(tmp_path))
+    assert start_from(world_model(1, step_sizes=True), tmp_path)
+    with pytest.raises(ValueError, match=r"large steps, which would be lost; add objective=short"):
+        start_from(world_model(1), tmp_path)
 
 
 def test_repa_without_an_encoder_is_a_sentence() -> None:
