@@ -1,6 +1,6 @@
 """Does a longer search do harm? Success by a search's candidates, with and without pessimism.
 
-    python benchmarks/more_samples.py [--runs FOLDER] [--workers 2] [--json]
+    python benchmarks/more_samples.py [--runs FOLDER] [--workers 2] [--svg FILE] [--json]
 
 The shipped model's planner with nothing to hold it back (`min_gain=0`: it follows whatever the
 world model finds better than the prior's guess) searches among 16, 64 or 256 candidates, a step
@@ -128,6 +128,37 @@ def summary(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def plot(found: dict[str, Any]) -> str:
+    """Success by candidates as an SVG picture, a line for each pessimism, with 95% intervals."""
+    points = [point for point in found.values() if isinstance(point, dict)]
+    marks = []
+    for pessimism, colour in ((2.0, "#1769aa"), (0.0, "#c2571a")):
+        line = []
+        for point in (one for one in points if one["pessimism"] == pessimism):
+            x = 90 + 130 * CANDIDATES.index(point["candidates"]) + (8 if pessimism else -8)
+            y, high, low = (
+                20 + 200 * (1 - share)
+                for share in (point["successes"] / point["episodes"], *point["interval"][::-1])
+            )
+            line.append(f"{x},{y:.1f}")
+            marks.append(f'<circle cx="{x}" cy="{y:.1f}" r="4" fill="{colour}"/>')
+            marks.append(f'<path d="M{x} {high:.1f}V{low:.1f}" stroke="{colour}"/>')
+        marks.append(f'<polyline points="{" ".join(line)}" fill="none" stroke="{colour}"/>')
+        label = f"pessimism {pessimism:g}" if pessimism else "no pessimism"
+        marks.append(f'<text x="400" y="{60 if pessimism else 80}" fill="{colour}">{label}</text>')
+    for share in range(0, 101, 25):
+        y = 220 - 2 * share
+        marks.append(f'<path d="M50 {y}H380" stroke="#ddd"/>')
+        marks.append(f'<text x="44" y="{y + 4}" text-anchor="end">{share}%</text>')
+    for i, candidates in enumerate(CANDIDATES):
+        marks.append(f'<text x="{90 + 130 * i}" y="240" text-anchor="middle">{candidates}</text>')
+    marks.append('<text x="220" y="258" text-anchor="middle">candidates</text>')
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 520 265" font-family="sans-serif" '
+        f'font-size="12"><rect width="520" height="265" fill="#fff"/>{"".join(marks)}</svg>\n'
+    )
+
+
 def main() -> None:
     """Play what is not there yet, and print."""
     parser = argparse.ArgumentParser()
@@ -135,6 +166,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--points", nargs="*", default=[point.name for point in POINTS])
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--svg", type=Path, help="a picture to write")
     asked = parser.parse_args()
     asked.runs.mkdir(parents=True, exist_ok=True)
     file = asked.runs / "parts.jsonl"
@@ -153,6 +185,8 @@ def main() -> None:
             with file.open("a") as lines:
                 lines.write(json.dumps(parts[-1]) + "\n")
     found = summary(parts)
+    if asked.svg:
+        asked.svg.write_text(plot(found))
     if asked.json:
         print(json.dumps(found, indent=1))
         return
