@@ -10,26 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfflow_robotics.data.action_spec import ActionSpec
-from selfflow_robotics.planning.protocol import RowGenerators
+from selfflow_robotics.planning.protocol import Dynamics, RowGenerators
 
 
-class Denoises(Protocol):
+class Denoises(Dynamics, Protocol):
     """A world model, such as :class:`~selfflow_robotics.WorldModel`, that denoises its futures."""
-
-    @property
-    def action_spec(self) -> ActionSpec:
-        """See :class:`Dynamics`."""
-        ...
-
-    def observe(
-        self,
-        frames: NDArray[np.uint8],
-        past_actions: NDArray[np.float32],
-        instruction: str | Sequence[str] | None = None,
-        states: NDArray[np.float32] | None = None,
-    ) -> Any:
-        """See :class:`Dynamics`."""
-        ...
 
     def rollout(
         self,
