@@ -45,7 +45,7 @@ def shortfall_of(env: gymnasium.Env[Any, Any]) -> Callable[[Any], float]:
     )
 
 
-def _open_drawer(env: Any) -> float:
+def _open_drawer(env: OpenDrawer) -> float:
     drawer = env.episode.goal
     left = max(OPEN - env.drawer_opening(drawer), 0.0)
     if env.grasped(f"{drawer}_handle"):
@@ -57,17 +57,17 @@ def _open_drawer(env: Any) -> float:
     return _TASK * left + _NOT_HELD + away + _TURN * (turned + aslant) + _early(env, away)
 
 
-def _close_drawer(env: Any) -> float:
+def _close_drawer(env: CloseDrawer) -> float:
     drawer = env.episode.goal
     left = max(env.drawer_opening(drawer) - CLOSED, 0.0)
     before = env.handle_position(drawer) - np.array([_BEFORE, 0.0, 0.0])
     return _TASK * left + float(np.linalg.norm(before - env.tool_position))
 
 
-def _pick_coke_can(env: Any) -> float:
+def _pick_coke_can(env: PickCokeCan) -> float:
     body = env.world.data.body(COKE_CAN.body)
     gain = float(body.xpos[2]) - env.episode.goal.height
-    left = _TASK * max(0.03 - gain, 0.0)
+    left: float = _TASK * max(0.03 - gain, 0.0)
     if _held(env, COKE_CAN):
         return left
     base = env.world.data.xmat[env.world.base].reshape(3, 3)
@@ -76,7 +76,7 @@ def _pick_coke_can(env: Any) -> float:
     return left + _apart(env, COKE_CAN) + 2 * _TURN * aslant
 
 
-def _move_near(env: Any) -> float:
+def _move_near(env: MoveNear) -> float:
     goal = env.episode.goal
     now = {thing: env.thing_position(thing) for thing in goal.things}
     way = float(np.linalg.norm((now[goal.target] - now[goal.source])[:2]))
@@ -85,7 +85,7 @@ def _move_near(env: Any) -> float:
     for thing, rested in zip(goal.things, goal.rested, strict=True):
         if thing != goal.source:
             strayed += float(np.linalg.norm(now[thing] - env.to_base(np.asarray(rested))))
-    left = _TASK / 2 * max(way - reach + 0.01, 0.0) + _STRAYED * strayed
+    left: float = _TASK / 2 * max(way - reach + 0.01, 0.0) + _STRAYED * strayed
     return left if _held(env, goal.source) else left + _apart(env, goal.source)
 
 
