@@ -21,6 +21,7 @@ from selfflow_robotics.envs.scene import COKE_CAN, Thing
 
 _TASK = 10.0  # for each metre of the task itself that is left
 _NOT_HELD = 0.3
+_NEAR = 0.2
 _TURN = 0.15  # for each radian that the tool is turned away, or for a finger axis wholly wrong
 _UPRIGHT = 0.4  # rad from straight down that grasping from above allows
 _EARLY = 0.3  # for a gripper closed far from what it is to hold
@@ -54,7 +55,9 @@ def _open_drawer(env: OpenDrawer) -> float:
     # Pointing ahead, the fingers are above and below the handle and the palm is clear of the front.
     turned = float(np.arccos(np.clip(env.tool_rotation[0, 2], -1.0, 1.0)))
     aslant = abs(float(env.tool_rotation[1, 1]))
-    return _TASK * left + _NOT_HELD + away + _TURN * (turned + aslant) + _early(env, away)
+    near = _NEAR * min(away / 0.05, 1.0)  # a handle is thin: the last centimetres count
+    pose = away + near + _TURN * (turned + aslant)
+    return _TASK * left + _NOT_HELD + pose + _early(env, away - 0.01)
 
 
 def _close_drawer(env: CloseDrawer) -> float:
