@@ -44,8 +44,8 @@ class Search:
     horizon: int
     repeat: int
     topk: int
-    initial_std: float = 0.7
-    min_std: float = 0.05
+    initial_std: float
+    min_std: float
 
     def longer(self) -> Search:
         """The reference: TIMES the samples, more of both candidates and iterations."""
@@ -58,9 +58,9 @@ class Search:
 
 
 GYMNASIUM = {
-    "Pendulum-v1": Search(candidates=32, iterations=3, horizon=10, repeat=3, topk=6),
-    "Reacher-v5": Search(candidates=32, iterations=3, horizon=5, repeat=2, topk=6),
-    "Pusher-v5": Search(candidates=32, iterations=3, horizon=6, repeat=3, topk=6),
+    "Pendulum-v1": Search(16, 2, horizon=10, repeat=3, topk=3, initial_std=0.7, min_std=0.05),
+    "Reacher-v5": Search(16, 5, horizon=6, repeat=4, topk=3, initial_std=0.1, min_std=0.01),
+    "Pusher-v5": Search(24, 10, horizon=5, repeat=8, topk=3, initial_std=0.15, min_std=0.02),
 }
 
 
@@ -145,8 +145,10 @@ def run(folder: Path, task: str, seeds: int) -> None:
 
 def successes(folder: Path, task: str) -> dict[str, Any]:
     """Successes with Wilson's 95% interval."""
-    (name, search) = next(runs(task))
+    name, search = next(runs(task))
     episodes = kept(folder, task, name, search)
+    if not episodes:
+        return {"seeds": 0}
     won = sum(e["success"] for e in episodes.values())
     interval = wilson(won, len(episodes))
     return {
@@ -171,6 +173,8 @@ def returns(folder: Path, task: str) -> dict[str, Any]:
     """Returns, and the share of the reference's gain over doing nothing."""
     found = {name: (search, kept(folder, task, name, search)) for name, search in runs(task)}
     seeds = sorted(set.intersection(*(set(episodes) for _, episodes in found.values())))
+    if not seeds:
+        return {"seeds": 0}
     summary: dict[str, Any] = {"seeds": len(seeds)}
     mean = {}
     for name, (search, episodes) in found.items():

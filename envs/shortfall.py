@@ -21,6 +21,7 @@ from selfflow_robotics.envs.scene import COKE_CAN, Thing
 
 _TASK = 10.0  # for each metre of the task itself that is left
 _NOT_HELD = 0.3
+_NEAR = 0.2
 _TURN = 0.15  # for each radian that the tool is turned away, or for a finger axis wholly wrong
 _UPRIGHT = 0.4  # rad from straight down that grasping from above allows
 _EARLY = 0.3  # for a gripper closed far from what it is to hold
@@ -45,7 +46,7 @@ def shortfall_of(env: gymnasium.Env[Any, Any]) -> Callable[[Any], float]:
     )
 
 
-def _open_drawer(env: Any) -> float:
+def _open_drawer(env: OpenDrawer) -> float:
     drawer = env.episode.goal
     left = max(OPEN - env.drawer_opening(drawer), 0.0)
     if env.grasped(f"{drawer}_handle"):
@@ -54,20 +55,22 @@ def _open_drawer(env: Any) -> float:
     # Pointing ahead, the fingers are above and below the handle and the palm is clear of the front.
     turned = float(np.arccos(np.clip(env.tool_rotation[0, 2], -1.0, 1.0)))
     aslant = abs(float(env.tool_rotation[1, 1]))
-    return _TASK * left + _NOT_HELD + away + _TURN * (turned + aslant) + _early(env, away)
+    near = _NEAR * min(away / 0.05, 1.0)  # a handle is thin: the last centimetres count
+    pose = away + near + _TURN * (turned + aslant)
+    return _TASK * left + _NOT_HELD + pose + _early(env, away - 0.01)
 
 
-def _close_drawer(env: Any) -> float:
+def _close_drawer(env: CloseDrawer) -> float:
     drawer = env.episode.goal
     left = max(env.drawer_opening(drawer) - CLOSED, 0.0)
     before = env.handle_position(drawer) - np.array([_BEFORE, 0.0, 0.0])
     return _TASK * left + float(np.linalg.norm(before - env.tool_position))
 
 
-def _pick_coke_can(env: Any) -> float:
+def _pick_coke_can(env: PickCokeCan) -> float:
     body = env.world.data.body(COKE_CAN.body)
     gain = float(body.xpos[2]) - env.episode.goal.height
-    left = _TASK * max(0.03 - gain, 0.0)
+    left: float = _TASK * max(0.03 - gain, 0.0)
     if _held(env, COKE_CAN):
         return left
     base = env.world.data.xmat[env.world.base].reshape(3, 3)
@@ -76,7 +79,7 @@ def _pick_coke_can(env: Any) -> float:
     return left + _apart(env, COKE_CAN) + 2 * _TURN * aslant
 
 
-def _move_near(env: Any) -> float:
+def _move_near(env: MoveNear) -> float:
     goal = env.episode.goal
     now = {thing: env.thing_position(thing) for thing in goal.things}
     way = float(np.linalg.norm((now[goal.target] - now[goal.source])[:2]))
@@ -85,7 +88,7 @@ def _move_near(env: Any) -> float:
     for thing, rested in zip(goal.things, goal.rested, strict=True):
         if thing != goal.source:
             strayed += float(np.linalg.norm(now[thing] - env.to_base(np.asarray(rested))))
-    left = _TASK / 2 * max(way - reach + 0.01, 0.0) + _STRAYED * strayed
+    left: float = _TASK / 2 * max(way - reach + 0.01, 0.0) + _STRAYED * strayed
     return left if _held(env, goal.source) else left + _apart(env, goal.source)
 
 

@@ -94,7 +94,7 @@ class Gymnasium:
 class Pendulum:
     """Gymnasium's Pendulum-v1, two numbers: angle and speed."""
 
-    def __init__(self, env: PendulumEnv) -> None:
+    def __init__(self, env: Any) -> None:
         self.env = env
 
     def save(self) -> NDArray[np.float64]:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from gymnasium.vector import SyncVectorEnv, VectorEnv
+from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from selfflow_robotics.policies.base import Observations
 from selfflow_robotics.policies.experts import make_expert
+from selfflow_robotics.policies.within_reach import within_reach
 
 
 class ExpertPolicy:
@@ -26,12 +27,7 @@ class ExpertPolicy:
     name = "expert"
 
     def __init__(self, vector_env: VectorEnv[Any, Any, Any]) -> None:
-        if not isinstance(vector_env, SyncVectorEnv):
-            raise ValueError(
-                f"experts look into the simulator, which {type(vector_env).__name__} keeps in "
-                "other processes; use gymnasium.vector.SyncVectorEnv"
-            )
-        self.experts = [make_expert(env) for env in vector_env.envs]
+        self.experts = [make_expert(env) for env in within_reach(vector_env, "experts")]
 
     def reset(self, rows: Sequence[int], seeds: Sequence[int]) -> None:
         """See :meth:`Policy.reset`; experts remember nothing."""

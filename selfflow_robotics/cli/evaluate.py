@@ -34,7 +34,10 @@ class Config:
     )
     policies: tuple[str, ...] = field(
         default=("planner", "prior", "joint", "expert", "random", "zero"),
-        metadata={"help": "which of planner, prior, joint, expert, random, zero"},
+        metadata={
+            "help": "which of planner, prior, joint, expert, random, zero, and oracle: the "
+            "planner with the simulator for its world model"
+        },
     )
     episodes: int = field(default=50, metadata={"help": "episodes a task and policy"})
     seed: int = field(default=10_000, metadata={"help": "of the first episode; then one more each"})

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from selfflow_robotics.policies.base import Policy
     from selfflow_robotics.world_model import WorldModel
 
-POLICIES = ("planner", "prior", "joint", "expert", "random", "zero")
+POLICIES = ("planner", "prior", "joint", "expert", "oracle", "random", "zero")
 """What :func:`make_policy` can make."""
 
 NEED_WORLD_MODEL = frozenset({"planner", "prior", "joint"})
@@ -153,7 +153,7 @@ def make_policy(
     Args:
         name: one of :data:`POLICIES`.
         world_model: for the planner, the prior and the joint policy.
-        vector_env: what it will act in; the expert looks into it.
+        vector_env: what it will act in; expert and oracle look into it.
         config: of the planner and the joint policy.
 
     Raises:
@@ -168,6 +168,11 @@ def make_policy(
         from selfflow_robotics.policies.expert_policy import ExpertPolicy
 
         return ExpertPolicy(vector_env)
+    if name == "oracle":
+        from selfflow_robotics.policies.oracle import tabletop_oracle
+        from selfflow_robotics.policies.within_reach import within_reach
+
+        return tabletop_oracle(within_reach(vector_env, "planners with the true dynamics"))
     spec = RT1_ACTIONS if world_model is None else world_model.step_spec
     if name == "random":
         return policies.RandomPolicy(spec)

@@ -220,7 +220,7 @@ def test_policies_are_made_by_name() -> None:
     }
     with pytest.raises(ValueError, match="needs a world model"):
         make_policy("joint", None, None)  # type: ignore[arg-type]
-    assert set(POLICIES) == {"planner", "prior", "joint", "expert", "random", "zero"}
+    assert set(POLICIES) == {"planner", "prior", "joint", "expert", "oracle", "random", "zero"}
 
 
 def test_success_table_counts() -> None:
