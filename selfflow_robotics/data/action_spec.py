@@ -102,7 +102,7 @@ class ActionSpec:
         Raises:
             ValueError: the specification has no statistics.
         """
-        middle, half = self._middle_and_half()
+        middle, half = self.middle_and_half()
         scale = [1.0 / h if h > 0 else 0.0 for h in half]
         normalized: Array = ((actions - _as(actions, middle)) * _as(actions, scale)).clip(-1.0, 1.0)
         return normalized
@@ -116,7 +116,7 @@ class ActionSpec:
         Returns:
             (..., A), same type, environment units.
         """
-        middle, half = self._middle_and_half()
+        middle, half = self.middle_and_half()
         restored: Array = actions * _as(actions, half) + _as(actions, middle)
         return restored
 
@@ -215,7 +215,12 @@ class ActionSpec:
         """
         return _from_json(cls, values)
 
-    def _middle_and_half(self) -> tuple[list[float], list[float]]:
+    def middle_and_half(self) -> tuple[list[float], list[float]]:
+        """Of q01..q99, A entries each: what 0 stands for, and the distance from 0 to 1.
+
+        Raises:
+            ValueError: the specification has no statistics.
+        """
         if not self.q01:
             raise ValueError(f"the actions {self.names} have no q01 and q99; {_MEASURE}")
         pairs = list(zip(self.q01, self.q99, strict=True))

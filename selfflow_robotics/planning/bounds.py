@@ -26,9 +26,7 @@ class Bounds:
         low_A, high_A = torch.tensor(spec.low), torch.tensor(spec.high)
         self.low_A, self.high_A = spec.normalize(low_A), spec.normalize(high_A)
         self._units_A = low_A, high_A
-        # What `spec.denormalize` does, with its numbers as tensors once and for all.
-        self._middle_A = spec.denormalize(torch.zeros(spec.size))
-        self._half_A = spec.denormalize(torch.ones(spec.size)) - self._middle_A
+        self._middle_A, self._half_A = map(torch.tensor, spec.middle_and_half())
 
     @property
     def rest(self) -> Tensor:
@@ -42,7 +40,7 @@ class Bounds:
 
     def to_environment(self, normalised: Tensor) -> Tensor:
         """Actions (..., A) in the environment's units, inside low..high; differentiable."""
-        units = torch.addcmul(self._middle_A, normalised, self._half_A)
+        units = normalised * self._half_A + self._middle_A  # as `spec.denormalize`
         return units.clamp(*self._units_A)
 
     def from_environment(self, actions: Tensor) -> Tensor:

@@ -137,8 +137,8 @@ def test_activations_are_what_autograd_keeps(
         channels=16,
         words=words,
     )
-    # The CPU's attention keeps its output in two layouts, which a GPU's does not: a few percent.
-    for every, tolerance in ((0, 0.05), (2, 0.08)):
+    # What attention keeps differs by a few percent between kernels.
+    for every, tolerance in ((0, 0.06), (2, 0.08)):
         task = replace(task, recompute_every=every)
         network = task.build().config.network
         predicted = activation_bytes(task, network, clips=2, bf16=precision == "bf16")
