@@ -26,6 +26,7 @@ from selfflow_robotics.data.latents.cache import latents_of
 from selfflow_robotics.data.latents.encoding import encode_episodes
 from selfflow_robotics.data.loader import ClipLoader
 from selfflow_robotics.data.video.source import VideoFolder
+from selfflow_robotics.one_writer import only_writer
 from selfflow_robotics.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
 from selfflow_robotics.tokenizers.patches import Patches
 
@@ -259,15 +260,13 @@ def test_killed_encoding_resumes_with_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_second_writer_is_refused(tmp_path: Path) -> None:
-    process = start(tmp_path, 0.3)
-    wait_for(tmp_path)
-    for _ in range(200):
-        if list(tmp_path.glob("*/cache.json")):
-            break
-        time.sleep(0.05)
-    with pytest.raises(BlockingIOError, match="another process writes to"):
-        latents_of(material(), random_autoencoder(), tmp_path)
-    assert process.wait() == 0
+    latents_of(material(), random_autoencoder(), tmp_path, part_episodes=2)
+    (folder,) = tmp_path.iterdir()
+    shutil.rmtree(folder / "part-00000")
+    with only_writer(folder):
+        process = start(tmp_path)
+        assert "another process writes to" in process.communicate()[1].decode()
+        assert process.returncode != 0
     assert latents_of(material(), random_autoencoder(), tmp_path).offsets[-1] == 49
 
 
