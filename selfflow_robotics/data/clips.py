@@ -51,9 +51,10 @@ class Clips:
     text_BTE: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Clips:
-        """The same clips on another device."""
-        parts = vars(self).items()
-        return replace(self, **{k: v.to(device) for k, v in parts if v is not None})
+        """The same clips on another device, latents as float32: a loader leaves them as stored."""
+        moved = {k: v.to(device) for k, v in vars(self).items() if v is not None}
+        latents = {k: moved[k].float() for k in ("latents_BTCHW", "goal_BCHW") if k in moved}
+        return replace(self, **moved | latents)
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,10 @@ class LatentEpisodes:
 
     def latents_at(self, frames: NDArray[np.int64]) -> Tensor:
         """(*frames.shape, C, h, w) float32."""
-        return self._latent_runs(frames.reshape(-1), 1).reshape(
-            *frames.shape, *self.latents.shape[1:]
+        return (
+            self._stored_runs(frames.reshape(-1), 1)
+            .float()
+            .reshape(*frames.shape, *self.latents.shape[1:])
         )
 
     def starts(self, frames: int, repeat: Mapping[str, int] | None = None) -> NDArray[np.int64]:
@@ -153,24 +156,30 @@ class LatentEpisodes:
         starts: NDArray[np.int64],
         frames: int,
         goals: NDArray[np.int64] | None = None,
+        as_stored: bool = False,
     ) -> Clips:
-        """The clips that begin at these frames, each with its goal frame where one is given."""
+        """The clips that begin at these frames, each with its goal frame where one is given.
+
+        Args:
+            as_stored: leave latents in half precision, as they are stored, until `Clips.to`.
+        """
         index = starts[:, None] + np.arange(frames)
-        latents = self._latent_runs(starts, frames)
+        latents = self._stored_runs(starts, frames)
         text = None if self.vectors is None else torch.from_numpy(self.vectors[self.told[index]])
         if self.actions is None:
-            return Clips(latents, text_BTE=text)
+            found = Clips(latents, text_BTE=text)
+            return found if as_stored else found.to("cpu")
         # A clip may begin anywhere, and no reader of history has the action before its first frame.
         known = torch.ones(index.shape)
         known[:, 0] = 0.0
         steps = torch.from_numpy(self.steps_to_success[index])
         goal: dict[str, Tensor] = {}
         if goals is not None:
-            goal["goal_BCHW"] = self.latents_at(goals)
+            goal["goal_BCHW"] = self._stored_runs(goals, 1)[:, 0]
             goal["goal_steps_BT"] = torch.from_numpy(goals[:, None] - index)
             if self.states is not None:
                 goal["goal_state_BP"] = torch.from_numpy(self.states[goals])
-        return Clips(
+        found = Clips(
             latents,
             **goal,
             action_BTA=torch.from_numpy(self.actions[index]),
@@ -181,10 +190,11 @@ class LatentEpisodes:
             steps_BT=steps,
             imitate_BT=torch.from_numpy(self.demonstrated[index]) & (steps < NEVER),
         )
+        return found if as_stored else found.to("cpu")
 
-    def _latent_runs(self, starts: NDArray[np.int64], frames: int) -> Tensor:
-        """(B, T, C, h, w) float32: the rows of a clip at once, much faster than one by one."""
-        out = torch.empty(len(starts), frames, *self.latents.shape[1:])
+    def _stored_runs(self, starts: NDArray[np.int64], frames: int) -> Tensor:
+        """(B, T, C, h, w) as stored: the rows of a clip at once, much faster than one by one."""
+        out = np.empty((len(starts), frames, *self.latents.shape[1:]), self.latents.dtype)
         for clip, rows in zip(out, self.latents.runs(starts, frames), strict=True):
-            clip.copy_(torch.from_numpy(rows))
-        return out
+            clip[...] = rows
+        return torch.from_numpy(out)

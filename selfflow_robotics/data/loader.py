@@ -71,7 +71,7 @@ class ClipLoader:
             goals = self.episodes.goals(starts, np.random.default_rng((self.seed, step)))
             goals = goals[self._rows]
         starts = starts[self._rows]
-        clips = self.episodes.clips(starts, self.frames, goals)
+        clips = self.episodes.clips(starts, self.frames, goals, as_stored=True)
         return Batch(clips, self.episodes.ids_at(starts))
 
     def batches(self, step: int, workers: int = 1) -> Iterator[Batch]:
