@@ -216,7 +216,7 @@ def block_bytes(task: Task, network: DiTConfig, clips: int, bf16: bool) -> int:
     small = 2 if bf16 else 4
     tokens, length = _tokens(task, network, clips)
     hidden = int(network.width * network.mlp_ratio)
-    kept = tokens * (4 * network.width * 4 + (18 * network.width + 2 * hidden) * small)
+    kept = tokens * (4 * network.width * 4 + (17 * network.width + 2 * hidden) * small)
     # Of attention, a number a head and token; its mask, as numbers, is the same for all clips.
     return kept + tokens * network.heads * 4 + length**2 * small * (task.frames > 1)
 

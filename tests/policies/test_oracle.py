@@ -49,12 +49,14 @@ def test_each_action_is_held() -> None:
     env = make("CloseDrawer", 0)
     policy = tabletop_oracle([env], OracleSearch(4, 1, 1, 2, 2))
     policy.reset([0], [0])
-    actions = []
+    actions, passes = [], []
     for _ in range(4):
         actions.append(policy.act(None, [0])[0])
+        passes.append(policy.passes)
         env.step(actions[-1])
     np.testing.assert_array_equal(actions[0], actions[1])
-    assert not np.array_equal(actions[1], actions[2])
+    np.testing.assert_array_equal(actions[2], actions[3])
+    assert 0 < passes[0] == passes[1] < passes[2] == passes[3]  # planned twice
     assert policy.passes <= 2 * 5 * 2  # two plans of four candidates and their mean, held twice
 
 
