@@ -134,7 +134,8 @@ def plot(found: dict[str, Any]) -> str:
     marks = []
     for pessimism, colour in ((2.0, "#1769aa"), (0.0, "#c2571a")):
         line = []
-        for point in (one for one in points if one["pessimism"] == pessimism):
+        mine = [point for point in points if point["pessimism"] == pessimism]
+        for point in mine:
             x = 90 + 130 * CANDIDATES.index(point["candidates"]) + (8 if pessimism else -8)
             y, high, low = (
                 20 + 200 * (1 - share)
@@ -143,6 +144,8 @@ def plot(found: dict[str, Any]) -> str:
             line.append(f"{x},{y:.1f}")
             marks.append(f'<circle cx="{x}" cy="{y:.1f}" r="4" fill="{colour}"/>')
             marks.append(f'<path d="M{x} {high:.1f}V{low:.1f}" stroke="{colour}"/>')
+        if not mine:
+            continue
         marks.append(f'<polyline points="{" ".join(line)}" fill="none" stroke="{colour}"/>')
         label = f"pessimism {pessimism:g}" if pessimism else "no pessimism"
         marks.append(f'<text x="400" y="{60 if pessimism else 80}" fill="{colour}">{label}</text>')
