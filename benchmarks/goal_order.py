@@ -61,7 +61,7 @@ def measure(model: WorldModel, episodes: LatentEpisodes) -> dict[str, dict[str, 
     """Mean rank correlation by cost: over all frames before the goal, near ones and far ones."""
     assert episodes.states is not None
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    history = model.history_len
+    history = model.config.history_len
     for first, last in zip(episodes.offsets[:-1], episodes.offsets[1:], strict=True):
         if last - first < SHORTEST:
             continue
@@ -94,7 +94,7 @@ def main() -> None:
     side = OneSide(open_dataset(sys.argv[1]), "held-out")
     side.index = side.index[:EPISODES]
     episodes = encode_episodes(
-        side, model.tokenizer, actions=model.action_spec, states=model.state_spec
+        side, model.tokenizer, actions=model.step_spec, states=model.state_spec
     )
     found = measure(model, episodes)
     if "--json" in sys.argv:

@@ -93,7 +93,7 @@ def _require_match(world_model: WorldModel, source: Dataset, config: Config) -> 
     if actions is None or states is None or world_model.state_spec is None:
         lacking = source.name if world_model.state_spec else config.world_model
         raise ValueError(f"{lacking} has no proprioception to read; use one that has it")
-    world_model.action_spec.require_match(actions, config.world_model, source.name)
+    world_model.step_spec.require_match(actions, config.world_model, source.name)
     world_model.state_spec.require_match(states, config.world_model, source.name)
 
 
@@ -113,7 +113,7 @@ def _encoded(
     return encode_episodes(
         _Spread(episodes, most),
         world_model.tokenizer,
-        actions=world_model.action_spec,
+        actions=world_model.step_spec,
         states=world_model.state_spec,
         title=f"encoding {side}",
     )

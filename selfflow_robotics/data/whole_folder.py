@@ -4,34 +4,65 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+_Written = TypeVar("_Written", bound="WholeFolder")
 
 _FULL = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]
 
 
-def begin_folder(path: Path) -> Path:
-    """A hidden folder beside `path` to write in.
+class WholeFolder(ABC):
+    """Something written in a hidden sibling folder, renamed when the `with` block succeeds.
 
     Raises:
-        FileExistsError: path exists.
+        FileExistsError: path exists, or does by the end: another process wrote it.
     """
-    _require_absent(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=f".{path.name}-", suffix="-partial", dir=path.parent))
 
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        _require_absent(self._path)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        partial = tempfile.mkdtemp(
+            prefix=f".{self._path.name}-", suffix="-partial", dir=self._path.parent
+        )
+        self._folder = Path(partial)
 
-def put_in_place(folder: Path, path: Path) -> None:
-    """Rename what is written to `path`.
+    @abstractmethod
+    def _finish(self) -> None:
+        """Write what comes last."""
 
-    Raises:
-        FileExistsError: path exists by now: another process wrote it.
-    """
-    _require_absent(path)
-    folder.chmod(0o755)
-    folder.rename(path)
+    @abstractmethod
+    def _abandon(self) -> None:
+        """Close what is open; the folder goes."""
+
+    def __enter__(self: _Written) -> _Written:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                with told_of_full_disk(self._path):
+                    self._finish()
+                    _require_absent(self._path)
+                    self._folder.chmod(0o755)
+                    self._folder.rename(self._path)
+            else:
+                with suppress(OSError, RuntimeError):  # the error that is there is the one to tell
+                    self._abandon()
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 @contextmanager

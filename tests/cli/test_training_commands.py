@@ -341,7 +341,7 @@ def test_latents_of_several_steps_make_a_model_that_acts_in_blocks(tmp_path: Pat
     torch.manual_seed(0)
     vae = {"base_dim": 4, "z_dim": 2, "latents_mean": [0.0] * 2, "latents_std": [1.0] * 2}
     stored.save(stored.build({"tokenizer": "wan", "vae": vae}), tmp_path / "wan")
-    data = write_dataset(tmp_path / "data", EPISODES, steps=17, size=(32, 32))
+    data = write_dataset(tmp_path / "data", EPISODES, steps=29, size=(32, 32))
     video, robot = tmp_path / "video", tmp_path / "robot"
     words = [f"tokenizer={tmp_path / 'wan'}", "physics_episodes=2", "image_size=[32,32]", *TINY]
     assert main(["pretrain", f"output={video}", *words]) == 0
@@ -353,6 +353,8 @@ def test_latents_of_several_steps_make_a_model_that_acts_in_blocks(tmp_path: Pat
     context = model.observe(frames, np.zeros((1, 8, 7), np.float32), "pick apple")
     future = model.rollout(context, model.propose(context, 2, 3))
     assert model.decode(future).shape == (1, 2, 12, 32, 32, 3)
+    words = [f"world_model={robot}", f"data.path={data}", f"out={tmp_path / 'probe'}"]
+    assert main(["probe", *words]) == 0
 
 
 @pytest.mark.parametrize("command", ["finetune", "pretrain"])

@@ -9,10 +9,7 @@ Example:
 from __future__ import annotations
 
 import json
-import shutil
-from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -28,12 +25,12 @@ from selfflow_robotics.data.lerobot.part import Limits, Part
 from selfflow_robotics.data.lerobot.source import DEMONSTRATED, SOURCE, SUCCESS
 from selfflow_robotics.data.lerobot.statistics import levels, of_levels, of_numbers
 from selfflow_robotics.data.rlds.source import ACTION_SPEC_FILE, STATE_SPEC_FILE
-from selfflow_robotics.data.whole_folder import begin_folder, put_in_place, told_of_full_disk
+from selfflow_robotics.data.whole_folder import WholeFolder, told_of_full_disk
 
 _LIMITS = Limits()
 
 
-class LeRobotExport:
+class LeRobotExport(WholeFolder):
     """Collects episodes in a hidden sibling folder and renames it when the `with` block succeeds.
 
     Actions, states and tasks are kept as they are, images as H.264. Whether an episode succeeded
@@ -58,8 +55,7 @@ class LeRobotExport:
         states: StateSpec | None = None,
         limits: Limits = _LIMITS,
     ) -> None:
-        self._path = Path(path)
-        self._folder = begin_folder(self._path)
+        super().__init__(path)
         self._actions, self._states, self._limits = actions, states, limits
         self._part: Part | None = None
         self._parts = 0
@@ -70,24 +66,9 @@ class LeRobotExport:
         self._numbers: dict[str, list[NDArray[Any]]] = {}
         self._levels = np.zeros((3, 256), np.int64)
 
-    def __enter__(self) -> LeRobotExport:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        try:
-            if kind is None:
-                with told_of_full_disk(self._path):
-                    self._finish()
-            elif self._part is not None:
-                with suppress(OSError, RuntimeError):  # the error that is there is the one to tell
-                    self._part.abandon()
-        finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
+    def _abandon(self) -> None:
+        if self._part is not None:
+            self._part.abandon()
 
     def add(self, episode: Episode) -> None:
         """Append an episode.
@@ -214,7 +195,6 @@ class LeRobotExport:
             files[STATE_SPEC_FILE] = self._states.to_json()
         for name, content in files.items():
             (meta / name).write_text(json.dumps(content, indent=1) + "\n")
-        put_in_place(self._folder, self._path)
 
 
 def _cells(values: NDArray[Any]) -> pa.Array:

@@ -10,10 +10,7 @@ Example:
 from __future__ import annotations
 
 import json
-import shutil
-from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Literal
 
 import numpy as np
@@ -28,7 +25,7 @@ from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
 from selfflow_robotics.data.rlds.rt1_features import Rt1Episode, rt1_features, serialize
 from selfflow_robotics.data.rlds.source import ACTION_SPEC_FILE, DEMONSTRATED_FILE, STATE_SPEC_FILE
 from selfflow_robotics.data.rlds.tfrecord import TFRecordWriter
-from selfflow_robotics.data.whole_folder import begin_folder, put_in_place, told_of_full_disk
+from selfflow_robotics.data.whole_folder import WholeFolder, told_of_full_disk
 
 Container = Literal["array_record", "tfrecord"]
 
@@ -43,7 +40,7 @@ _DESCRIPTION = (
 )
 
 
-class Rt1Writer:
+class Rt1Writer(WholeFolder):
     """Collects records in a hidden sibling folder and renames it when the `with` block succeeds.
 
     Beside the shards it leaves `action_spec.json` and `state_spec.json` with the statistics of
@@ -69,8 +66,7 @@ class Rt1Writer:
         container: Container = "array_record",
         episodes_per_shard: int = EPISODES_PER_SHARD,
     ) -> None:
-        self._path = Path(path)
-        self._folder = begin_folder(self._path)
+        super().__init__(path)
         self._image_size = image_size
         self._per_shard = episodes_per_shard
         self._format = FileFormat(container)
@@ -81,24 +77,9 @@ class Rt1Writer:
         self._states: list[NDArray[np.float32]] = []
         self._demonstrated: list[str] = []
 
-    def __enter__(self) -> Rt1Writer:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        try:
-            if kind is None:
-                with told_of_full_disk(self._path):
-                    self._finish()
-            elif self._shard is not None:
-                with suppress(OSError, RuntimeError):  # the error that is there is the one to tell
-                    self._shard.close()
-        finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
+    def _abandon(self) -> None:
+        if self._shard is not None:
+            self._shard.close()
 
     @property
     def num_bytes(self) -> int:
@@ -160,7 +141,6 @@ class Rt1Writer:
             self._shard.close()
         self._write_metadata()
         self._write_statistics()
-        put_in_place(self._folder, self._path)
 
     def _write_metadata(self) -> None:
         template = ShardedFileTemplate(
