@@ -35,7 +35,7 @@ from selfflow_robotics.data.datasets import open_dataset
 from selfflow_robotics.data.held_out import split_of
 from selfflow_robotics.evaluation.video_metrics import mean_squared_error, psnr
 from selfflow_robotics.model.modalities import patchify
-from selfflow_robotics.streams import row_generators
+from selfflow_robotics.streams import RowStreams
 from selfflow_robotics.world_model import WorldModel
 
 STEPS, HORIZON, BATCH = (1, 2, 4, 8), 4, 32
@@ -103,7 +103,7 @@ def imagine(model: WorldModel, clips: HeldOutClips, steps: int, seed: int) -> di
         # The action of frame f leads to frame f + 1.
         future = torch.from_numpy(clips.actions[:, h - 1 : h - 1 + HORIZON])
         other = future.roll(BATCH // 2 + 1, dims=0)
-        noise, second = (row_generators(seed, rows.tolist(), purpose) for purpose in (0, 1))
+        noise, second = (RowStreams(seed, rows.tolist(), purpose) for purpose in (0, 1))
         made = model.rollout(context, future[rows, None], steps, generator=noise)
         both = torch.stack((future[rows, :1], other[rows, :1]), dim=1)
         again = model.rollout(context, both, steps, generator=second).latents_BKHCHW

@@ -35,7 +35,7 @@ from selfflow_robotics.flow.noising import anchors
 from selfflow_robotics.flow.objectives import FlowMatching
 from selfflow_robotics.model.dit import Conditions, Frames
 from selfflow_robotics.model.modalities import patchify
-from selfflow_robotics.streams import row_generators
+from selfflow_robotics.streams import RowStreams
 from selfflow_robotics.training.config import ModelConfig, ObjectiveConfig, TrainerConfig
 from selfflow_robotics.training.recipe import build_objective, build_world_model
 from selfflow_robotics.training.trainer import Trainer
@@ -93,7 +93,7 @@ def step_seconds(
     found: dict[str, list[float]] = {name: [] for name in objectives}
     for turn in range(-2, ROUNDS):  # the first two warm up
         for name, objective in objectives.items():
-            streams = row_generators(0, range(BATCH), turn + 2)
+            streams = RowStreams(0, range(BATCH), turn + 2)
             began = time.process_time()
             noised = objective.noise(clips, streams)
             total = objective(student, teacher, heads[name], noised).total

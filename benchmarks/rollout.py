@@ -43,7 +43,7 @@ from selfflow_robotics.model.dit import Conditions, DiTConfig, Frames, Output
 from selfflow_robotics.model.modalities import patchify, unpatchify
 from selfflow_robotics.model.presets import preset
 from selfflow_robotics.planning import CEM
-from selfflow_robotics.streams import row_generators
+from selfflow_robotics.streams import RowStreams
 from selfflow_robotics.tokenizers.patches import Patches
 from selfflow_robotics.values import Context, Rollout, WorldModelConfig
 from selfflow_robotics.world_model import WorldModel
@@ -63,7 +63,7 @@ class Straightforward:
         candidates, horizon = actions_BKHA.shape[1:3]
         actions = self.model.action_spec.normalize(actions_BKHA)[0]
         noise = shared_noise(
-            self.model.config.network, horizon, row_generators(0, [0], 0), self.video
+            self.model.config.network, horizon, RowStreams(0, [0], 0), self.video
         ).frames(slice(0, 1), actions[None])
         assert noise.state_BTP is not None
         video = torch.cat((self._each(self.video, candidates), noise.video_BTNC), dim=1)
@@ -186,7 +186,7 @@ def compare() -> dict[str, Any]:
     for name, together in (("frame_after_frame", False), ("together", True)):
 
         def ours(together: bool = together) -> Rollout:
-            streams = row_generators(0, [0], 0)
+            streams = RowStreams(0, [0], 0)
             return model.rollout(context, actions, STEPS, together, streams)
 
         def straightforward(together: bool = together) -> tuple[Tensor, Tensor]:

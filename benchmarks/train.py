@@ -34,7 +34,7 @@ from selfflow_robotics.flow.timesteps import TimestepDistribution
 from selfflow_robotics.model.dit import DiT, DiTConfig, Output
 from selfflow_robotics.model.heads import ProjectionHead
 from selfflow_robotics.model.presets import preset
-from selfflow_robotics.streams import row_generators
+from selfflow_robotics.streams import RowStreams
 from selfflow_robotics.training.ema import Ema
 
 TURNS = 9
@@ -124,7 +124,7 @@ class Side:
 
     def gradients(self, step: int) -> float:
         """Noise, losses, backward pass; returns the loss."""
-        streams = row_generators(0, range(len(self.clips.latents_BTCHW)), step)
+        streams = RowStreams(0, range(len(self.clips.latents_BTCHW)), step)
         noised = self.objective.noise(self.clips, streams)
         losses = self.objective(self.student, self.ema.module, self.projector, noised)
         losses.total.backward()  # type: ignore[no-untyped-call]

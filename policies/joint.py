@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from selfflow_robotics.planning.protocol import RowGenerators
-from selfflow_robotics.streams import row_generators
+from selfflow_robotics.streams import RowStreams
 
 from .receding import RecedingHorizon, SeeingModel
 
@@ -47,5 +47,5 @@ class JointPolicy(RecedingHorizon):
 
     def decide(self, context: Any, rows: Sequence[int], seeds: Sequence[int]) -> Tensor:
         """See :meth:`RecedingHorizon.decide`."""
-        generators = row_generators(0, seeds, 0)
+        generators = RowStreams(0, seeds, 0)
         return self._propose(context, 1, self.horizon, generator=generators)[:, 0]

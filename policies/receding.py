@@ -16,7 +16,7 @@ from torch import Tensor
 
 from selfflow_robotics.data.action_spec import ActionSpec
 from selfflow_robotics.planning.protocol import Dynamics
-from selfflow_robotics.streams import derive_seed, row_generators
+from selfflow_robotics.streams import RowStreams, derive_seed
 
 from .base import Observations
 from .gripper import snap_gripper
@@ -131,7 +131,7 @@ class RecedingHorizon(ABC):
         return self.world_model.rollout(
             self._observe(decision.window),
             actions_BKHA,
-            generator=row_generators(0, [decision.seed], 0),
+            generator=RowStreams(0, [decision.seed], 0),
         )
 
     def _due(self, row: int) -> bool:

@@ -12,7 +12,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from selfflow_robotics.planning.elites import best_of
 from selfflow_robotics.planning.run import Run
 from selfflow_robotics.planning.search import Search
 
@@ -57,16 +56,16 @@ class Adam(Search):
         run.std_BHA = torch.full_like(run.mean_BHA, self.initial_std)
         return run.mean_BHA[:, None] + self.initial_std * run.noise(self.candidates)
 
-    def update(self, run: Run, pool_BKHA: Tensor, cost_BK: Tensor) -> None:
+    def update(self, run: Run, elites_BKHA: Tensor, cost_BK: Tensor) -> None:
         """See :meth:`Search.update`."""
-        run.mean_BHA = best_of(pool_BKHA, cost_BK, 1)[0][:, 0]
+        run.mean_BHA = elites_BKHA[:, 0]
         if run.completed < 1:
             return
-        candidates_BKHA = pool_BKHA[:, : self.candidates]
+        assert run.asked_BKHA is not None
         if run.memory is None:
             # Adam works entry by entry, so one optimiser serves all rows and candidates.
-            run.memory = torch.optim.Adam([candidates_BKHA.clone()], lr=self.learning_rate)
+            run.memory = torch.optim.Adam([run.asked_BKHA.clone()], lr=self.learning_rate)
         (actions_BKHA,) = run.memory.param_groups[0]["params"]
-        actions_BKHA.copy_(candidates_BKHA)
+        actions_BKHA.copy_(run.asked_BKHA)
         actions_BKHA.grad = run.gradient_BKHA
         run.memory.step()

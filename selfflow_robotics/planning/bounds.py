@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
@@ -25,10 +27,11 @@ class Bounds:
         self.spec = spec
         low_A, high_A = torch.tensor(spec.low), torch.tensor(spec.high)
         self.low_A, self.high_A = spec.normalize(low_A), spec.normalize(high_A)
-        self._units_A = low_A, high_A
         self._middle_A, self._half_A = map(torch.tensor, spec.middle_and_half())
+        ends = (self.low_A, self.high_A)
+        self._units_A = [self._in_units(end).clamp(low_A, high_A) for end in ends]
 
-    @property
+    @cached_property
     def rest(self) -> Tensor:
         """Doing nothing, or the middle of what is ever done where zero lies outside it."""
         rest = self.spec.normalize(torch.zeros(self.spec.size))
@@ -39,9 +42,11 @@ class Bounds:
         return normalised.clamp(self.low_A, self.high_A)
 
     def to_environment(self, normalised: Tensor) -> Tensor:
-        """Actions (..., A) in the environment's units, inside low..high; differentiable."""
-        units = normalised * self._half_A + self._middle_A  # as `spec.denormalize`
-        return units.clamp(*self._units_A)
+        """Actions (..., A) in the environment's units, put inside the bounds; differentiable."""
+        return self._in_units(normalised).clamp(*self._units_A)
+
+    def _in_units(self, normalised: Tensor) -> Tensor:
+        return normalised * self._half_A + self._middle_A  # as `spec.denormalize`
 
     def from_environment(self, actions: Tensor) -> Tensor:
         """Inverse of :meth:`to_environment`, float32 on CPU, inside the bounds."""

@@ -133,6 +133,8 @@ class Budget:
 
     def note(self, pace: Pace, candidates: int, seconds: float) -> None:
         """Note what some candidates of every row took in something else than judging."""
+        if self.max_seconds is None:
+            return
         expected = pace.expected(candidates * self.rows)
         self._slowdown = max(self._slowdown, seconds / max(expected, 1e-9))
         pace.add(candidates * self.rows, seconds)

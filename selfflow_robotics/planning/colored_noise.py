@@ -8,6 +8,7 @@ further a sampled action sequence leads.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -17,20 +18,26 @@ def colored(white_BKHA: Tensor, beta: float) -> Tensor:
     """Standard normal noise, coloured along its steps; every entry keeps a variance of 1.
 
     Args:
-        white_BKHA: independent standard normal numbers; H of 1 returns them as they are.
+        white_BKHA: independent standard normal numbers, on CPU; H of 1 returns them as they are.
         beta: exponent, 0 or more.
     """
     steps = white_BKHA.shape[2]
     if steps == 1 or beta == 0:
         return white_BKHA
-    frequency = torch.fft.rfftfreq(steps, device=white_BKHA.device).clamp(min=1 / steps)
+    spectrum = torch.fft.rfft(white_BKHA, dim=2) * _amplitude(steps, beta)
+    noise_BKHA: Tensor = torch.fft.irfft(spectrum, n=steps, dim=2)
+    return noise_BKHA
+
+
+@lru_cache
+def _amplitude(steps: int, beta: float) -> Tensor:
+    """Of every wave, (waves, 1)."""
+    frequency = torch.fft.rfftfreq(steps).clamp(min=1 / steps)
     amplitude = frequency ** (-beta / 2)
     # A wave's power is the variance that it gives; all lines but the ends stand for two waves.
     lines = torch.full_like(amplitude, 2.0)
     lines[0] = 1.0
     if steps % 2 == 0:
         lines[-1] = 1.0
-    amplitude = amplitude * math.sqrt(steps) / (lines * amplitude**2).sum().sqrt()
-    spectrum = torch.fft.rfft(white_BKHA, dim=2) * amplitude[:, None]
-    noise_BKHA: Tensor = torch.fft.irfft(spectrum, n=steps, dim=2)
-    return noise_BKHA
+    scaled: Tensor = amplitude * math.sqrt(steps) / (lines * amplitude**2).sum().sqrt()
+    return scaled[:, None]

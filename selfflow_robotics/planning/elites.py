@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -11,36 +14,57 @@ _LEAST_FREEDOM = 1e-6  # below it one elite has all the weight
 
 
 def best_of(candidates_BKHA: Tensor, cost_BK: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The ``count`` cheapest candidates (all of them where there are fewer), cheapest first."""
+    """The ``count`` cheapest candidates (all of them where there are fewer), cheapest first.
+
+    Where a row has fewer of finite cost, its best takes the places of the others.
+
+    Raises:
+        ValueError: a row has none.
+    """
     count = min(count, cost_BK.shape[1])
     elite_cost_BK, elite_BK = cost_BK.topk(count, dim=1, largest=False)
-    return candidates_BKHA.take_along_dim(elite_BK[:, :, None, None], dim=1), elite_cost_BK
+    if not math.isfinite(float(elite_cost_BK.sum())):
+        _require_finite(elite_cost_BK[:, 0], cost_BK.shape[1])
+        lost_BK = elite_cost_BK == torch.inf
+        elite_cost_BK = torch.where(lost_BK, elite_cost_BK[:, :1], elite_cost_BK)
+        elite_BK = torch.where(lost_BK, elite_BK[:, :1], elite_BK)
+    return candidates_BKHA[_rows(len(elite_BK)), elite_BK], elite_cost_BK
 
 
-def statistics(
-    elites_BKHA: Tensor, weight_BK: Tensor, min_std: float, bounds: Bounds
-) -> tuple[Tensor, Tensor]:
-    """Weighted mean and floored standard deviation, (B, H, A) each.
+@lru_cache
+def _rows(batch: int) -> Tensor:
+    return torch.arange(batch)[:, None]
 
-    The mean is that of the elites as they were drawn, then put inside the bounds: the mean of
-    elites cut at a bound never reaches it. The deviation is that of the cut ones: what lies beyond
-    a bound made no difference to their costs. It is the unbiased one for reliability weights,
-    variance / (1 - sum of squared weights): the plain one of few elites ends a search too soon.
 
-    Args:
-        elites_BKHA: normalised, perhaps outside the bounds.
-        weight_BK: 0 or more, not all 0 in a row; they need not add up to 1.
-        min_std: normalised.
-        bounds: of the actions.
+def _require_finite(least_cost_B: Tensor, candidates: int) -> None:
+    lost = (least_cost_B == torch.inf).nonzero()[:, 0].tolist()
+    if lost:
+        raise ValueError(
+            f"none of the {candidates} candidates of row {lost[0]} has a finite cost (rows "
+            f"concerned: {lost}); the world model or the objective returned NaN or infinity: check "
+            "the weights and the observation of that row"
+        )
+
+
+def deviation(elites_BKHA: Tensor, bounds: Bounds) -> Tensor:
+    """Unbiased standard deviation (B, H, A) of elites put inside the bounds; of one elite, 0.
+
+    What lies beyond a bound made no difference to a cost.
     """
-    weight_BK11 = (weight_BK / weight_BK.sum(dim=1, keepdim=True))[:, :, None, None]
-    mean_BHA = bounds.clamp((weight_BK11 * elites_BKHA).sum(dim=1))
+    return bounds.clamp(elites_BKHA).std(dim=1, correction=min(1, elites_BKHA.shape[1] - 1))
+
+
+def weighted_deviation(elites_BKHA: Tensor, weight_BK11: Tensor, bounds: Bounds) -> Tensor:
+    """As :func:`deviation`, of elites that count by weights whose sum in a row is 1.
+
+    It is the unbiased one for reliability weights, variance / (1 - sum of squared weights): the
+    plain one of few elites ends a search too soon.
+    """
     inside_BKHA = bounds.clamp(elites_BKHA)
-    middle_BHA = (weight_BK11 * inside_BKHA).sum(dim=1)
-    variance_BHA = (weight_BK11 * (inside_BKHA - middle_BHA[:, None]).square()).sum(dim=1)
+    middle_B1HA = (weight_BK11 * inside_BKHA).sum(dim=1, keepdim=True)
+    variance_BHA = (weight_BK11 * (inside_BKHA - middle_B1HA).square()).sum(dim=1)
     freedom_B11 = 1 - weight_BK11.square().sum(dim=1)
-    unbiased_BHA = torch.where(freedom_B11 > _LEAST_FREEDOM, variance_BHA / freedom_B11, 0.0)
-    return mean_BHA, unbiased_BHA.sqrt().clamp(min=min_std)
+    return torch.where(freedom_B11 > _LEAST_FREEDOM, variance_BHA / freedom_B11, 0.0).sqrt()
 
 
 def check_topk(topk: int, candidates: int, solver: str) -> None:

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from selfflow_robotics.planning.colored_noise import colored
-from selfflow_robotics.planning.elites import best_of, check_deviations, check_topk, statistics
+from selfflow_robotics.planning.elites import deviation
+from selfflow_robotics.planning.gaussian import Gaussian
 from selfflow_robotics.planning.run import Run
-from selfflow_robotics.planning.search import Search
 from selfflow_robotics.planning.start import shifted_elites
 
 
 @dataclass(eq=False)
-class ICEM(Search):
-    """CEM with fewer candidates from round to round, around fewer dead ends; see :class:`Search`.
+class ICEM(Gaussian):
+    """CEM with fewer candidates from round to round, around fewer dead ends; see :class:`Gaussian`.
 
     Noise is coloured along the steps. A share of the elites stays among those of the next
     iteration, and, shifted, among the first candidates of the next plan. Mean and deviation keep a
@@ -30,9 +28,6 @@ class ICEM(Search):
     is (in the paper, of the last alone); the plan is the best candidate of all.
 
     Args:
-        topk: elites of an iteration, at most ``candidates``.
-        initial_std: of the first samples, normalised (the whole range is 2).
-        min_std: floor of the deviation, normalised.
         noise_beta: exponent of the noise's colour, 0 (white) or more.
         keep: share of the elites that is kept, 0..1; the best always is.
         momentum: part of the old mean and deviation that stays, 0 to below 1.
@@ -40,20 +35,13 @@ class ICEM(Search):
             each elite; 1 or more.
     """
 
-    topk: int = 8
-    initial_std: float = 0.7
-    min_std: float = 0.05
     noise_beta: float = 2.0
     keep: float = 0.3
     momentum: float = 0.1
     decay: float = 1.25
 
-    trusts_mean: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_topk(self.topk, self.candidates, "ICEM")
-        check_deviations(self.initial_std, self.min_std, "ICEM")
         if not (
             self.noise_beta >= 0
             and 0 <= self.keep <= 1
@@ -74,10 +62,7 @@ class ICEM(Search):
     def sample(self, run: Run) -> Tensor:
         """See :meth:`Search.sample`."""
         count = self._population(run.iteration)
-        if run.iteration == 1:
-            run.std_BHA = torch.full_like(run.mean_BHA, self.initial_std)
-        noise_BKHA = colored(run.noise(count), self.noise_beta)
-        sampled_BKHA = run.mean_BHA[:, None] + run.std_BHA[:, None] * noise_BKHA
+        sampled_BKHA = self.around_mean(run, colored(run.noise(count), self.noise_beta))
         if run.iteration == 1:
             places = slice(1, 1 + self.keeps)
             sampled_BKHA[:, places] = shifted_elites(
@@ -87,14 +72,11 @@ class ICEM(Search):
             sampled_BKHA[:, 0] = run.mean_BHA
         return sampled_BKHA
 
-    def update(self, run: Run, pool_BKHA: Tensor, cost_BK: Tensor) -> None:
+    def update(self, run: Run, elites_BKHA: Tensor, cost_BK: Tensor) -> None:
         """See :meth:`Search.update`."""
-        elites_BKHA, elite_cost_BK = best_of(pool_BKHA, cost_BK, run.share_of(self.topk))
-        weight_BK = elite_cost_BK.isfinite().float()
-        mean_BHA, std_BHA = statistics(elites_BKHA, weight_BK, 0.0, self.bounds)
-        old = self.momentum
-        run.mean_BHA = old * run.mean_BHA + (1 - old) * mean_BHA
-        run.std_BHA = (old * run.std_BHA + (1 - old) * std_BHA).clamp(min=self.min_std)
+        run.mean_BHA = elites_BKHA.mean(dim=1).lerp(run.mean_BHA, self.momentum)
+        std_BHA = deviation(elites_BKHA, self.bounds).lerp(run.std_BHA, self.momentum)
+        run.std_BHA = std_BHA.clamp(min=self.min_std)
 
     def _population(self, iteration: int) -> int:
         decayed = int(self.candidates * self.decay ** (1 - iteration))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from selfflow_robotics.planning.bounds import Bounds
 from selfflow_robotics.planning.protocol import Dynamics, Objective
-from selfflow_robotics.streams import row_generators
+from selfflow_robotics.streams import RowStreams
 
 _IMAGINING = 2  # and up, one for each imagined sample; solvers draw with lower purposes
 _LEAST_VARIANCE = 1e-12  # below it a standard deviation has no useful gradient
@@ -29,6 +29,8 @@ class Judgement:
     @staticmethod
     def joined(parts: Sequence[Judgement]) -> Judgement:
         """Of all candidates that were judged in parts."""
+        if len(parts) == 1:
+            return parts[0]
         gradients = [part.gradient_BKHA for part in parts if part.gradient_BKHA is not None]
         return Judgement(
             torch.cat([part.cost_BK for part in parts], dim=1),
@@ -77,15 +79,14 @@ class Judge:
 
         Args:
             context: of B rows, from the world model.
-            candidates_BKHA: normalised.
+            candidates_BKHA: normalised; what lies outside the bounds is put inside.
             seeds: one a row.
 
         Raises:
             ValueError: world model or objective returned something of another shape.
         """
-        with torch.no_grad():
-            cost_BK, passes = self._price(context, candidates_BKHA, seeds)
-        return Judgement(torch.where(cost_BK.isfinite(), cost_BK, torch.inf), passes)
+        cost_BK, passes = self._price(context, candidates_BKHA, seeds)
+        return Judgement(cost_BK.nan_to_num(*3 * (torch.inf,)), passes)
 
     def cost_and_gradient(
         self, context: Any, candidates_BKHA: Tensor, seeds: Sequence[int]
@@ -107,7 +108,7 @@ class Judge:
             (gradient_BKHA,) = torch.autograd.grad(cost_BK.sum(), leaf_BKHA)
         gradient_BKHA = gradient_BKHA.nan_to_num(0.0, 0.0, 0.0)
         cost_BK = cost_BK.detach()
-        return Judgement(torch.where(cost_BK.isfinite(), cost_BK, torch.inf), passes, gradient_BKHA)
+        return Judgement(cost_BK.nan_to_num(*3 * (torch.inf,)), passes, gradient_BKHA)
 
     def _price(
         self, context: Any, candidates_BKHA: Tensor, seeds: Sequence[int]
@@ -115,7 +116,7 @@ class Judge:
         actions_BKHA = self._bounds.to_environment(candidates_BKHA)
         costs, passes = [], 0
         for sample in range(self.samples):
-            generators = row_generators(self.seed, seeds, _IMAGINING + sample)
+            generators = RowStreams(self.seed, seeds, _IMAGINING + sample)
             rollout = self.world_model.rollout(context, actions_BKHA, generator=generators)
             cost_BK = self.objective(context, rollout)
             _require_shapes(actions_BKHA, rollout, cost_BK)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from selfflow_robotics.planning.elites import best_of, check_topk
+from selfflow_robotics.planning.elites import check_topk
 from selfflow_robotics.planning.protocol import Refine
 from selfflow_robotics.planning.run import Run
 from selfflow_robotics.planning.search import Search
@@ -55,15 +55,16 @@ class PolicyGuided(Search):
                 "of the first; pass refine=world_model.refine, or iterations=1"
             )
 
+    @property
+    def learns_from(self) -> int:
+        """See :attr:`Search.learns_from`."""
+        return self.topk
+
     def sample(self, run: Run) -> Tensor:
         """See :meth:`Search.sample`."""
         if run.iteration == 1 or self.refine is None:
             return run.mean_BHA[:, None]
-        elites_BKHA, cost_BK = run.memory
-        # Elites whose cost is not finite give their turn to the best.
-        elites_BKHA = torch.where(
-            cost_BK.isfinite()[:, :, None, None], elites_BKHA, elites_BKHA[:, :1]
-        )
+        elites_BKHA: Tensor = run.memory
         turns = torch.arange(self.candidates) % elites_BKHA.shape[1]
         given_BKHA = self.bounds.to_environment(elites_BKHA[:, turns])
 
@@ -74,8 +75,7 @@ class PolicyGuided(Search):
 
         return self.draw(run, refined, self.candidates, "refine")
 
-    def update(self, run: Run, pool_BKHA: Tensor, cost_BK: Tensor) -> None:
+    def update(self, run: Run, elites_BKHA: Tensor, cost_BK: Tensor) -> None:
         """See :meth:`Search.update`."""
-        run.memory = best_of(pool_BKHA, cost_BK, self.topk)
-        elites_BKHA, _ = run.memory
+        run.memory = elites_BKHA
         run.mean_BHA, run.std_BHA = elites_BKHA[:, 0], elites_BKHA.std(dim=1, correction=0)

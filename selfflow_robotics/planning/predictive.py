@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from selfflow_robotics.planning.elites import best_of, check_deviations
+from selfflow_robotics.planning.elites import check_deviations
 from selfflow_robotics.planning.run import Run
 from selfflow_robotics.planning.search import Search
 
@@ -39,6 +39,6 @@ class PredictiveSampling(Search):
         run.std_BHA = torch.full_like(run.mean_BHA, self.initial_std)
         return run.mean_BHA[:, None] + self.initial_std * run.noise(self.candidates)
 
-    def update(self, run: Run, pool_BKHA: Tensor, cost_BK: Tensor) -> None:
+    def update(self, run: Run, elites_BKHA: Tensor, cost_BK: Tensor) -> None:
         """See :meth:`Search.update`."""
-        run.mean_BHA = best_of(pool_BKHA, cost_BK, 1)[0][:, 0]
+        run.mean_BHA = elites_BKHA[:, 0]

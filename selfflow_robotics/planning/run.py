@@ -21,8 +21,8 @@ class Run:
     seeds: Sequence[int]
     previous: list[Plan | None]  # of one row each
     executed: int
-    sampling: list[Generator]  # a stream a row, to sample from
-    proposing: list[Generator]  # and one to propose with
+    sampling: Sequence[Generator]  # a stream a row, to sample from
+    proposing: Sequence[Generator]  # and one to propose with
     budget: Budget
     modelling: Stopwatch  # time inside the world model and the objective
     mean_BHA: Tensor
@@ -31,6 +31,7 @@ class Run:
     kept_cost_BK: Tensor
     iteration: int = 0  # from 1
     iterations: int = 0  # of which something was judged
+    asked_BKHA: Tensor | None = None  # what was judged of the round, as it was sampled
     completed: float = 1.0  # part of the round that was judged; a budget may cut the last short
     gradient_BKHA: Tensor | None = None  # of the round, where a solver wants it
     memory: Any = None  # a solver's own, from round to round

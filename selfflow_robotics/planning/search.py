@@ -22,7 +22,7 @@ from selfflow_robotics.planning.plan import Plan
 from selfflow_robotics.planning.protocol import Dynamics, Objective, Propose
 from selfflow_robotics.planning.run import Run
 from selfflow_robotics.planning.start import first_mean, rows_of
-from selfflow_robotics.streams import row_generators
+from selfflow_robotics.streams import RowStreams
 
 _SAMPLING, _PROPOSING = range(2)  # purposes of random streams; the judge has the higher ones
 
@@ -118,6 +118,11 @@ class Search(ABC):
         """How many of the best candidates are kept from round to round."""
         return 1
 
+    @property
+    def learns_from(self) -> int:
+        """How many elites a whole round teaches."""
+        return 1
+
     @abstractmethod
     def sample(self, run: Run) -> Tensor:
         """The candidates of a round, (B, K, H, A) normalised; the bounds are seen to later.
@@ -126,13 +131,14 @@ class Search(ABC):
         """
 
     @abstractmethod
-    def update(self, run: Run, pool_BKHA: Tensor, cost_BK: Tensor) -> None:
+    def update(self, run: Run, elites_BKHA: Tensor, cost_BK: Tensor) -> None:
         """Learn from a round: set the run's ``mean_BHA`` and ``std_BHA`` for the next.
 
         Args:
-            run: knows how much of the round was judged.
-            pool_BKHA: the round's candidates, and after them the best of earlier rounds.
-            cost_BK: theirs; infinite where it was not finite, but not all of a row.
+            run: knows what was judged of the round.
+            elites_BKHA: the best of the round's candidates, as sampled, and of those kept from
+                earlier ones; cheapest first.
+            cost_BK: theirs, finite.
         """
 
     @torch.no_grad()
@@ -156,27 +162,31 @@ class Search(ABC):
             asked_BKHA = self.sample(run)
             if iteration == 1:
                 asked_BKHA = self.bounds.clamp(self._compose(run, asked_BKHA, proposals_BKHA))
-            judged = self._judge(run, self.bounds.clamp(asked_BKHA))
+            judged = self._judge(run, asked_BKHA)
             if judged is None:
                 break
-            count = judged.cost_BK.shape[1]
-            run.completed, run.gradient_BKHA = count / asked_BKHA.shape[1], judged.gradient_BKHA
             if iteration == 1:
                 start_BHA, initial_cost_B = asked_BKHA[:, 0], judged.cost_BK[:, 0]
-            # From the second round on, samples count as they were before the bounds cut them: the
-            # mean of cut ones never reaches a bound.
-            pool_BKHA = torch.cat([asked_BKHA[:, :count], run.kept_BKHA], dim=1)
-            pool_cost_BK = torch.cat([judged.cost_BK, run.kept_cost_BK], dim=1)
-            _require_finite(pool_cost_BK, iteration)
-            self.update(run, pool_BKHA, pool_cost_BK)
-            run.mean_BHA = self.bounds.clamp(run.mean_BHA)
-            run.kept_BKHA, run.kept_cost_BK = best_of(
-                self.bounds.clamp(pool_BKHA), pool_cost_BK, self.keeps
-            )
-            run.iterations = iteration
+            last_cost_BK = self._learn(run, asked_BKHA, judged)
             if run.completed < 1:
                 break
-        return self._conclude(run, start_BHA, initial_cost_B, pool_cost_BK)
+        return self._conclude(run, start_BHA, initial_cost_B, last_cost_BK)
+
+    def _learn(self, run: Run, asked_BKHA: Tensor, judged: Judgement) -> Tensor:
+        """Find the elites of a round and update; returns the costs they were chosen by, (B, K)."""
+        count = judged.cost_BK.shape[1]
+        run.iterations, run.completed = run.iteration, count / asked_BKHA.shape[1]
+        run.asked_BKHA, run.gradient_BKHA = asked_BKHA[:, :count], judged.gradient_BKHA
+        # From the second round on, samples count as they were before the bounds cut them: the mean
+        # of cut ones never reaches a bound.
+        pool_BKHA = torch.cat([run.asked_BKHA, run.kept_BKHA], dim=1)
+        pool_cost_BK = torch.cat([judged.cost_BK, run.kept_cost_BK], dim=1)
+        elites = run.share_of(self.learns_from)
+        best_BKHA, best_cost_BK = best_of(pool_BKHA, pool_cost_BK, max(elites, self.keeps))
+        run.kept_BKHA, run.kept_cost_BK = best_BKHA[:, : self.keeps], best_cost_BK[:, : self.keeps]
+        self.update(run, best_BKHA[:, :elites], best_cost_BK[:, :elites])
+        run.mean_BHA = self.bounds.clamp(run.mean_BHA)
+        return pool_cost_BK
 
     def _begin(
         self,
@@ -201,8 +211,8 @@ class Search(ABC):
             seeds,
             plans,
             executed,
-            sampling=row_generators(self.seed, seeds, _SAMPLING),
-            proposing=row_generators(self.seed, seeds, _PROPOSING),
+            sampling=RowStreams(self.seed, seeds, _SAMPLING),
+            proposing=RowStreams(self.seed, seeds, _PROPOSING),
             budget=budget,
             modelling=Stopwatch(),
             mean_BHA=torch.zeros(shape),
@@ -263,9 +273,11 @@ class Search(ABC):
 
     def _compose(self, run: Run, sampled_BKHA: Tensor, proposals_BKHA: Tensor) -> Tensor:
         """The first round: the start, the proposals, and samples in the places that are left."""
-        others = sampled_BKHA[:, : self.candidates - proposals_BKHA.shape[1]]
-        start = run.mean_BHA[:, None][:, : others.shape[1]]
-        return torch.cat([start, proposals_BKHA, others[:, 1:]], dim=1)
+        sampled_BKHA[:, 0] = run.mean_BHA
+        if not proposals_BKHA.shape[1]:
+            return sampled_BKHA
+        others_BKHA = sampled_BKHA[:, : self.candidates - proposals_BKHA.shape[1]]
+        return torch.cat([others_BKHA[:, :1], proposals_BKHA, others_BKHA[:, 1:]], dim=1)
 
     def _judge(
         self, run: Run, candidates_BKHA: Tensor, reserve: int | None = None
@@ -291,7 +303,8 @@ class Search(ABC):
         self, run: Run, start_BHA: Tensor, initial_cost_B: Tensor, last_cost_BK: Tensor
     ) -> Plan:
         """The mean or the best candidate, or the start where neither gains enough."""
-        chosen_BHA, cost_BK = run.kept_BKHA[:, 0], run.kept_cost_BK[:, :1]
+        kept_BKHA = self.bounds.clamp(run.kept_BKHA)
+        chosen_BHA, cost_BK = kept_BKHA[:, 0], run.kept_cost_BK[:, :1]
         judged = self._judge(run, run.mean_BHA[:, None], reserve=0) if self.trusts_mean else None
         if judged is not None:
             sound_BK = judged.cost_BK < last_cost_BK.median(dim=1, keepdim=True).values
@@ -306,7 +319,7 @@ class Search(ABC):
             initial_cost_B=initial_cost_B,
             mean_BHA=torch.where(gains_B11, run.mean_BHA, start_BHA),
             std_BHA=run.std_BHA,
-            elites_BKHA=run.kept_BKHA,
+            elites_BKHA=kept_BKHA,
             iterations=run.iterations,
             passes=run.budget.passes,
             seconds=seconds,
@@ -321,13 +334,3 @@ def _checked(seeds: Sequence[int] | None, rows: int) -> Sequence[int]:
             f"the seeds {list(seeds)} were given for {rows} rows; give one each, 0 or more"
         )
     return seeds
-
-
-def _require_finite(cost_BK: Tensor, iteration: int) -> None:
-    lost = (~cost_BK.isfinite().any(dim=1)).nonzero()[:, 0].tolist()
-    if lost:
-        raise ValueError(
-            f"none of the {cost_BK.shape[1]} candidates of row {lost[0]} has a finite cost in "
-            f"iteration {iteration} (rows concerned: {lost}); the world model or the objective "
-            "returned NaN or infinity: check the weights and the observation of that row"
-        )

@@ -26,7 +26,7 @@ def first_mean(
         ValueError: a previous plan of other actions.
     """
     rows = len(previous)
-    mean_BHA = bounds.rest.repeat(rows, horizon, 1)
+    mean_BHA = bounds.rest.expand(rows, horizon, -1).clone()
     if proposals_BKHA.shape[1]:
         mean_BHA = proposals_BKHA.mean(dim=1)
     size = mean_BHA.shape[-1]

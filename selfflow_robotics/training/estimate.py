@@ -18,7 +18,7 @@ from ..data.clips import Clips
 from ..data.vocabulary import Vocabulary
 from ..flow.objectives import FlowMatching
 from ..model.dit import MAX_WORDS, DiTConfig
-from ..streams import row_generators
+from ..streams import RowStreams
 from ..tokenizers.tokenizer import Tokenizer
 from ..world_model import WorldModel
 from .config import ModelConfig, ObjectiveConfig
@@ -198,7 +198,7 @@ def losses(
 ) -> Tensor:
     """The loss of a step, with its graph."""
     objective = task.build_objective()
-    noised = objective.noise(clips, row_generators(0, range(len(clips.latents_BTCHW)), 0))
+    noised = objective.noise(clips, RowStreams(0, range(len(clips.latents_BTCHW)), 0))
     found = objective(model.network, teacher.network, projector, noised)
     one = torch.ones((), device=clips.latents_BTCHW.device)
     judged = judge_losses(model, clips, found, dict.fromkeys(WEIGHTS, one))

@@ -16,7 +16,7 @@ from ..data.clips import Clips, LatentEpisodes
 from ..data.loader import Batch, ClipLoader
 from ..flow.objectives import FlowMatching
 from ..one_writer import only_writer
-from ..streams import row_generators
+from ..streams import RowStreams
 from ..world_model import WorldModel
 from .checkpoints import Checkpoints
 from .config import TrainerConfig
@@ -156,7 +156,7 @@ class Trainer:
         state, ranks = self.state, self.ranks
         share = self.config.batch_size // ranks.count
         rows = range(ranks.rank * share, (ranks.rank + 1) * share)
-        streams = row_generators(self.config.seed, rows, state.step)
+        streams = RowStreams(self.config.seed, rows, state.step)
         parts = [
             (part, self.objective.noise(part, part_streams))
             for part, part_streams in _split(clips, streams, self.config.accumulate)
