@@ -1,6 +1,7 @@
 """How far the planner comes when its world model is the truth.
 
-    python benchmarks/true_dynamics.py [--tasks NAME ...] [--seeds N] [--runs FOLDER] [--json]
+    python benchmarks/true_dynamics.py [--tasks NAME ...] [--first SEED] [--seeds N]
+                                       [--runs FOLDER] [--json]
 
 In the tasks of this project: successes of N seeds, with 95% intervals, under CEM towards the end of
 what is left of the task by its true state (`policies/oracle.py`); no expert, no learned prior. In
@@ -122,7 +123,7 @@ def kept(folder: Path, task: str, name: str, search: Any) -> dict[int, dict[str,
     return {e["seed"]: e for e in same}
 
 
-def run(folder: Path, task: str, seeds: int) -> None:
+def run(folder: Path, task: str, seeds: range) -> None:
     """Play the episodes that lack, each kept as soon as it is over."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, search in runs(task):
@@ -132,7 +133,7 @@ def run(folder: Path, task: str, seeds: int) -> None:
         else:
             env = gymnasium.make(task)
             policy = gymnasium_oracle(env, search) if search else None
-        for seed in range(seeds):
+        for seed in seeds:
             if seed in kept(folder, task, name, search):  # perhaps by another process since
                 continue
             episode = play(env, policy, seed)
@@ -204,17 +205,19 @@ def main() -> None:
     """Play what lacks; print what is there."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--tasks", nargs="*", default=[*TABLETOP, *GYMNASIUM])
-    parser.add_argument("--seeds", type=int)
+    parser.add_argument("--first", type=int, default=0, help="seed")
+    parser.add_argument("--seeds", type=int, help="how many")
     parser.add_argument("--runs", type=Path, default=Path("runs/true_dynamics"))
     parser.add_argument("--json", action="store_true", help="play nothing, print the summary")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     if not asked.json:
         for task in asked.tasks:
+            count = asked.seeds or (SEEDS if task in TABLETOP else GYMNASIUM_SEEDS)
             run(
                 asked.runs,
                 task,
-                asked.seeds or (SEEDS if task in TABLETOP else GYMNASIUM_SEEDS),
+                range(asked.first, asked.first + count),
             )
         return
     print(

@@ -20,7 +20,8 @@ from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
 from selfflow_robotics.data.datasets import open_dataset
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.data.lerobot.export import LeRobotExport
-from selfflow_robotics.data.lerobot.part import Limits
+from selfflow_robotics.data.lerobot.mappings import EXPORTED_IMAGE
+from selfflow_robotics.data.lerobot.part import DATA_PATH, EPISODES_PATH, VIDEO_PATH, Limits
 from selfflow_robotics.data.rlds.rt1_writer import Rt1Writer
 
 KEY = "observation.images.image"
@@ -214,14 +215,17 @@ def test_an_exception_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
-    """Rows go to a device that is always full."""
+@pytest.mark.parametrize("file", [DATA_PATH, VIDEO_PATH, EPISODES_PATH])
+def test_full_disk_leaves_nothing_behind(tmp_path: Path, file: str) -> None:
+    """Rows, frames or what is said of the episodes go to a device that is always full."""
+    name = file.format(video_key=EXPORTED_IMAGE, chunk_index=0, file_index=0)
+    noise = np.random.default_rng(0).integers(0, 256, (400, 16, 16, 3), np.uint8)
     with pytest.raises(OSError) as caught, LeRobotExport(tmp_path / "set", RT1_ACTIONS) as export:
         (folder,) = tmp_path.iterdir()
-        (folder / "data/chunk-000").mkdir(parents=True)
-        (folder / "data/chunk-000/file-000.parquet").symlink_to("/dev/full")
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).symlink_to("/dev/full")
         for seed in range(2):
-            export.add(episode(seed, 400, images=np.zeros((400, 16, 16, 3), np.uint8)))
+            export.add(episode(seed, 400, images=noise))
     said = str(caught.value)
     assert f"{tmp_path / 'set'} could not be written (No space left on device)" in said
     assert "make room on its disk and run again" in said
