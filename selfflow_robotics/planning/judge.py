@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -39,7 +39,7 @@ class Judgement:
         )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Judge:
     """Imagines and prices candidates, always with the same noise, so that costs compare.
 
@@ -70,9 +70,8 @@ class Judge:
                 "has no spread to be pessimistic about; give samples=2 or more, or pessimism=0"
             )
 
-    @cached_property
-    def _bounds(self) -> Bounds:
-        return Bounds(self.world_model.action_spec)
+        self._bounds = Bounds(self.world_model.action_spec)
+        self._at_once = sys.maxsize  # candidates whose gradients fit in memory
 
     def cost(self, context: Any, candidates_BKHA: Tensor, seeds: Sequence[int]) -> Judgement:
         """Price candidates.
@@ -93,9 +92,36 @@ class Judge:
     ) -> Judgement:
         """Price candidates, and say which way each gets cheaper; 0 where that is not finite.
 
+        As many at once as fit in the GPU's memory: half as many for good, where it ended.
+
         Raises:
             ValueError: as :meth:`cost`, or costs without a gradient by the actions.
+            MemoryError: there is no memory for a single candidate.
         """
+        parts: list[Judgement] = []
+        done, count = 0, candidates_BKHA.shape[1]
+        while done < count:
+            most = min(self._at_once, count - done)
+            try:
+                part_BKHA = candidates_BKHA[:, done : done + most]
+                parts.append(self._priced_with_gradient(context, part_BKHA, seeds))
+                done += most
+                continue
+            except torch.OutOfMemoryError as error:
+                reason = str(error)
+            # Out of the handler, which would hold the tensors of the failed attempt.
+            if most == 1:
+                raise MemoryError(
+                    "the gradient of one candidate's cost does not fit in memory; shorten the "
+                    f"horizon or the history, or use a solver that needs none, as CEM ({reason})"
+                )
+            self._at_once = most // 2
+            torch.cuda.empty_cache()
+        return Judgement.joined(parts)
+
+    def _priced_with_gradient(
+        self, context: Any, candidates_BKHA: Tensor, seeds: Sequence[int]
+    ) -> Judgement:
         with torch.enable_grad():
             leaf_BKHA = candidates_BKHA.detach().clone().requires_grad_()
             cost_BK, passes = self._price(context, leaf_BKHA, seeds)

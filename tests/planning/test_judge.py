@@ -82,6 +82,37 @@ def test_gradients_are_those_of_each_candidate_alone() -> None:
     torch.testing.assert_close(judged.cost_BK, judge.cost(start(2), CANDIDATES, [0, 0]).cost_BK)
 
 
+class SmallMemory(PointMass):
+    """A GPU that holds the gradients of two candidates."""
+
+    holds = 2
+    counts: list[int]
+
+    def rollout(self, context: Any, actions_BKHA: Tensor, /, **given: Any) -> Path:
+        self.counts.append(actions_BKHA.shape[1])
+        if actions_BKHA.shape[1] > self.holds:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().rollout(context, actions_BKHA, **given)
+
+
+def test_gradients_come_in_parts_where_memory_ends() -> None:
+    model, seeds = SmallMemory(SPEC), [1, 2]
+    model.counts = []
+    objective = Effort(torch.tensor([[0.5, 0.5], [-1.0, 2.0]]))
+    judge = Judge(model, objective)
+    whole = Judge(PointMass(SPEC), objective).cost_and_gradient(start(2), CANDIDATES, seeds)
+    for asked in ([5, 2, 2, 1], [2, 2, 1]):  # what did not fit once is not tried again
+        model.counts.clear()
+        parts = judge.cost_and_gradient(start(2), CANDIDATES, seeds)
+        assert model.counts == asked
+        assert torch.equal(parts.cost_BK, whole.cost_BK) and parts.passes == whole.passes
+        assert parts.gradient_BKHA is not None and whole.gradient_BKHA is not None
+        assert torch.equal(parts.gradient_BKHA, whole.gradient_BKHA)
+    model.holds = 0
+    with pytest.raises(MemoryError, match=r"shorten the horizon .*CUDA out of memory"):
+        judge.cost_and_gradient(start(2), CANDIDATES, seeds)
+
+
 def test_an_objective_without_gradients_is_an_error_for_a_solver_that_needs_them() -> None:
     def detached(context: Any, path: Path) -> Tensor:
         return path.actions_BKHA.detach().sum((-1, -2))
