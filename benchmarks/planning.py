@@ -13,10 +13,12 @@ as many samples and iterations as planning in a world model allows, once with th
 
 `speed`: processor time of a plan for one and for eight environments, theirs over ours; their solver
 goes through environments in batches: of one (its default), or of all eight. In the point mass a
-model costs next to nothing, so the solver's own time shows; in the shipped network, which has
-encoded the history before on either side, the model's, and a processor computes eight
-environments at once hardly faster than one after another. `own_share` is our solver's share of the
-time of a plan in that network.
+model costs next to nothing, so the solver's own time shows; in the shipped network the model's, and
+a processor computes eight environments at once hardly faster than one after another. There either
+side's history is encoded before; `theirs with history` gives them the network as their own models
+roll out (LeWM, PLDM, PreJEPA: frames are encoded once, but every step of every candidate takes the
+frames of history through the predictor again). `own_share` is our solver's share of the time of a
+plan in that network.
 
 `budget`: of 100 plans with 0.3 s each in the shipped network, how many took at most a tenth longer.
 """
@@ -36,7 +38,7 @@ import statistics
 import sys
 import time
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,12 +46,15 @@ import gymnasium
 import numpy as np
 import torch
 from planning_problems import INSTANCES, PROBLEMS, PointMass, Problem
+from rollout import Straightforward
 
 from selfflow_robotics import WorldModel
+from selfflow_robotics.model.modalities import unpatchify
 from selfflow_robotics.planning import CEM, ICEM, MPPI, Plan, PredictiveSampling, Progress
 from selfflow_robotics.planning.search import Search
+from selfflow_robotics.values import Context, Rollout
 
-TURNS, NETWORK_TURNS, SEEDS, PLANS, SECONDS = 15, 1, 4, 100, 0.3
+TURNS, SEEDS, PLANS, SECONDS = 15, 4, 100, 0.3
 TOLERANCE = 1e-6  # of the cost of doing nothing: costs as near as this are equal
 
 
@@ -63,6 +68,7 @@ class Effort:
 
 
 QUICK, LONG, SHORT = Effort(64, 5, 8), Effort(300, 30, 30), Effort(16, 2, 4)
+NETWORK = {1: (Effort(32, 3, 4), 3), INSTANCES: (SHORT, 1)}  # by environments; and timed turns
 STD = 1.0  # of the first samples: their default
 
 
@@ -197,56 +203,100 @@ def processor_time(act: Callable[[], Any]) -> float:
 
 
 def compare_speed(
-    names: Iterable[str],
-    model: Any,
-    context: Callable[[list[int]], Any],
-    objective: Any,
+    name: str,
+    costs: dict[str, Costs],
     effort: Effort,
+    envs: int,
     turns: int,
-) -> dict[str, Any]:
-    """Their time over ours for one and for eight environments, in turns; medians."""
-    contexts = {-row: context([row]) for row in range(INSTANCES)}
-    contexts[INSTANCES] = context(list(range(INSTANCES)))
-    costs, size = Costs(model, contexts, objective), model.action_spec.size
-    found: dict[str, Any] = {}
-    for name, envs in itertools.product(names, (1, INSTANCES)):
-        cost = objective(range(envs)) if isinstance(objective, Problem) else objective
-        solver = OURS[name](model, cost, effort, 4)
-        given = contexts[0 if envs == 1 else envs]
-        acts: dict[str, Callable[[], Any]] = {
-            "ours": functools.partial(solver.plan, given, seeds=range(envs))
-        }
-        for batch in {1, envs}:
-            solve = theirs(name, costs, effort, 4, size, envs, batch)
-            acts[f"theirs in batches of {batch}"] = functools.partial(solve, 0)
-        times: dict[str, list[float]] = {side: [] for side in acts}
-        for turn, (side, act) in itertools.product(range(turns + 1), acts.items()):
-            took = processor_time(act)
-            if turn:  # the first warms up
-                times[side].append(took)
-        medians = {side: statistics.median(taken) for side, taken in times.items()}
-        ours = medians.pop("ours")
-        found[f"{name}, {envs} environment{'s' * (envs > 1)}"] = {
-            "ours_seconds": ours,
-            **{f"{side}, over ours": taken / ours for side, taken in medians.items()},
-        }
-    return found
+) -> dict[str, float]:
+    """Our median time of a plan, and theirs over ours; ours plans with the first of the costs."""
+    first = next(iter(costs.values()))
+    solver = OURS[name](first.model, first.objectives[envs if envs > 1 else 0], effort, 4)
+    given, size = first.contexts[envs if envs > 1 else 0], first.model.action_spec.size
+    acts: dict[str, Callable[[], Any]] = {
+        "ours": functools.partial(solver.plan, given, seeds=range(envs))
+    }
+    for kind, batch in itertools.product(costs, {1, envs}):
+        if kind == "theirs" or batch == 1:
+            solve = theirs(name, costs[kind], effort, 4, size, envs, batch)
+            acts[f"{kind} in batches of {batch}"] = functools.partial(solve, 0)
+    times: dict[str, list[float]] = {side: [] for side in acts}
+    for turn, (side, act) in itertools.product(range(turns + 1), acts.items()):
+        took = processor_time(act)
+        if turn:  # the first warms up
+            times[side].append(took)
+    medians = {side: statistics.median(taken) for side, taken in times.items()}
+    ours = medians.pop("ours")
+    return {
+        "ours_seconds": ours,
+        **{f"{side}, over ours": taken / ours for side, taken in medians.items()},
+    }
 
 
-def network() -> tuple[WorldModel, Callable[[list[int]], Any]]:
-    """The shipped model, and what makes a context of noise pictures for some rows."""
-    model = WorldModel.from_pretrained("tabletop-small")
-    numbers = np.random.default_rng(0)
-    shape = (INSTANCES, model.history_len, *model.image_size, 3)
-    frames = numbers.integers(0, 256, shape, dtype=np.uint8)
-    past = np.zeros((*shape[:1], shape[1] - 1, model.action_spec.size), np.float32)
-    return model, lambda rows: model.observe(frames[rows], past[rows], "pick coke can")
+def speed_point_mass() -> dict[str, Any]:
+    """Of every solver."""
+    point = PointMass(PROBLEMS[0])
+    contexts = {-row: point.start(1) for row in range(INSTANCES)}
+    costs = Costs(point, contexts | {INSTANCES: point.start(INSTANCES)}, PROBLEMS[0])
+    return {
+        f"{name}, {envs} environments": compare_speed(name, {"theirs": costs}, QUICK, envs, TURNS)
+        for name, envs in itertools.product(OURS, (1, INSTANCES))
+    }
+
+
+class Network:
+    """The shipped model, and what it is told of the eight environments' histories."""
+
+    def __init__(self) -> None:
+        self.model = WorldModel.from_pretrained("tabletop-small")
+        draw, network = torch.Generator().manual_seed(0), self.model.config.network
+        count = (INSTANCES, self.model.history_len)
+        size = (network.token_dim // 4, 2 * network.grid[0], 2 * network.grid[1])
+        self.latents = torch.randn(*count, *size, generator=draw)
+        self.led_to = torch.rand(*count, network.action_dim, generator=draw) * 2 - 1
+        self.states = torch.randn(*count, network.state_dim, generator=draw)
+
+    def context(self, rows: slice) -> Context:
+        """Encoded history."""
+        given = (self.latents[rows], self.led_to[rows], self.states[rows])
+        return self.model.observe_latents(*given, "pick coke can")
+
+    def costs(self, kind: type[Costs]) -> Costs:
+        """By predicted progress."""
+        contexts = {-row: self.context(slice(row, row + 1)) for row in range(INSTANCES)}
+        contexts[INSTANCES] = self.context(slice(None))
+        return kind(self.model, contexts, Progress(self.model))
+
+
+def speed_network() -> dict[str, Any]:
+    """Of CEM."""
+    network = Network()
+
+    class WithHistory(Costs):
+        """The network as their models roll out."""
+
+        def get_cost(self, info: dict[str, Any], candidates: torch.Tensor) -> torch.Tensor:
+            (row,) = info["row"][:, 0].tolist()
+            given = (network.latents, network.led_to, network.states)
+            plain = Straightforward(network.model, *(part[row : row + 1] for part in given))
+            video, features = plain.rollout(candidates, 1, False)
+            latents = unpatchify(video, 2, network.model.config.network.grid)
+            last = network.latents[row : row + 1, -1]
+            rollout = Rollout(latents[None], features[None], None, candidates, last, 0)
+            cost: torch.Tensor = self.objectives[-row](self.contexts[-row], rollout)
+            return cost
+
+    costs = {"theirs": network.costs(Costs), "theirs with history": network.costs(WithHistory)}
+    return {
+        f"CEM, {envs} environments": compare_speed("CEM", costs, effort, envs, turns)
+        for envs, (effort, turns) in NETWORK.items()
+    }
 
 
 def keep_budget() -> dict[str, Any]:
     """Plans of 64 candidates and 10 iterations, were there time, in the shipped network."""
-    model, context = network()
-    given = context([0])
+    network = Network()
+    model, given = network.model, network.context(slice(0, 1))
     solver = CEM(model, Progress(model), 64, 10, 4, max_seconds=SECONDS)
     taken, plans = [], []
     for seed in range(PLANS):
@@ -265,8 +315,8 @@ def keep_budget() -> dict[str, Any]:
 
 def own_share() -> dict[str, float]:
     """Our solvers' share of the time of a plan in the shipped network."""
-    model, context = network()
-    given, shares = context([0]), {}
+    network = Network()
+    model, given, shares = network.model, network.context(slice(0, 1)), {}
     for name, ours in OURS.items():
         plans: list[Plan] = [
             ours(model, Progress(model), SHORT, 4).plan(given, seeds=[seed]) for seed in range(3)
@@ -282,14 +332,8 @@ def measure(only: str | None) -> dict[str, Any]:
         found["costs_64x5"] = compare_costs(QUICK)
         found["costs_300x30"] = compare_costs(LONG)
     if only in (None, "speed"):
-        point = PointMass(PROBLEMS[0])
-        found["speed_point_mass"] = compare_speed(
-            OURS, point, lambda rows: point.start(len(rows)), PROBLEMS[0], QUICK, TURNS
-        )
-        model, context = network()
-        found["speed_network"] = compare_speed(
-            ["CEM"], model, context, Progress(model), SHORT, NETWORK_TURNS
-        )
+        found["speed_point_mass"] = speed_point_mass()
+        found["speed_network"] = speed_network()
         found["own_share"] = own_share()
     if only in (None, "budget"):
         found["budget"] = keep_budget()
