@@ -68,7 +68,7 @@ class Effort:
 
 
 QUICK, LONG, SHORT = Effort(64, 5, 8), Effort(300, 30, 30), Effort(16, 2, 4)
-NETWORK = {1: (Effort(32, 3, 4), 3), INSTANCES: (SHORT, 1)}  # by environments; and timed turns
+NETWORK = {1: (QUICK, 3), INSTANCES: (SHORT, 1)}  # by environments; and timed turns
 STD = 1.0  # of the first samples: their default
 
 
