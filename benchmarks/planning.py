@@ -54,7 +54,7 @@ from selfflow_robotics.planning import CEM, ICEM, MPPI, Plan, PredictiveSampling
 from selfflow_robotics.planning.search import Search
 from selfflow_robotics.values import Context, Rollout
 
-TURNS, SEEDS, PLANS, SECONDS = 15, 4, 100, 0.3
+TURNS, NETWORK_TURNS, SEEDS, PLANS, SECONDS = 15, 1, 4, 100, 0.3
 TOLERANCE = 1e-6  # of the cost of doing nothing: costs as near as this are equal
 
 
@@ -68,7 +68,7 @@ class Effort:
 
 
 QUICK, LONG, SHORT = Effort(64, 5, 8), Effort(300, 30, 30), Effort(16, 2, 4)
-NETWORK = {1: (QUICK, 3), INSTANCES: (SHORT, 1)}  # by environments; and timed turns
+NETWORK = {1: QUICK, INSTANCES: SHORT}  # by environments
 STD = 1.0  # of the first samples: their default
 
 
@@ -269,7 +269,7 @@ class Network:
 
 
 def speed_network() -> dict[str, Any]:
-    """Of CEM."""
+    """Of every solver."""
     network = Network()
 
     class WithHistory(Costs):
@@ -288,8 +288,8 @@ def speed_network() -> dict[str, Any]:
 
     costs = {"theirs": network.costs(Costs), "theirs with history": network.costs(WithHistory)}
     return {
-        f"CEM, {envs} environments": compare_speed("CEM", costs, effort, envs, turns)
-        for envs, (effort, turns) in NETWORK.items()
+        f"{name}, {envs} environments": compare_speed(name, costs, effort, envs, NETWORK_TURNS)
+        for name, (envs, effort) in itertools.product(OURS, NETWORK.items())
     }
 
 

@@ -25,7 +25,7 @@ class ICEM(Gaussian):
     Noise is coloured along the steps. A share of the elites stays among those of the next
     iteration, and, shifted, among the first candidates of the next plan. Mean and deviation keep a
     part of their old values. The mean is a candidate of every iteration, as the first one's start
-    is (in the paper, of the last alone); the plan is the best candidate of all.
+    is (in the paper, of the last alone).
 
     Args:
         noise_beta: exponent of the noise's colour, 0 (white) or more.
