@@ -246,8 +246,7 @@ def wait_for(path: Path) -> None:
 def test_killed_encoding_resumes_with_the_same_bytes(tmp_path: Path) -> None:
     assert start(tmp_path / "whole").wait() == 0
     process = start(tmp_path / "killed", 0.15)
-    wait_for(tmp_path / "killed")
-    folder = only(tmp_path / "killed")
+    folder = tmp_path / "killed" / only(tmp_path / "whole").name
     wait_for(folder / "part-00001")
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
