@@ -9,8 +9,7 @@ Gymnasium's own tasks: the return R of CEM against that of a search with ten tim
 Pusher five times), R*, as (R - R0) / (R* - R0), where R0 is what doing nothing returns: all returns
 are negative, so that their plain ratio would flatter a planner in tasks where little can be gained.
 Episodes start from the same seeds. Each finished episode is a line in FOLDER; an interrupted run
-goes on from there, and --json prints a summary of all that is there, of settings that did not
-change.
+goes on from there, and --json prints a summary of what is there of these tasks, seeds and settings.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class Search:
 
 
 def _searches(search: Search, times: int) -> tuple[Search, Search]:
-    """The planner's, and the reference's: so many times the samples, in twice the iterations."""
+    """The planner's, and the reference's: so many times the samples, in twice the rounds; topk 9."""
     longer = replace(
         search,
         candidates=search.candidates * times // 2,
@@ -150,16 +149,18 @@ def run(folder: Path, task: str, seeds: range) -> None:
         env.close()
 
 
-def successes(folder: Path, task: str) -> dict[str, Any]:
+def successes(folder: Path, task: str, seeds: range) -> dict[str, Any]:
     """Successes with Wilson's 95% interval."""
     name, search = next(runs(task))
-    episodes = kept(folder, task, name, search)
+    found = kept(folder, task, name, search)
+    episodes = {seed: found[seed] for seed in seeds if seed in found}
     if not episodes:
         return {"seeds": 0}
     won = sum(e["success"] for e in episodes.values())
     interval = wilson(won, len(episodes))
     return {
         "search": asdict(search),
+        "first_seed": seeds.start,
         "seeds": len(episodes),
         "successes": won,
         "interval": [round(interval.low, 3), round(interval.high, 3)],
@@ -176,22 +177,22 @@ def costs(episodes: dict[int, dict[str, Any]]) -> dict[str, float]:
     }
 
 
-def returns(folder: Path, task: str) -> dict[str, Any]:
+def returns(folder: Path, task: str, seeds: range) -> dict[str, Any]:
     """Returns, and the share of the reference's gain over doing nothing."""
     found = {name: (search, kept(folder, task, name, search)) for name, search in runs(task)}
-    seeds = sorted(set.intersection(*(set(episodes) for _, episodes in found.values())))
-    if not seeds:
+    played = [seed for seed in seeds if all(seed in episodes for _, episodes in found.values())]
+    if not played:
         return {"seeds": 0}
-    summary: dict[str, Any] = {"seeds": len(seeds)}
+    summary: dict[str, Any] = {"first_seed": seeds.start, "seeds": len(played)}
     mean = {}
     for name, (search, episodes) in found.items():
-        values = [episodes[seed]["return"] for seed in seeds]
+        values = [episodes[seed]["return"] for seed in played]
         mean[name] = statistics.fmean(values)
         summary[name] = {
             "search": asdict(search) if search else None,
             "mean_return": round(mean[name], 3),
             "returns": [round(value, 3) for value in values],
-            **costs({seed: episodes[seed] for seed in seeds}),
+            **costs({seed: episodes[seed] for seed in played}),
         }
     gained = (mean["planner"] - mean["nothing"]) / (mean["reference"] - mean["nothing"])
     return {"share_of_reference": round(gained, 4), **summary}
@@ -217,27 +218,17 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="play nothing, print the summary")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    if not asked.json:
-        for task in asked.tasks:
-            count = asked.seeds or (SEEDS if task in TABLETOP else GYMNASIUM_SEEDS)
-            run(
-                asked.runs,
-                task,
-                range(asked.first, asked.first + count),
-            )
-        return
-    print(
-        json.dumps(
-            {
-                "machine": machine(),
-                "tasks": {
-                    task: (successes if task in TABLETOP else returns)(asked.runs, task)
-                    for task in asked.tasks
-                },
-            },
-            indent=1,
-        )
-    )
+    found: dict[str, Any] = {"machine": machine(), "tasks": {}}
+    for task in asked.tasks:
+        count = asked.seeds or (SEEDS if task in TABLETOP else GYMNASIUM_SEEDS)
+        seeds = range(asked.first, asked.first + count)
+        if asked.json:
+            summary = successes if task in TABLETOP else returns
+            found["tasks"][task] = summary(asked.runs, task, seeds)
+        else:
+            run(asked.runs, task, seeds)
+    if asked.json:
+        print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

@@ -132,7 +132,7 @@ class Budget:
         self.passes += passes
 
     def note(self, pace: Pace, candidates: int, seconds: float) -> None:
-        """Note what some candidates of every row took in something else than judging."""
+        """Note what some candidates of every row took; a plan without a limit teaches no pace."""
         if self.max_seconds is None:
             return
         expected = pace.expected(candidates * self.rows)

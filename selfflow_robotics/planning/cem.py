@@ -1,7 +1,7 @@
 """The cross-entropy method: sample action sequences, keep the best, sample around them again.
 
 Rubinstein, "The cross-entropy method for combinatorial and continuous optimization", 1999. The
-search runs in the normalised space of the :class:`ActionSpec`, where every bound is -1 or 1.
+search runs in the normalised space of the :class:`ActionSpec`, within [-1, 1].
 """
 
 from __future__ import annotations

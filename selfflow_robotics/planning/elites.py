@@ -16,7 +16,7 @@ _LEAST_FREEDOM = 1e-6  # below it one elite has all the weight
 def best_of(candidates_BKHA: Tensor, cost_BK: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The ``count`` cheapest candidates (all of them where there are fewer), cheapest first.
 
-    Where a row has fewer of finite cost, its best takes the places of the others.
+    Where a row has fewer of finite cost, these come again in turn.
 
     Raises:
         ValueError: a row has none.
@@ -25,9 +25,8 @@ def best_of(candidates_BKHA: Tensor, cost_BK: Tensor, count: int) -> tuple[Tenso
     elite_cost_BK, elite_BK = cost_BK.topk(count, dim=1, largest=False)
     if not math.isfinite(float(elite_cost_BK.sum())):
         _require_finite(elite_cost_BK[:, 0], cost_BK.shape[1])
-        lost_BK = elite_cost_BK == torch.inf
-        elite_cost_BK = torch.where(lost_BK, elite_cost_BK[:, :1], elite_cost_BK)
-        elite_BK = torch.where(lost_BK, elite_BK[:, :1], elite_BK)
+        turn_BK = torch.arange(count) % elite_cost_BK.isfinite().sum(dim=1, keepdim=True)
+        elite_cost_BK, elite_BK = elite_cost_BK.gather(1, turn_BK), elite_BK.gather(1, turn_BK)
     return candidates_BKHA[_rows(len(elite_BK)), elite_BK], elite_cost_BK
 
 

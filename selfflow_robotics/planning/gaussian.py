@@ -50,7 +50,7 @@ class Gaussian(Search):
         return self.around_mean(run, run.noise(self.candidates))
 
     def around_mean(self, run: Run, noise_BKHA: Tensor) -> Tensor:
-        """Standard normal noise (B, K, H, A), with the run's mean and deviation."""
+        """Standard normal noise (B, K, H, A) with the run's mean and deviation, set in round 1."""
         if run.iteration == 1:
             run.std_BHA = torch.full_like(run.mean_BHA, self.initial_std)
         return torch.addcmul(run.mean_BHA[:, None], run.std_BHA[:, None], noise_BKHA)

@@ -39,7 +39,7 @@ class Judgement:
         )
 
 
-@dataclass
+@dataclass(eq=False)
 class Judge:
     """Imagines and prices candidates, always with the same noise, so that costs compare.
 
@@ -71,8 +71,9 @@ class Judge:
             )
 
         self._bounds = Bounds(self.world_model.action_spec)
-        self._at_once = sys.maxsize  # candidates whose gradients fit in memory
+        self._at_once = sys.maxsize  # sequences, of all rows, whose gradients fit in memory
 
+    @torch.no_grad()
     def cost(self, context: Any, candidates_BKHA: Tensor, seeds: Sequence[int]) -> Judgement:
         """Price candidates.
 
@@ -92,16 +93,17 @@ class Judge:
     ) -> Judgement:
         """Price candidates, and say which way each gets cheaper; 0 where that is not finite.
 
-        As many at once as fit in the GPU's memory: half as many for good, where it ended.
+        An entry outside its bounds has no gradient. As many at once as fit in the GPU's memory:
+        half as many for good, where it ended.
 
         Raises:
             ValueError: as :meth:`cost`, or costs without a gradient by the actions.
             MemoryError: there is no memory for a single candidate.
         """
         parts: list[Judgement] = []
-        done, count = 0, candidates_BKHA.shape[1]
+        done, (rows, count) = 0, candidates_BKHA.shape[:2]
         while done < count:
-            most = min(self._at_once, count - done)
+            most = max(1, min(self._at_once // rows, count - done))
             try:
                 part_BKHA = candidates_BKHA[:, done : done + most]
                 parts.append(self._priced_with_gradient(context, part_BKHA, seeds))
@@ -112,10 +114,11 @@ class Judge:
             # Out of the handler, which would hold the tensors of the failed attempt.
             if most == 1:
                 raise MemoryError(
-                    "the gradient of one candidate's cost does not fit in memory; shorten the "
-                    f"horizon or the history, or use a solver that needs none, as CEM ({reason})"
+                    f"the gradients of one candidate for each of {rows} rows do not fit in memory; "
+                    "plan for fewer rows at once, shorten the horizon or the history, or use a "
+                    f"solver that needs none, as CEM ({reason})"
                 )
-            self._at_once = most // 2
+            self._at_once = most // 2 * rows
             torch.cuda.empty_cache()
         return Judgement.joined(parts)
 

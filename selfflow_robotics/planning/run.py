@@ -31,7 +31,7 @@ class Run:
     kept_cost_BK: Tensor
     iteration: int = 0  # from 1
     iterations: int = 0  # of which something was judged
-    asked_BKHA: Tensor | None = None  # what was judged of the round, as it was sampled
+    asked_BKHA: Tensor | None = None  # what was judged of the round, perhaps outside the bounds
     completed: float = 1.0  # part of the round that was judged; a budget may cut the last short
     gradient_BKHA: Tensor | None = None  # of the round, where a solver wants it
     memory: Any = None  # a solver's own, from round to round

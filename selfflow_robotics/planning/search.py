@@ -136,8 +136,9 @@ class Search(ABC):
 
         Args:
             run: knows what was judged of the round.
-            elites_BKHA: the best of the round's candidates, as sampled, and of those kept from
-                earlier ones; cheapest first.
+            elites_BKHA: the best of the round's candidates, and of those kept from earlier ones;
+                cheapest first. From the second round on perhaps outside the bounds. Where a row has
+                fewer of finite cost, these in turn.
             cost_BK: theirs, finite.
         """
 
@@ -177,13 +178,14 @@ class Search(ABC):
         count = judged.cost_BK.shape[1]
         run.iterations, run.completed = run.iteration, count / asked_BKHA.shape[1]
         run.asked_BKHA, run.gradient_BKHA = asked_BKHA[:, :count], judged.gradient_BKHA
-        # From the second round on, samples count as they were before the bounds cut them: the mean
-        # of cut ones never reaches a bound.
+        # From the second round on, samples count as they were before the bounds cut them, once: the
+        # mean of cut ones never reaches a bound.
         pool_BKHA = torch.cat([run.asked_BKHA, run.kept_BKHA], dim=1)
         pool_cost_BK = torch.cat([judged.cost_BK, run.kept_cost_BK], dim=1)
         elites = run.share_of(self.learns_from)
         best_BKHA, best_cost_BK = best_of(pool_BKHA, pool_cost_BK, max(elites, self.keeps))
-        run.kept_BKHA, run.kept_cost_BK = best_BKHA[:, : self.keeps], best_cost_BK[:, : self.keeps]
+        run.kept_BKHA = self.bounds.clamp(best_BKHA[:, : self.keeps])
+        run.kept_cost_BK = best_cost_BK[:, : self.keeps]
         self.update(run, best_BKHA[:, :elites], best_cost_BK[:, :elites])
         run.mean_BHA = self.bounds.clamp(run.mean_BHA)
         return pool_cost_BK
@@ -273,11 +275,9 @@ class Search(ABC):
 
     def _compose(self, run: Run, sampled_BKHA: Tensor, proposals_BKHA: Tensor) -> Tensor:
         """The first round: the start, the proposals, and samples in the places that are left."""
-        sampled_BKHA[:, 0] = run.mean_BHA
-        if not proposals_BKHA.shape[1]:
-            return sampled_BKHA
         others_BKHA = sampled_BKHA[:, : self.candidates - proposals_BKHA.shape[1]]
-        return torch.cat([others_BKHA[:, :1], proposals_BKHA, others_BKHA[:, 1:]], dim=1)
+        start_BKHA = run.mean_BHA[:, None][:, : others_BKHA.shape[1]]
+        return torch.cat([start_BKHA, proposals_BKHA, others_BKHA[:, 1:]], dim=1)
 
     def _judge(
         self, run: Run, candidates_BKHA: Tensor, reserve: int | None = None
@@ -303,8 +303,7 @@ class Search(ABC):
         self, run: Run, start_BHA: Tensor, initial_cost_B: Tensor, last_cost_BK: Tensor
     ) -> Plan:
         """The mean or the best candidate, or the start where neither gains enough."""
-        kept_BKHA = self.bounds.clamp(run.kept_BKHA)
-        chosen_BHA, cost_BK = kept_BKHA[:, 0], run.kept_cost_BK[:, :1]
+        chosen_BHA, cost_BK = run.kept_BKHA[:, 0], run.kept_cost_BK[:, :1]
         judged = self._judge(run, run.mean_BHA[:, None], reserve=0) if self.trusts_mean else None
         if judged is not None:
             sound_BK = judged.cost_BK < last_cost_BK.median(dim=1, keepdim=True).values
@@ -319,7 +318,7 @@ class Search(ABC):
             initial_cost_B=initial_cost_B,
             mean_BHA=torch.where(gains_B11, run.mean_BHA, start_BHA),
             std_BHA=run.std_BHA,
-            elites_BKHA=kept_BKHA,
+            elites_BKHA=run.kept_BKHA,
             iterations=run.iterations,
             passes=run.budget.passes,
             seconds=seconds,

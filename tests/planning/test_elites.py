@@ -20,13 +20,13 @@ def drawn(rows: int, count: int) -> Tensor:
     return torch.randn(rows, count, 3, 2, generator=torch.Generator().manual_seed(0))
 
 
-def test_the_best_come_cheapest_first_and_take_the_places_of_those_without_a_cost() -> None:
+def test_the_best_come_cheapest_first_and_again_in_place_of_those_without_a_cost() -> None:
     candidates = drawn(2, 4)
-    cost = torch.tensor([[3.0, 1.0, 2.0, 4.0], [INF, INF, 5.0, INF]])
+    cost = torch.tensor([[3.0, 1.0, 2.0, 4.0], [6.0, INF, 5.0, INF]])
     elites, elite_cost = best_of(candidates, cost, 3)
-    assert elite_cost.tolist() == [[1, 2, 3], [5, 5, 5]]
+    assert elite_cost.tolist() == [[1, 2, 3], [5, 6, 5]]
     assert torch.equal(elites[0], candidates[0, [1, 2, 0]])
-    assert torch.equal(elites[1], candidates[1, [2, 2, 2]])
+    assert torch.equal(elites[1], candidates[1, [2, 0, 2]])
     assert best_of(candidates, cost, 9)[0].shape == candidates.shape
     with pytest.raises(ValueError, match=r"none of the 4 candidates of row 1 .*concerned: \[1\]"):
         best_of(candidates, torch.tensor([[1.0] * 4, [INF] * 4]), 2)
@@ -34,7 +34,7 @@ def test_the_best_come_cheapest_first_and_take_the_places_of_those_without_a_cos
 
 def test_costs_whose_sum_overflows_are_finite_all_the_same() -> None:
     cost = torch.tensor([[2e38, 3e38, 1e38]])
-    assert torch.equal(best_of(drawn(1, 3), cost, 2)[1], torch.tensor([[1e38, 2e38]]))
+    assert torch.equal(best_of(drawn(1, 3), cost, 3)[1], torch.tensor([[1e38, 2e38, 3e38]]))
 
 
 def test_deviation_is_the_unbiased_one_of_what_the_bounds_leave() -> None:

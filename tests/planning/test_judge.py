@@ -83,14 +83,14 @@ def test_gradients_are_those_of_each_candidate_alone() -> None:
 
 
 class SmallMemory(PointMass):
-    """A GPU that holds the gradients of two candidates."""
+    """A GPU that holds the gradients of four sequences."""
 
-    holds = 2
+    holds = 4
     counts: list[int]
 
     def rollout(self, context: Any, actions_BKHA: Tensor, /, **given: Any) -> Path:
         self.counts.append(actions_BKHA.shape[1])
-        if actions_BKHA.shape[1] > self.holds:
+        if actions_BKHA.shape[:2].numel() > self.holds:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return super().rollout(context, actions_BKHA, **given)
 
@@ -98,7 +98,7 @@ class SmallMemory(PointMass):
 def test_gradients_come_in_parts_where_memory_ends() -> None:
     model, seeds = SmallMemory(SPEC), [1, 2]
     model.counts = []
-    objective = Effort(torch.tensor([[0.5, 0.5], [-1.0, 2.0]]))
+    objective = Effort(torch.tensor([[0.5, 0.5]]))
     judge = Judge(model, objective)
     whole = Judge(PointMass(SPEC), objective).cost_and_gradient(start(2), CANDIDATES, seeds)
     for asked in ([5, 2, 2, 1], [2, 2, 1]):  # what did not fit once is not tried again
@@ -108,8 +108,11 @@ def test_gradients_come_in_parts_where_memory_ends() -> None:
         assert torch.equal(parts.cost_BK, whole.cost_BK) and parts.passes == whole.passes
         assert parts.gradient_BKHA is not None and whole.gradient_BKHA is not None
         assert torch.equal(parts.gradient_BKHA, whole.gradient_BKHA)
+    model.counts.clear()
+    judge.cost_and_gradient(start(1), CANDIDATES[:1], [1])
+    assert model.counts == [4, 1]  # of a single row, twice as many
     model.holds = 0
-    with pytest.raises(MemoryError, match=r"shorten the horizon .*CUDA out of memory"):
+    with pytest.raises(MemoryError, match=r"each of 2 rows .*CUDA out of memory"):
         judge.cost_and_gradient(start(2), CANDIDATES, seeds)
 
 
