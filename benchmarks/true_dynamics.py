@@ -50,7 +50,7 @@ class Search:
 
 
 def _searches(search: Search, times: int) -> tuple[Search, Search]:
-    """The planner's, and the reference's: so many times the samples, in twice the rounds; topk 9."""
+    """The planner's, and the reference's: so many times the samples, in twice the rounds."""
     longer = replace(
         search,
         candidates=search.candidates * times // 2,

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ folder "out", with action_spec.json, statistics, and which actions are to be imi
 workers.
 """
 
+_AHEAD = 8  # assignments a worker, so that none waits while a long episode holds back the others
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -226,7 +228,7 @@ def _record_all(assignments: Sequence[Assignment], config: Config) -> Iterator[R
             min(workers, len(assignments)), get_context("spawn"), initializer=_ignore_interrupts
         )
         try:
-            yield from pool.map(task, assignments)
+            yield from in_order(pool, task, assignments, _AHEAD * workers)
         except BrokenProcessPool as error:
             raise RuntimeError(
                 "a process that played episodes died; is memory short? "
@@ -234,6 +236,26 @@ def _record_all(assignments: Sequence[Assignment], config: Config) -> Iterator[R
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def in_order(
+    pool: Executor,
+    task: Callable[[Assignment], Recorded],
+    assignments: Sequence[Assignment],
+    ahead: int,
+) -> Iterator[Recorded]:
+    """Results in order, with at most so many assignments given out.
+
+    `pool.map` gives all out at once: with many it takes seconds, in which a signal that ends the
+    command can leave one of the pool's locks held, and the pool never shuts down.
+    """
+    given: deque[Future[Recorded]] = deque()
+    for assignment in assignments:
+        given.append(pool.submit(task, assignment))
+        if len(given) == ahead:
+            yield given.popleft().result()
+    while given:
+        yield given.popleft().result()
 
 
 def _record(

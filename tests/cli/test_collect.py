@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from selfflow_robotics.cli.collect import Config, plan, run
+from selfflow_robotics.cli.collect import Config, in_order, plan, run
 from selfflow_robotics.data.action_spec import RT1_ACTIONS
 from selfflow_robotics.data.datasets import open_dataset
 
@@ -88,6 +89,17 @@ def test_same_seed_same_bytes_whatever_the_workers(tmp_path: Path) -> None:
     step = next(iter(theirs[0]["steps"]))
     assert step["observation"]["base_pose_tool_reached"].shape == (7,)
     assert np.isinf(step["observation"]["orientation_box"]).all()
+
+
+def test_no_more_is_given_out_than_was_asked_for() -> None:
+    given: list[Any] = []
+    assignments = plan(Config(episodes=20))
+    with ThreadPoolExecutor(3) as pool:
+        results: Any = in_order(pool, lambda a: given.append(a) or a, assignments, ahead=6)  # type: ignore
+        for done, result in enumerate(results):
+            assert result is assignments[done]
+            assert len(given) <= done + 6
+    assert len(given) == 100
 
 
 def test_an_expert_takes_over_from_a_world_models_prior(tmp_path: Path) -> None:

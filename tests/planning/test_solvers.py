@@ -104,7 +104,7 @@ def test_an_optimum_outside_the_bounds_is_sought_at_the_bound(make: Make) -> Non
     for actions in (*model.asked, plan.actions_BHA):
         actions = actions.detach()
         assert ((actions >= low - 1e-6) & (actions <= high + 1e-6)).all()
-    assert plan.mean_BHA.abs().max() <= 1
+    assert plan.mean_BHA.abs().max() <= 1 and plan.elites_BKHA.abs().max() <= 1
     near = (plan.actions_BHA - torch.tensor([0.6, -0.5])).abs().mean()
     assert near < (0.35 if make in (predictive, policy_guided) else 0.1)
 
