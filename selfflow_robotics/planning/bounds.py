@@ -9,6 +9,8 @@ from torch import Tensor
 
 from selfflow_robotics.data.action_spec import ActionSpec
 
+_NEAREST = 64  # floats to where an end is inside; where both ends are one, none is
+
 
 class Bounds:
     """Where q01..q99 and low..high of an :class:`ActionSpec` overlap, normalised: within [-1, 1].
@@ -26,8 +28,19 @@ class Bounds:
     def __init__(self, spec: ActionSpec) -> None:
         self.spec = spec
         low_A, high_A = torch.tensor(spec.low), torch.tensor(spec.high)
-        self.low_A, self.high_A = spec.normalize(low_A), spec.normalize(high_A)
         self._middle_A, self._half_A = map(torch.tensor, spec.middle_and_half())
+        self.low_A, self.high_A = spec.normalize(low_A), spec.normalize(high_A)
+        # An end that rounding puts outside would be cut, and have no gradient: some floats inwards.
+        for _ in range(_NEAREST):
+            below_A, above_A = (
+                self._in_units(self.low_A) < low_A,
+                self._in_units(self.high_A) > high_A,
+            )
+            if not (below_A | above_A).any():
+                break
+            up_A, down_A = self.low_A.nextafter(self.high_A), self.high_A.nextafter(self.low_A)
+            self.low_A = torch.where(below_A, up_A, self.low_A)
+            self.high_A = torch.where(above_A, down_A, self.high_A)
         ends = (self.low_A, self.high_A)
         self._units_A = [self._in_units(end).clamp(low_A, high_A) for end in ends]
 

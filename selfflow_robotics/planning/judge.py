@@ -69,7 +69,6 @@ class Judge:
                 f"the judge got pessimism={self.pessimism} with samples=1, but one imagined future "
                 "has no spread to be pessimistic about; give samples=2 or more, or pessimism=0"
             )
-
         self._bounds = Bounds(self.world_model.action_spec)
         self._at_once = sys.maxsize  # sequences, of all rows, whose gradients fit in memory
 
