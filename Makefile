@@ -70,12 +70,12 @@ tabletop-small: $(installed)
 	$(bin)/selfflow collect out=$(RUNS)/tabletop seed=1 episodes=450 \
 	    episodes_of.PickCokeCan=1600 episodes_of.MoveNear=2000 episodes_of.OpenDrawer=1600 \
 	    episodes_of.OpenDrawerAndPlace=700 perturbed=0.7 random=0.06
-	$(bin)/selfflow tokenizer output=$(RUNS)/tokenizer data=$(RUNS)/tabletop \
+	$(bin)/selfflow tokenizer out=$(RUNS)/tokenizer data=$(RUNS)/tabletop \
 	    physics_episodes=400 steps=3000
-	$(bin)/selfflow pretrain output=$(RUNS)/pretrained tokenizer=$(RUNS)/tokenizer \
+	$(bin)/selfflow pretrain out=$(RUNS)/pretrained tokenizer=$(RUNS)/tokenizer \
 	    physics_episodes=400 cache=$(RUNS)/latents trainer=tabletop-pretrain
-	$(bin)/selfflow finetune output=$(RUNS)/world-0 start=$(RUNS)/pretrained \
-	    tokenizer=$(RUNS)/tokenizer data.path=$(RUNS)/tabletop cache=$(RUNS)/latents \
+	$(bin)/selfflow finetune out=$(RUNS)/world-0 start=$(RUNS)/pretrained \
+	    tokenizer=$(RUNS)/tokenizer data=$(RUNS)/tabletop cache=$(RUNS)/latents \
 	    objective=tabletop trainer=tabletop-finetune
 	data=$(RUNS)/tabletop; for round in 1 2 3; do \
 	    $(bin)/selfflow collect out=$(RUNS)/intervened-$$round seed=1$$round episodes=80 \
@@ -83,7 +83,7 @@ tabletop-small: $(installed)
 	        episodes_of.OpenDrawerAndPlace=500 perturbed=0 random=0 intervened=1 \
 	        world_model=$(RUNS)/world-$$((round - 1)); \
 	    data=$$data,$(RUNS)/intervened-$$round; \
-	    $(bin)/selfflow finetune output=$(RUNS)/world-$$round start=$(RUNS)/world-$$((round - 1)) \
-	        tokenizer=$(RUNS)/tokenizer "data.path=[$$data]" cache=$(RUNS)/latents \
+	    $(bin)/selfflow finetune out=$(RUNS)/world-$$round start=$(RUNS)/world-$$((round - 1)) \
+	        tokenizer=$(RUNS)/tokenizer "data=[$$data]" cache=$(RUNS)/latents \
 	        trainer.steps=0 prior.steps=16000; \
 	done

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import enum
+import os
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -25,13 +27,17 @@ def nearest(word: str, words: Iterable[str]) -> str:
 
 
 def parse(name: str, text: str, annotation: Any) -> Any:
-    """The value that `text` stands for; text stays text where the key holds text."""
+    """The value that `text` stands for.
+
+    Texts and paths may hold any character and stay as they were typed, but for quotes around them.
+    """
     kinds = set(members(annotation))
     if types.NoneType in kinds and text.lower() in ("null", "none", ""):
         return None
     if kinds <= {str, Path, types.NoneType}:
-        quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
-        return text[1:-1] if quoted else text
+        return text if os.path.lexists(text) else _unquoted(text)
+    if holds_text(annotation):
+        return _texts(text, annotation)
     if any(typing.get_origin(kind) in (tuple, list) for kind in kinds) and not (
         text.startswith("[")
     ):
@@ -47,6 +53,37 @@ def parse(name: str, text: str, annotation: Any) -> Any:
         return override.value()
     except HydraException:
         return text
+
+
+def holds_text(annotation: Any) -> bool:
+    """Whether a key holds nothing but texts and paths, one or several."""
+    kinds: set[Any] = set()
+    for kind in members(annotation):
+        several = typing.get_origin(kind) in (tuple, list)
+        kinds.update(*(map(members, typing.get_args(kind))) if several else [(kind,)])
+    return kinds <= {str, Path, types.NoneType, Ellipsis}
+
+
+def _texts(text: str, annotation: Any) -> list[str]:
+    """`[A,B]` is two. So is `A,B`, but of paths only where both exist: a name may have commas."""
+    paths = any(Path in members(kind) for kind in typing.get_args(annotation))
+    if not text or (paths and os.path.lexists(text)):
+        return [text] if text else []
+    bracketed = text[0] == "[" and text[-1] == "]"
+    inner = text[1:-1] if bracketed else text
+    items = [item for found in re.findall(_ITEM, inner) if (item := found.strip())]
+    if not bracketed and paths and not all(map(os.path.lexists, items)):
+        return [_unquoted(text)]
+    return [_unquoted(item) for item in items]
+
+
+# Quotes keep a comma from being a separator: 'a,b',c is two.
+_ITEM = r"""\s*(?:'[^']*'|"[^"]*")\s*(?=,|$)|[^,]+"""
+
+
+def _unquoted(text: str) -> str:
+    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+    return text[1:-1] if quoted else text
 
 
 def members(annotation: Any) -> tuple[Any, ...]:
@@ -165,7 +202,8 @@ def _convert(value: Any, kind: Any, name: str, who: str) -> Any:
     if kind is float:
         return float(value) if isinstance(value, (int, float)) else _UNFIT
     if kind is Path:
-        return Path(value).expanduser() if isinstance(value, (str, Path)) else _UNFIT
+        # Not Path.expanduser, which fails where ~NAME is nobody's home: then it is a file's name.
+        return Path(os.path.expanduser(value)) if isinstance(value, (str, Path)) else _UNFIT
     if kind is str:
         return str(value) if isinstance(value, (str, int, float, Path)) else _UNFIT
     return value if isinstance(value, kind) else _UNFIT

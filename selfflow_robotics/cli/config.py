@@ -4,12 +4,12 @@ A command is a module `selfflow_robotics/cli/<command>.py` with three names::
 
     HELP = \"\"\"Train a world model.
 
-    Reads the data set named by data.path; writes checkpoints and curves under output.
+    Reads the data set named by data.path; writes checkpoints and curves under out.
     \"\"\"
 
     @dataclass(frozen=True)
     class Config:
-        output: Path                                         # no default: the user must give it
+        out: Path                                            # no default: the user must give it
         steps: int = field(default=1000, metadata={"help": "optimizer steps"})
         objective: Literal["self-flow", "flow"] = "self-flow"
         size: tuple[int, int] = (64, 80)
@@ -23,7 +23,7 @@ A command is a module `selfflow_robotics/cli/<command>.py` with three names::
 without importing the module). A field is a bool, int, float, str, Path, Enum, Literal, another
 dataclass, `X | None` and other unions, tuple[...], list[...], dict[str, ...].
 
-The user writes `selfflow train output=runs/a model.depth=4`. That needs no file. Presets do:
+The user writes `selfflow train out=runs/a model.depth=4`. That needs no file. Presets do:
 
 * `configs/<command>.yaml`, when it is there, overrides the dataclass' defaults.
 * `configs/<group>/<choice>.yaml` is a preset for the section `<group>`: the field of that name in
@@ -35,6 +35,11 @@ The user writes `selfflow train output=runs/a model.depth=4`. That needs no file
         - model: small
         - _self_
 
+A section may have one key that is meant by the section's name alone: a field with the metadata
+`"main": True`. `data=FOLDER` is then `data.path=FOLDER`, unless a preset has that name. A key that
+was called otherwise before lists its former names, `"was": ("output",)`: they go on working, and
+say so.
+
 Single keys given on the command line win over presets, presets over the dataclass. Every key of
 every YAML file is checked against the dataclass too. `--config-dir DIR` adds a folder of the user's
 own to the presets shipped here.
@@ -45,6 +50,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib.resources
+import re
+import sys
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -56,6 +63,7 @@ from omegaconf.errors import OmegaConfBaseException
 from selfflow_robotics.typed_values import (
     ConfigError,
     build,
+    holds_text,
     nearest,
     parse,
     show,
@@ -107,11 +115,18 @@ def compose(
         name, equals, text = argument.partition("=")
         if not equals or not name:
             raise ConfigError(f'"{argument}" is not of the form key=value')
+        name = _name_today(schema, name)
         annotation = _annotation(schema, name, command)
         if dataclasses.is_dataclass(annotation):
-            choices[name] = _choice(name, text, config_dir, presets)
-        else:
-            values[name] = parse(name, text, annotation)
+            main = _main_key(annotation)
+            if main is None or text in choices_of(name, config_dir, presets):
+                choices[name] = _choice(name, text, config_dir, presets)
+                continue
+            name = f"{name}.{main}"
+            annotation = _annotation(schema, name, command)
+        values[name] = parse(name, text, annotation)
+        if holds_text(annotation):
+            values[name] = _escaped(values[name])
     try:
         tree = OmegaConf.create(_defaults(schema))
         tree.merge_with(_presets(command, choices, config_dir, presets))
@@ -224,6 +239,39 @@ def _annotation(schema: type[Any], name: str, command: str) -> Any:
             raise _unknown_key(schema, name, command)
         walked.append(part)
     return annotation
+
+
+def _name_today(schema: type[Any], name: str) -> str:
+    """The key that is meant by `name`, which may be one that it had before."""
+    if name.partition(".")[0] in (field.name for field in dataclasses.fields(schema)):
+        return name
+    today = dict(_former_names(schema)).get(name)
+    if today is None:
+        return name
+    print(f'"{name}" is now called "{today}": write {today}=...', file=sys.stderr)
+    return today
+
+
+def _former_names(schema: type[Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    hints = typing.get_type_hints(schema)
+    for field in dataclasses.fields(schema):
+        name = prefix + field.name
+        for former in field.metadata.get("was", ()):
+            yield former, name
+        if dataclasses.is_dataclass(hints[field.name]):
+            yield from _former_names(hints[field.name], f"{name}.")
+
+
+def _main_key(section: Any) -> str | None:
+    fields = dataclasses.fields(section)
+    return next((field.name for field in fields if field.metadata.get("main")), None)
+
+
+def _escaped(value: Any) -> Any:
+    """Text in which OmegaConf sees no reference to another key: `${b}` may be a folder's name."""
+    if isinstance(value, list):
+        return [_escaped(item) for item in value]
+    return value and re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
 
 
 def _unknown_key(schema: type[Any], name: str, command: str) -> ConfigError:

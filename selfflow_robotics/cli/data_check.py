@@ -6,12 +6,14 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .dataset import WholeDataConfig, one_data_set
+
 HELP = """Check every episode of a data set, or every byte of a latent cache.
 
-Reads an RLDS data set (all shards, every record's checksum, every declared feature in every episode
-with its type and a row a step), a LeRobot data set (every episode as training reads it, its video
-decoded) or a latent cache (every block's checksum): that nothing is missing or changed, and actions
-and states are finite. Writes nothing. The exit status is 1 where something is wrong.
+Reads (data) an RLDS data set (all shards, every record's checksum, every declared feature in every
+episode with its type and a row a step), a LeRobot data set (every episode as training reads it, its
+video decoded) or a latent cache (every block's checksum): that nothing is missing or changed, and
+actions and states are finite. Writes nothing. The exit status is 1 where something is wrong.
 """
 
 _NAMED = 20
@@ -21,11 +23,7 @@ _NAMED = 20
 class Config:
     """Configuration of `selfflow data check`."""
 
-    path: Path = field(metadata={"help": "folder of a data set, or of latents"})
-    mapping: str | None = field(
-        default=None,
-        metadata={"help": "what actions and states are: a name or a YAML; null: what fits, or rt1"},
-    )
+    data: WholeDataConfig = field(default_factory=WholeDataConfig)
     workers: int | None = field(default=None, metadata={"help": "processes; one a CPU when null"})
 
 
@@ -38,32 +36,33 @@ def run(config: Config) -> int:
     from ..data.rlds.dataset_check import check_dataset
     from ..data.rlds.mappings import mapping_named
 
-    latents = is_cache(config.path)
+    path, named = Path(one_data_set(config.data.path)).expanduser(), config.data.mapping
+    latents = is_cache(path)
     if latents:
-        splits = check_cache(config.path)
-    elif (config.path / INFO_FILE).is_file():
-        splits = check_lerobot(config.path, config.mapping or "rt1")
+        splits = check_cache(path)
+    elif (path / INFO_FILE).is_file():
+        splits = check_lerobot(path, named or "rt1")
     else:
-        mapping = None if config.mapping is None else mapping_named(config.mapping)
-        splits = check_dataset(config.path, mapping, config.workers)
+        mapping = None if named is None else mapping_named(named)
+        splits = check_dataset(path, mapping, config.workers)
     steps = "frames" if latents else "steps"
     for split in splits:
         print(
             f"{split.split:12} {split.episodes:8} episodes {split.steps:10} {steps} "
             f"{split.num_bytes:14} bytes {len(split.faults):4} faults"
         )
-    if (config.path / "features.json").is_file():
-        _show_features(config.path)
-    if (config.path / LEFT_OUT_FILE).is_file():
-        left_out = json.loads((config.path / LEFT_OUT_FILE).read_text())
+    if (path / "features.json").is_file():
+        _show_features(path)
+    if (path / LEFT_OUT_FILE).is_file():
+        left_out = json.loads((path / LEFT_OUT_FILE).read_text())
         print(f"{len(left_out)} faulty episodes were left out when it was converted:")
         print("\n".join(left_out[:_NAMED]))
     faults = [fault for split in splits for fault in split.faults]
     if not faults:
         return 0
     more = f"\nand {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
-    named = "\n".join(faults[:_NAMED])
-    raise ValueError(f"{config.path} has {len(faults)} faults:\n{named}{more}")
+    shown = "\n".join(faults[:_NAMED])
+    raise ValueError(f"{path} has {len(faults)} faults:\n{shown}{more}")
 
 
 def _show_features(path: Path) -> None:

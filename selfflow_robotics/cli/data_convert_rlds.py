@@ -6,9 +6,11 @@ import os.path
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .dataset import WholeDataConfig, one_data_set
+
 HELP = """Turn an RLDS data set from TFRecord into ArrayRecord, for random access.
 
-Reads the folder that TFDS wrote (source: local, gs://, or any URL of fsspec) and writes the same
+Reads the folder that TFDS wrote (data: local, gs://, or any URL of fsspec) and writes the same
 episodes, in the same order and bytes, to the folder "out", with action_spec.json, state_spec.json
 and action_statistics.json beside them. Every checksum, every declared feature and what was written
 are checked. Killed or out of disk space, run it again: it goes on where it was. No TensorFlow.
@@ -19,12 +21,8 @@ are checked. Killed or out of disk space, run it again: it goes on where it was.
 class Config:
     """Configuration of `selfflow data convert rlds`."""
 
-    source: str = field(metadata={"help": "folder or URL that holds features.json"})
     out: Path = field(metadata={"help": "folder to write"})
-    mapping: str | None = field(
-        default=None,
-        metadata={"help": "what actions and states are: a name or a YAML; null: whichever fits"},
-    )
+    data: WholeDataConfig = field(default_factory=WholeDataConfig)
     workers: int | None = field(default=None, metadata={"help": "processes; one a CPU when null"})
     max_broken: float = field(
         default=0.0, metadata={"help": "greatest share of faulty episodes, which are left out"}
@@ -36,8 +34,8 @@ def run(config: Config) -> int:
     from ..data.rlds.conversion import convert
     from ..data.rlds.mappings import mapping_named
 
-    mapping = None if config.mapping is None else mapping_named(config.mapping)
-    source = os.path.expanduser(config.source)
+    source = os.path.expanduser(one_data_set(config.data.path))
+    mapping = None if config.data.mapping is None else mapping_named(config.data.mapping)
     done = convert(source, config.out, mapping, config.workers, config.max_broken)
     if done is None:
         print(f"{config.out} is converted already")
@@ -49,7 +47,9 @@ def run(config: Config) -> int:
     for fault in done.left_out:
         print(f"left out {fault}")
     if done.mapping is None:
-        print("no declared mapping fits, so no statistics were measured: give mapping=FILE.yaml")
+        print(
+            "no declared mapping fits, so no statistics were measured: give data.mapping=FILE.yaml"
+        )
     elif done.measured:
         print(f'actions and states are as the mapping "{done.mapping}" declares them')
     else:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .dataset import DataConfig
+
 if TYPE_CHECKING:
     from ..data.action_spec import ActionSpec, StateSpec
     from ..data.latents.cache import Encodable
@@ -25,9 +27,7 @@ class Config:
 
     out: Path = field(metadata={"help": "folder of latents, the cache of training"})
     tokenizer: Path = field(metadata={"help": "folder of a tokenizer"})
-    data: list[Path] = field(default_factory=list, metadata={"help": "RLDS data sets"})
-    mapping: str = field(default="rt1", metadata={"help": "where they keep images, actions, ..."})
-    split: str = "train"
+    data: DataConfig = field(default_factory=DataConfig)
     videos: str | None = field(
         default=None, metadata={"help": "folder or glob of video files, or of shards (.tar)"}
     )
@@ -87,7 +87,7 @@ def _sources(config: Config) -> list[tuple[Encodable, ActionSpec | None, StateSp
     from ..data.video.shards import open_videos
     from ..training.recipe import OneSide
 
-    if not config.data and config.videos is None:
+    if not config.data.path and config.videos is None:
         raise ValueError("there is nothing to encode: add data=FOLDER or videos=FOLDER")
     if config.part < 1 or config.workers < 0:
         raise ValueError(
@@ -95,8 +95,8 @@ def _sources(config: Config) -> list[tuple[Encodable, ActionSpec | None, StateSp
             "negative number of workers"
         )
     sources: list[tuple[Encodable, ActionSpec | None, StateSpec | None]] = []
-    for path in config.data:
-        source = open_dataset(path, config.mapping, config.split)
+    for path in config.data.path:
+        source = open_dataset(path, config.data.mapping, config.data.split)
         for which in ("train", "held-out"):
             side = OneSide(source, which)
             if len(side):

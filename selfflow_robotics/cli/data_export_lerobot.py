@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .dataset import DataConfig, one_data_set
+
 HELP = """Export a data set's episodes as a LeRobot data set (v3.0: parquet and H.264).
 
-Reads an RLDS or LeRobot data set (source); writes the folder "out", in full or not at all. Actions,
+Reads an RLDS or LeRobot data set (data); writes the folder "out", in full or not at all. Actions,
 states and instructions are kept exactly, images within the codec's error. "selfflow finetune" and
 the other commands read the result with the same mapping.
 """
@@ -17,10 +19,8 @@ the other commands read the result with the same mapping.
 class Config:
     """Keys of `selfflow data export lerobot`."""
 
-    source: Path = field(metadata={"help": "folder of the data set to export"})
     out: Path = field(metadata={"help": "folder to write; must not exist"})
-    mapping: str = field(default="rt1", metadata={"help": "where it keeps images, actions, ..."})
-    split: str = field(default="train", metadata={"help": "split of the data set"})
+    data: DataConfig = field(default_factory=DataConfig)
 
 
 def run(config: Config) -> int:
@@ -36,7 +36,8 @@ def run(config: Config) -> int:
     from selfflow_robotics.data.datasets import open_dataset
     from selfflow_robotics.data.lerobot.export import LeRobotExport
 
-    source = open_dataset(config.source, config.mapping, config.split)
+    data = config.data
+    source = open_dataset(one_data_set(data.path), data.mapping, data.split)
     steps = 0
     with LeRobotExport(config.out, source.action_spec, source.state_spec) as export:
         for index in tqdm(range(len(source)), desc=f"export {source.name}", unit="episode"):

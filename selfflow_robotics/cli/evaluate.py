@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from selfflow_robotics.cli.dataset import DataConfig, one_data_set
 from selfflow_robotics.cli.policies import NEED_WORLD_MODEL, PlannerConfig
 from selfflow_robotics.computing import Precision, use_threads
 from selfflow_robotics.policies.base import EnvMapping
@@ -18,7 +19,8 @@ HELP = """Measure policies side by side: success per task, steps to success, pla
 
 Reads a world model (a shipped name, a folder, or an org/name of the Hub) when a policy needs one.
 Every policy plays the same seeds in every task. Writes results.json, growing as it goes, and one
-self-contained report.html with tables, plots and videos to the folder "out".
+self-contained report.html with tables, plots and videos to the folder "out". Imagined frames are
+judged by held-out episodes of a data set (data), or else by what was recorded.
 """
 
 
@@ -50,10 +52,7 @@ class Config:
         default="primitive", metadata={"help": "body of the robot"}
     )
     videos: int = field(default=1, metadata={"help": "videos a task and policy in the report"})
-    data: Path | None = field(
-        default=None,
-        metadata={"help": "data set whose held-out episodes judge imagined frames; else recorded"},
-    )
+    data: DataConfig = field(default_factory=DataConfig)
     horizon: int = field(default=4, metadata={"help": "steps ahead for imagined frames"})
     device: str = field(default="cpu", metadata={"help": "of the world model: cpu, cuda"})
     threads: int | None = field(
@@ -121,7 +120,7 @@ def run(config: Config) -> int:
     print(table(results.tasks))
     if world_model is not None:
         episodes = recorded_episodes(results, config.horizon)
-        if config.data is not None:
+        if config.data.path:
             episodes = held_out(config.data)
         if len(episodes) > 1:
             results = with_imagination(results, world_model, episodes, config.horizon)
@@ -134,19 +133,17 @@ def run(config: Config) -> int:
     return 0
 
 
-def held_out(
-    path: Path, mapping: str = "rt1", split: str = "train", most: int = 64
-) -> list[Episode]:
+def held_out(data: DataConfig, most: int = 64) -> list[Episode]:
     """The held-out episodes of a data set, at most so many.
 
     Raises:
-        ValueError: it has none.
+        ValueError: it has none, or several data sets are given.
     """
     from selfflow_robotics.data.datasets import open_dataset
     from selfflow_robotics.data.held_out import split_of
 
-    source = open_dataset(path, mapping, split)
-    chosen = [i for i in range(len(source)) if split_of(f"{split}/{i}") == "held-out"][:most]
+    source = open_dataset(one_data_set(data.path), data.mapping, data.split)
+    chosen = [i for i in range(len(source)) if split_of(f"{data.split}/{i}") == "held-out"][:most]
     if not chosen:
         raise ValueError(
             f"{source.name} has {len(source)} episodes, none of them held out; "

@@ -7,29 +7,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..training.config import ModelConfig, ObjectiveConfig, PriorTraining, TrainerConfig
+from .dataset import DataConfig
 
 if TYPE_CHECKING:
     from ..training.ranks import Ranks
 
 HELP = """Train an action-conditioned world model on a robot's episodes.
 
-Reads an RLDS or LeRobot data set (data.path) and the model to start from (start), or a tokenizer;
+Reads an RLDS or LeRobot data set (data) and the model to start from (start), or a tokenizer;
 writes the world model (config.json, model.safetensors) and, in training/, checkpoints and curves
-under output. Run again with the same output, it resumes; SIGTERM saves and leaves. On several GPUs:
+under out. Run again with the same out, it resumes; SIGTERM saves and leaves. On several GPUs:
 torchrun --nproc-per-node 8 -m selfflow_robotics.cli.main finetune device=cuda ...
 """
 
 
 @dataclass(frozen=True)
-class DataConfig:
-    """Which episodes."""
+class TrainingData(DataConfig):
+    """Which episodes. Of several data sets, the first's statistics normalise."""
 
-    path: list[Path] = field(
-        default_factory=list,
-        metadata={"help": "folders of RLDS or LeRobot data sets; the first's statistics"},
-    )
-    mapping: str = field(default="rt1", metadata={"help": "where it keeps images, actions, ..."})
-    split: str = "train"
     repeat: dict[str, int] = field(
         default_factory=dict,
         metadata={"help": "clips of one instruction more often, by its first word: repeat.pick=4"},
@@ -40,8 +35,8 @@ class DataConfig:
 class Config:
     """Keys of `selfflow finetune`."""
 
-    output: Path = field(metadata={"help": "folder to write"})
-    data: DataConfig = field(default_factory=DataConfig)
+    out: Path = field(metadata={"help": "folder to write", "was": ("output",)})
+    data: TrainingData = field(default_factory=TrainingData)
     start: Path | None = field(
         default=None, metadata={"help": "a pretrained model's folder, or the image checkpoint"}
     )
@@ -52,6 +47,11 @@ class Config:
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     prior: PriorTraining = field(default_factory=PriorTraining)
+
+    @property
+    def output(self) -> Path:
+        """The older name of `out`."""
+        return self.out
 
 
 def run(config: Config) -> int:
@@ -85,10 +85,8 @@ def _run(config: Config, ranks: Ranks) -> int:
     from ..world_model import WorldModel
 
     if not config.data.path:
-        raise ValueError(
-            'there are no episodes: add data.path=FOLDER ("selfflow collect" makes one)'
-        )
-    require_model_folder(config.output)
+        raise ValueError('there are no episodes: add data=FOLDER ("selfflow collect" makes one)')
+    require_model_folder(config.out)
     sources = [
         open_dataset(path, config.data.mapping, config.data.split) for path in config.data.path
     ]
@@ -107,7 +105,7 @@ def _run(config: Config, ranks: Ranks) -> int:
         if source.state_spec is not None and other.state_spec is not None:
             source.state_spec.require_match(other.state_spec, source.name, other.name)
     tokenizer = load_tokenizer(config.start, config.tokenizer).to(ranks.device)
-    cache = shared_cache(config.cache, config.output, ranks)
+    cache = shared_cache(config.cache, config.out, ranks)
     with ranks.first_alone():
         objective = build_objective(config.objective, config.model.patch, 1, tokenizer)
         train, *held_out = (
@@ -155,7 +153,7 @@ def _run(config: Config, ranks: Ranks) -> int:
         objective,
         train.with_words(vocabulary),
         config.trainer,
-        config.output / "training",
+        config.out / "training",
         evaluate if judged else None,
         config.data.repeat,
         ranks,
@@ -165,11 +163,11 @@ def _run(config: Config, ranks: Ranks) -> int:
         return 0
     if trained.prior is not None:
         told = [side.with_words(vocabulary) for side in (train, *held_out)]
-        fitted = config.output / "training" / "prior.pt"
+        fitted = config.out / "training" / "prior.pt"
         error = fit_prior_once(trained.prior, fitted, told[0], config.prior, *told[1:])
         if error is not None:
             print(f"policy prior: mean error {error:.4f} of held-out demonstrations, normalised")
-    trained.save_pretrained(str(config.output))
-    forget_shared_latents(config.output)
-    print(f"wrote {config.output}")
+    trained.save_pretrained(str(config.out))
+    forget_shared_latents(config.out)
+    print(f"wrote {config.out}")
     return 0

@@ -15,8 +15,8 @@ HELP = """Pretrain the network on general video.
 
 Reads video files (videos) or generated physics scenes (physics_episodes) and a tokenizer's folder;
 writes the model (config.json, model.safetensors) and, in training/, checkpoints and curves under
-output. With text_encoder the network is told the captions of videos (NAME.txt beside NAME.mp4, in
-shards too). Run again with the same output, it resumes; SIGTERM saves and leaves. On several GPUs:
+out. With text_encoder the network is told the captions of videos (NAME.txt beside NAME.mp4, in
+shards too). Run again with the same out, it resumes; SIGTERM saves and leaves. On several GPUs:
 torchrun --nproc-per-node 8 -m selfflow_robotics.cli.main pretrain device=cuda ...
 """
 
@@ -25,7 +25,7 @@ torchrun --nproc-per-node 8 -m selfflow_robotics.cli.main pretrain device=cuda .
 class Config:
     """Keys of `selfflow pretrain`."""
 
-    output: Path = field(metadata={"help": "folder to write"})
+    out: Path = field(metadata={"help": "folder to write", "was": ("output",)})
     tokenizer: Path = field(metadata={"help": "folder of a tokenizer"})
     videos: str | None = field(
         default=None, metadata={"help": "folder or glob of video files, or of shards (.tar)"}
@@ -78,7 +78,7 @@ def _run(config: Config, ranks: Ranks) -> int:
     from ..training.text_vectors import TextEncoder, tell_vectors
     from ..training.trainer import Trainer
 
-    require_model_folder(config.output)
+    require_model_folder(config.out)
     tokenizer = load_tokenizer(None, config.tokenizer).to(ranks.device)
     if config.videos is not None:
         source: Encodable = open_videos(
@@ -110,10 +110,10 @@ def _run(config: Config, ranks: Ranks) -> int:
     if config.start is not None:
         print(f"took over {start_from(world_model, config.start):,} weights of {config.start}")
     with ranks.first_alone():
-        cache = shared_cache(config.cache, config.output, ranks)
+        cache = shared_cache(config.cache, config.out, ranks)
         latents = latents_of(source, tokenizer, cache)
         if encoder is not None:
-            kept = config.output / "training" / "captions.npz"
+            kept = config.out / "training" / "captions.npz"
             latents = tell_vectors(latents, encoder, kept, ranks.device)
             told = (latents.texts != "")[latents.told].mean()
             print(f"{told:.1%} of the frames have a caption")
@@ -122,13 +122,13 @@ def _run(config: Config, ranks: Ranks) -> int:
         objective,
         latents,
         config.trainer,
-        config.output / "training",
+        config.out / "training",
         ranks=ranks,
     )
     trained = trainer.fit()
     if trained is None or not ranks.first:
         return 0
-    trained.save_pretrained(str(config.output))
-    forget_shared_latents(config.output)
-    print(f"wrote {config.output}")
+    trained.save_pretrained(str(config.out))
+    forget_shared_latents(config.out)
+    print(f"wrote {config.out}")
     return 0

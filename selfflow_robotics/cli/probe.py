@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from .dataset import DataConfig, one_data_set
+
 if TYPE_CHECKING:
     from selfflow_robotics.data.clips import LatentEpisodes
     from selfflow_robotics.data.datasets import Dataset
@@ -14,22 +16,11 @@ if TYPE_CHECKING:
 
 HELP = """Fit a linear probe: reads the robot's state out of a world model's features.
 
-Reads a world model and an RLDS or LeRobot data set (data.path); the network stays as it is. Prints
+Reads a world model and an RLDS or LeRobot data set (data); the network stays as it is. Prints
 the variance that the probe explains on held-out episodes, entry by entry, and writes its folder
 (config.json, model.safetensors) to "out"; by default beside a model that is a folder, where it is
 found by the name "state". Plan with it: "selfflow plan cost.probe=state cost.target.x=0.6".
 """
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Which episodes."""
-
-    path: Path | None = field(
-        default=None, metadata={"help": "folder of an RLDS or LeRobot data set"}
-    )
-    mapping: str = field(default="rt1", metadata={"help": "where it keeps images, actions, ..."})
-    split: str = "train"
 
 
 @dataclass(frozen=True)
@@ -60,10 +51,7 @@ def run(config: Config) -> int:
     from selfflow_robotics.training.probe import fit_probe
     from selfflow_robotics.world_model import WorldModel
 
-    if config.data.path is None:
-        raise ValueError(
-            'there are no episodes: add data.path=FOLDER ("selfflow collect" makes one)'
-        )
+    path = one_data_set(config.data.path)
     if config.episodes < 1:
         raise ValueError(f"episodes={config.episodes} is too few; give a number from 1")
     if config.out is None and not Path(config.world_model).is_dir():
@@ -71,7 +59,7 @@ def run(config: Config) -> int:
     out = config.out or Path(config.world_model) / PROBES / "state"
     require_model_folder(out)
     world_model = WorldModel.from_pretrained(config.world_model, config.device)
-    source = open_dataset(config.data.path, config.data.mapping, config.data.split)
+    source = open_dataset(path, config.data.mapping, config.data.split)
     _require_match(world_model, source, config)
     train, held_out = (
         _encoded(world_model, source, side, config.episodes) for side in ("train", "held-out")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from selfflow_robotics.cli.dataset import DataConfig, one_data_set
 from selfflow_robotics.data.action_spec import ActionSpec
 
 if TYPE_CHECKING:
@@ -33,11 +34,7 @@ class Config:
     world_model: str = field(
         default="tabletop-small", metadata={"help": "shipped name, folder, or org/name of the Hub"}
     )
-    data: Path | None = field(
-        default=None, metadata={"help": "folder of an RLDS or LeRobot data set"}
-    )
-    mapping: str = field(default="rt1", metadata={"help": "where it keeps images, actions, ..."})
-    split: str = field(default="train", metadata={"help": "of the data set"})
+    data: DataConfig = field(default_factory=DataConfig)
     episode: int | None = field(
         default=None, metadata={"help": "number in the data set; the first held-out one when null"}
     )
@@ -66,9 +63,9 @@ def run(config: Config) -> int:
     if config.horizon < 1:
         raise ValueError(f"horizon={config.horizon} is too short; give a number from 1")
     world_model = WorldModel.from_pretrained(config.world_model, config.device)
-    if config.data is not None:
+    if config.data.path:
         episodes, spec = _stored(config)
-        world_model.step_spec.require_match(spec, config.world_model, str(config.data))
+        world_model.step_spec.require_match(spec, config.world_model, str(config.data.path[0]))
     else:
         episodes = _played(config, world_model.image_size)
     shown, *others = episodes
@@ -142,11 +139,11 @@ def _stored(config: Config, most: int = 16) -> tuple[list[Episode], ActionSpec]:
     from selfflow_robotics.data.datasets import open_dataset
     from selfflow_robotics.data.held_out import split_of
 
-    assert config.data is not None
-    source = open_dataset(config.data, config.mapping, config.split)
+    data = config.data
+    source = open_dataset(one_data_set(data.path), data.mapping, data.split)
     if source.action_spec is None:
         raise ValueError(f"{source.name} has no actions to imagine with; use one that has")
-    chosen = [i for i in range(len(source)) if split_of(f"{config.split}/{i}") == "held-out"][:most]
+    chosen = [i for i in range(len(source)) if split_of(f"{data.split}/{i}") == "held-out"][:most]
     if config.episode is not None:
         if not 0 <= config.episode < len(source):
             raise ValueError(

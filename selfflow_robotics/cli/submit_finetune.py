@@ -10,7 +10,7 @@ from .slurm_job import SlurmConfig, submit
 HELP = """Queue training on a robot's episodes as a Slurm job.
 
 Takes the keys of "selfflow finetune", with device=cuda for GPUs, and slurm.*. Writes what that
-command writes and, in training/jobs under output, what the job says. When its time is up or it is
+command writes and, in training/jobs under out, what the job says. When its time is up or it is
 preempted, the job saves, goes back to the queue and goes on from there. Needs the extra [slurm].
 """
 
@@ -24,5 +24,5 @@ class Config(finetune.Config):
 
 def run(config: Config) -> int:
     """Queue the job."""
-    submit("selfflow-finetune", finetune.run, config, config.output, config.slurm)
+    submit("selfflow-finetune", finetune.run, config, config.out, config.slurm)
     return 0

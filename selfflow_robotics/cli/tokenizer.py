@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from .dataset import DataConfig, one_data_set
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -17,7 +19,7 @@ HELP = """Train the autoencoder that turns frames into latents and back, or take
 
 Reads frames of an RT-1-format data set (data), of video files (videos) and of generated physics
 scenes (physics_episodes), whichever are given; writes a folder with config.json and
-model.safetensors under output, and says how well held-out frames come back (PSNR in dB, over all
+model.safetensors under out, and says how well held-out frames come back (PSNR in dB, over all
 pixels and over those that move). kind=sd-vae and kind=wan take an autoencoder that diffusers wrote
 from start, a folder or a repository of the Hub, and need no frames.
 """
@@ -27,10 +29,10 @@ from start, a folder or a repository of the Hub, and need no frames.
 class Config:
     """Keys of `selfflow tokenizer`."""
 
-    output: Path = field(metadata={"help": "folder to write; an older tokenizer is replaced"})
-    data: Path | None = field(default=None, metadata={"help": "RLDS or LeRobot data set"})
-    mapping: str = field(default="rt1", metadata={"help": "where it keeps its images"})
-    split: str = field(default="train", metadata={"help": "split of the data set"})
+    out: Path = field(
+        metadata={"help": "folder to write; an older tokenizer is replaced", "was": ("output",)}
+    )
+    data: DataConfig = field(default_factory=DataConfig)
     videos: str | None = field(
         default=None, metadata={"help": "folder or glob of video files, or of shards (.tar)"}
     )
@@ -107,8 +109,8 @@ def run(config: Config) -> int:
         start=start,
     )
     _report(autoencoder, sources, gathered)
-    autoencoder.save_pretrained(config.output)
-    print(f"wrote {config.output}")
+    autoencoder.save_pretrained(config.out)
+    print(f"wrote {config.out}")
     return 0
 
 
@@ -138,8 +140,8 @@ def _take_over(sources: list[EpisodeSource], config: Config) -> None:
     kind = StableDiffusion if config.kind == "sd-vae" else Wan
     tokenizer = kind.from_pretrained(config.start).to(config.device)
     _report(tokenizer, sources, [_frames(source, config) for source in sources])
-    save(tokenizer, config.output)
-    print(f"wrote {config.output}")
+    save(tokenizer, config.out)
+    print(f"wrote {config.out}")
 
 
 def _save_patches(sources: list[EpisodeSource], config: Config) -> None:
@@ -151,16 +153,17 @@ def _save_patches(sources: list[EpisodeSource], config: Config) -> None:
 
     Patches(config.factor).latent_size(config.image_size)
     pixels = np.concatenate([_frames(source, config)[0] for source in sources]) / 127.5 - 1.0
-    save(Patches(config.factor, float(pixels.mean()), float(pixels.std())), config.output)
-    print(f"wrote {config.output}")
+    save(Patches(config.factor, float(pixels.mean()), float(pixels.std())), config.out)
+    print(f"wrote {config.out}")
 
 
 def _sources(config: Config) -> list[EpisodeSource]:
     sources: list[EpisodeSource] = []
-    if config.data is not None:
+    if config.data.path:
         from selfflow_robotics.data.datasets import open_dataset
 
-        sources.append(open_dataset(config.data, config.mapping, config.split))
+        path = one_data_set(config.data.path)
+        sources.append(open_dataset(path, config.data.mapping, config.data.split))
     if config.videos is not None:
         from selfflow_robotics.data.video.shards import open_videos
 

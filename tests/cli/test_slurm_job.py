@@ -24,11 +24,11 @@ from selfflow_robotics.tokenizers.patches import Patches  # noqa: E402
 def queued(folder: Path, *words: str) -> tuple[Any, Path]:
     stored.save(Patches(4), folder / "tokenizer")
     output = folder / "out"
-    given = [f"output={output}", f"tokenizer={folder / 'tokenizer'}", "physics_episodes=2"]
+    given = [f"out={output}", f"tokenizer={folder / 'tokenizer'}", "physics_episodes=2"]
     given += ["image_size=[16,24]", "model=tiny", "trainer.batch_size=2", "trainer.frames=3"]
     given += ["slurm.cluster=local", "slurm.gpus_per_node=0", *words]
     config = compose("submit pretrain", Config, given)
-    return submit("test", run, config, config.output, config.slurm), output
+    return submit("test", run, config, config.out, config.slurm), output
 
 
 def saved(output: Path) -> list[int]:
@@ -67,7 +67,7 @@ def test_a_job_that_fails_says_so(tmp_path: Path) -> None:
 def test_what_cannot_be_queued_is_a_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = [f"output={tmp_path / 'out'}", f"tokenizer={tmp_path}", "physics_episodes=2"]
+    words = [f"out={tmp_path / 'out'}", f"tokenizer={tmp_path}", "physics_episodes=2"]
     assert main(["submit", "pretrain", *words, "slurm.nodes=0"]) == 1
     assert "a job of 0 nodes" in capsys.readouterr().err
     monkeypatch.setenv("PATH", "")

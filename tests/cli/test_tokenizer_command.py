@@ -17,7 +17,7 @@ QUICK = ["physics_episodes=12", "steps=2", "batch_size=2", "channels=4", "widths
 
 
 def configured(output: Path, *words: str) -> Config:
-    return compose("tokenizer", Config, [f"output={output}", *QUICK, *words])
+    return compose("tokenizer", Config, [f"out={output}", *QUICK, *words])
 
 
 def test_it_writes_a_tokenizer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

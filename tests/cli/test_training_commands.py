@@ -62,8 +62,8 @@ def test_finetune_makes_a_model_that_acts_and_is_finished_when_run_again(
 ) -> None:
     assert [split_of(i) for i in range(EPISODES)].count("held-out") == 2
     output = tmp_path / "out"
-    words = [f"data.path=[{dataset}]", f"tokenizer={tokenizer}", f"cache={tmp_path / 'cache'}"]
-    command = ["finetune", f"output={output}", *words, *FINETUNED]
+    words = [f"data={dataset}", f"tokenizer={tokenizer}", f"cache={tmp_path / 'cache'}"]
+    command = ["finetune", f"out={output}", *words, *FINETUNED]
     assert main(command) == 0
     said = capfd.readouterr()
     assert f"wrote {output}" in said.out
@@ -80,7 +80,7 @@ def test_finetune_makes_a_model_that_acts_and_is_finished_when_run_again(
 
     # The same command in another folder gives the same model, whatever ran before it.
     torch.manual_seed(99)
-    assert main(["finetune", f"output={tmp_path / 'twin'}", *words, *FINETUNED]) == 0
+    assert main(["finetune", f"out={tmp_path / 'twin'}", *words, *FINETUNED]) == 0
     for name, value in load_file(output / "model.safetensors").items():
         again = load_file(tmp_path / "twin" / "model.safetensors")[name]
         # Convolutions on CPU round by where their numbers lie in memory.
@@ -94,11 +94,11 @@ def test_pretrained_video_model_is_where_finetuning_starts(
 ) -> None:
     video = tmp_path / "video"
     words = [f"tokenizer={tokenizer}", "physics_episodes=2", "image_size=[16,24]", *TINY]
-    assert main(["pretrain", f"output={video}", *words]) == 0
+    assert main(["pretrain", f"out={video}", *words]) == 0
     assert WorldModel.from_pretrained(str(video)).image_size == SIZE
     robot = tmp_path / "robot"
-    words = [f"data.path=[{dataset}]", f"start={video}", *FINETUNED, "objective=flow_matching"]
-    assert main(["finetune", f"output={robot}", *words]) == 0
+    words = [f"data={dataset}", f"start={video}", *FINETUNED, "objective=flow_matching"]
+    assert main(["finetune", f"out={robot}", *words]) == 0
     assert f"weights of {video}" in capfd.readouterr().out
     act(robot)
 
@@ -120,15 +120,15 @@ def test_a_model_that_was_told_captions_is_where_finetuning_starts(
     dataset: Path, captioned: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     video, robot = tmp_path / "video", tmp_path / "robot"
-    assert main(["pretrain", f"output={video}", *captioned]) == 0
+    assert main(["pretrain", f"out={video}", *captioned]) == 0
     assert "50.0% of the frames have a caption" in capfd.readouterr().out
     config = json.loads((video / "config.json").read_text())
     assert config["text_encoder"] == str(tmp_path / "t5")
     assert config["network"]["text_dim"] == WIDTH
     told = load_file(video / "model.safetensors")
     assert "network.conditioning.text.weight" in told
-    words = [f"data.path=[{dataset}]", f"start={video}", "trainer.steps=0", "prior.steps=0"]
-    assert main(["finetune", f"output={robot}", *TINY, *words]) == 0
+    words = [f"data={dataset}", f"start={video}", "trainer.steps=0", "prior.steps=0"]
+    assert main(["finetune", f"out={robot}", *TINY, *words]) == 0
     found = load_file(robot / "model.safetensors")
     assert "network.conditioning.text.weight" not in found
     blocks = [name for name in told if name.startswith("network.blocks.")]
@@ -142,7 +142,7 @@ def test_captions_that_are_not_there_are_a_sentence(
     captioned: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "videos" / "a.txt").unlink()
-    assert main(["pretrain", f"output={tmp_path / 'out'}", *captioned]) == 1
+    assert main(["pretrain", f"out={tmp_path / 'out'}", *captioned]) == 1
     assert "there is no caption for text_encoder=" in capfd.readouterr().err
 
 
@@ -151,7 +151,7 @@ def test_two_ranks_are_told_what_one_is(captioned: list[str], tmp_path: Path) ->
     weights = []
     for ranks in (1, 2):
         launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-        words = ["pretrain", f"output={tmp_path / str(ranks)}", *captioned, "trainer.steps=6"]
+        words = ["pretrain", f"out={tmp_path / str(ranks)}", *captioned, "trainer.steps=6"]
         process = start(*words, "trainer.precision=fp32", launcher=launcher)
         _, error = process.communicate(timeout=200)
         assert process.returncode == 0, error
@@ -165,10 +165,10 @@ def test_two_ranks_are_told_what_one_is(captioned: list[str], tmp_path: Path) ->
 def test_the_prior_alone_is_fitted_further(dataset: Path, tokenizer: Path, tmp_path: Path) -> None:
     words = [f"tokenizer={tokenizer}", *FINETUNED]
     first, second = tmp_path / "first", tmp_path / "second"
-    assert main(["finetune", f"output={first}", f"data.path=[{dataset}]", *words]) == 0
+    assert main(["finetune", f"out={first}", f"data={dataset}", *words]) == 0
     more = write_dataset(tmp_path / "more", 2, 5)
-    words += [f"start={first}", f"data.path=[{dataset},{more}]", "trainer.steps=0"]
-    assert main(["finetune", f"output={second}", *words]) == 0
+    words += [f"start={first}", f"data=[{dataset},{more}]", "trainer.steps=0"]
+    assert main(["finetune", f"out={second}", *words]) == 0
     before, after = (load_file(folder / "model.safetensors") for folder in (first, second))
     changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
     assert changed and all(name.startswith("prior.") for name in changed)
@@ -180,9 +180,9 @@ def test_each_objective_makes_a_model_of_the_same_weights(
     dataset: Path, tokenizer: Path, tmp_path: Path, command: str, objective: str
 ) -> None:
     output = tmp_path / "out"
-    words = [command, f"output={output}", f"tokenizer={tokenizer}", *TINY]
+    words = [command, f"out={output}", f"tokenizer={tokenizer}", *TINY]
     if command == "finetune":
-        words += [f"data.path=[{dataset}]", "prior.steps=0"]
+        words += [f"data={dataset}", "prior.steps=0"]
     else:
         words += ["physics_episodes=2", "image_size=[16,24]"]
     words.append(f"objective={objective}")
@@ -201,7 +201,7 @@ def test_finetune_on_two_small_data_sets_without_held_out_episodes(
     tokenizer: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     one, two = (write_dataset(tmp_path / name, 2, seed) for name, seed in (("a", 0), ("b", 5)))
-    words = [f"output={tmp_path / 'out'}", f"data.path=[{one},{two}]", f"tokenizer={tokenizer}"]
+    words = [f"out={tmp_path / 'out'}", f"data=[{one},{two}]", f"tokenizer={tokenizer}"]
     assert main(["finetune", *words, *FINETUNED]) == 0
     assert "not enough to judge the model by" in capfd.readouterr().out
     act(tmp_path / "out")
@@ -240,9 +240,9 @@ def test_sigterm_saves_and_the_same_command_goes_on(
     dataset: Path, tokenizer: Path, tmp_path: Path, command: str
 ) -> None:
     output = tmp_path / "out"
-    words = [command, f"output={output}", f"tokenizer={tokenizer}", *TINY]
+    words = [command, f"out={output}", f"tokenizer={tokenizer}", *TINY]
     if command == "finetune":
-        words += [f"data.path=[{dataset}]", "prior.steps=3"]
+        words += [f"data={dataset}", "prior.steps=3"]
     else:
         words += ["physics_episodes=2", "image_size=[16,24]"]
     process = start(*words, *LONG)
@@ -265,7 +265,7 @@ def test_two_ranks_train_a_model_and_stop_when_asked(
     dataset: Path, tokenizer: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
-    words = ["finetune", f"output={output}", f"data.path=[{dataset}]", f"tokenizer={tokenizer}"]
+    words = ["finetune", f"out={output}", f"data={dataset}", f"tokenizer={tokenizer}"]
     words += [*FINETUNED, f"cache={tmp_path / 'cache'}"]
     # As srun starts ranks, each by itself; one of them is asked to stop, and both do.
     with socket.socket() as free:
@@ -291,23 +291,23 @@ def test_two_ranks_train_a_model_and_stop_when_asked(
 @pytest.mark.parametrize(
     ("command", "words", "sentence"),
     [
-        ("finetune", [], "there are no episodes: add data.path=FOLDER"),
-        ("finetune", ["data.path=[{dataset}]"], "there is no tokenizer: give tokenizer=FOLDER"),
+        ("finetune", [], "there are no episodes: add data=FOLDER"),
+        ("finetune", ["data=[{dataset}]"], "there is no tokenizer: give tokenizer=FOLDER"),
         (
             "finetune",
-            ["data.path=[{dataset}]", "tokenizer={tokenizer}", "trainer.frames=40"],
+            ["data=[{dataset}]", "tokenizer={tokenizer}", "trainer.frames=40"],
             "no episode has 40 frames",
         ),
         (
             "finetune",
-            ["data.path=[{dataset}]", "tokenizer={tokenizer}", "model.preset=huge"],
+            ["data=[{dataset}]", "tokenizer={tokenizer}", "model.preset=huge"],
             'no preset "huge"; choose one of tiny',
         ),
         ("finetune", ["trainer.step=3"], '"trainer.step"; did you mean "trainer.steps"?'),
         (
             "finetune",
             [
-                "data.path=[{dataset}]",
+                "data=[{dataset}]",
                 "tokenizer={tokenizer}",
                 "objective=repa",
                 "objective.encoder=null",
@@ -329,7 +329,7 @@ def test_what_is_missing_is_one_sentence_and_nothing_is_written(
 ) -> None:
     places = {"dataset": dataset, "tokenizer": tokenizer, "nothing": tmp_path / "nothing"}
     given = [word.format(**places) for word in words]
-    assert main([command, f"output={tmp_path / 'out'}", *given]) in (1, 2)
+    assert main([command, f"out={tmp_path / 'out'}", *given]) in (1, 2)
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: ")
     assert sentence in error
@@ -344,16 +344,16 @@ def test_latents_of_several_steps_make_a_model_that_acts_in_blocks(tmp_path: Pat
     data = write_dataset(tmp_path / "data", EPISODES, steps=29, size=(32, 32))
     video, robot = tmp_path / "video", tmp_path / "robot"
     words = [f"tokenizer={tmp_path / 'wan'}", "physics_episodes=2", "image_size=[32,32]", *TINY]
-    assert main(["pretrain", f"output={video}", *words]) == 0
-    words = [f"data.path=[{data}]", f"start={video}", *FINETUNED]
-    assert main(["finetune", f"output={robot}", *words]) == 0
+    assert main(["pretrain", f"out={video}", *words]) == 0
+    words = [f"data=[{data}]", f"start={video}", *FINETUNED]
+    assert main(["finetune", f"out={robot}", *words]) == 0
     model = WorldModel.from_pretrained(str(robot))
     assert (model.action_block, model.action_spec.size, model.step_spec.size) == (4, 28, 7)
     frames = np.zeros((1, 9, 32, 32, 3), np.uint8)
     context = model.observe(frames, np.zeros((1, 8, 7), np.float32), "pick apple")
     future = model.rollout(context, model.propose(context, 2, 3))
     assert model.decode(future).shape == (1, 2, 12, 32, 32, 3)
-    words = [f"world_model={robot}", f"data.path={data}", f"out={tmp_path / 'probe'}"]
+    words = [f"world_model={robot}", f"data={data}", f"out={tmp_path / 'probe'}"]
     assert main(["probe", *words]) == 0
 
 
@@ -366,15 +366,15 @@ def test_output_that_holds_other_things_is_refused_before_training(
     command: str,
 ) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
-    source = f"data.path=[{dataset}]" if command == "finetune" else "physics_episodes=1"
-    assert main([command, f"output={tmp_path}", f"tokenizer={tokenizer}", source, *TINY]) == 1
+    source = f"data={dataset}" if command == "finetune" else "physics_episodes=1"
+    assert main([command, f"out={tmp_path}", f"tokenizer={tokenizer}", source, *TINY]) == 1
     assert "is not a model's folder (it holds thesis.tex)" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_finetune_reads_a_lerobot_data_set(dataset: Path, tokenizer: Path, tmp_path: Path) -> None:
     exported, output = tmp_path / "exported", tmp_path / "model"
-    assert main(["data", "export", "lerobot", f"source={dataset}", f"out={exported}"]) == 0
-    words = [f"data.path=[{exported}]", f"tokenizer={tokenizer}", f"output={output}"]
+    assert main(["data", "export", "lerobot", f"data={dataset}", f"out={exported}"]) == 0
+    words = [f"data=[{exported}]", f"tokenizer={tokenizer}", f"out={output}"]
     assert main(["finetune", *words, *FINETUNED]) == 0
     assert WorldModel.from_pretrained(str(output)).image_size == SIZE

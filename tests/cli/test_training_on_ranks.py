@@ -39,13 +39,13 @@ def test_ranks_without_a_cache_encode_once_and_leave_nothing(tmp_path: Path, com
     words = [command, f"tokenizer={tmp_path / 'tokenizer'}", *TINY]
     if command == "finetune":
         dataset = write_dataset(tmp_path / "data", 25)
-        words += [f"data.path=[{dataset}]", "prior.steps=2"]
+        words += [f"data={dataset}", "prior.steps=2"]
     else:
         words += ["physics_episodes=3", "image_size=[16,24]"]
-    first, second = launch(tmp_path / "logs", *words, f"output={tmp_path / 'out'}")
+    first, second = launch(tmp_path / "logs", *words, f"out={tmp_path / 'out'}")
     assert "encoding" in first and "encoding" not in second
     assert not (tmp_path / "out/training/latents").exists()
-    cached = [f"output={tmp_path / 'other'}", f"cache={tmp_path / 'cache'}"]
+    cached = [f"out={tmp_path / 'other'}", f"cache={tmp_path / 'cache'}"]
     launch(tmp_path / "logs-of-cached", *words, *cached)
     name = "model.safetensors"
     assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()

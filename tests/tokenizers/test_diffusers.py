@@ -149,7 +149,7 @@ def test_command_takes_over_what_diffusers_wrote(tmp_path: Path, kind: str) -> N
     else:
         model, source = diffusers.AutoencoderKLWan(**NARROW_WAN), tmp_path / "pipeline"
         model.save_pretrained(source / "vae")
-    words = [f"output={tmp_path / 't'}", f"kind={kind}", f"start={source}"]
+    words = [f"out={tmp_path / 't'}", f"kind={kind}", f"start={source}"]
     assert run(compose("tokenizer", Config, words)) == 0
     tokenizer = load(tmp_path / "t")
     assert not tokenizer.training and tokenizer.config["tokenizer"] == kind
@@ -175,7 +175,7 @@ def test_what_is_no_such_model_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="safetensors"):
         StableDiffusion.from_pretrained(tmp_path / "pickle")
     with pytest.raises(ValueError, match="add start=FOLDER"):
-        run(compose("tokenizer", Config, [f"output={tmp_path / 't'}", "kind=wan"]))
+        run(compose("tokenizer", Config, [f"out={tmp_path / 't'}", "kind=wan"]))
     with pytest.raises(ValueError, match="does not fit"):
         StableDiffusion({**NARROW_SD, "depth": 3})
     with pytest.raises(ValueError, match="one a channel"):

@@ -32,7 +32,7 @@ def test_a_sound_cache(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (found,) = check_cache(cache)
     assert (found.episodes, found.steps, found.faults) == (7, 49, ())
     assert found.num_bytes == sum(p.stat().st_size for p in cache.glob("*/part-*/*"))
-    assert main(["data", "check", f"path={cache}"]) == 0
+    assert main(["data", "check", f"data={cache}"]) == 0
     said = capsys.readouterr().out
     assert "7 episodes" in said and "49 frames" in said and "0 faults" in said
 
@@ -51,5 +51,5 @@ def test_faults_are_named_and_the_rest_is_counted(
     assert f"remove {folder}/part-00000 and run again" in first
     assert f"{folder}/part-00001/rows.npz is truncated or damaged" in second
     assert f"{folder}/part-00002 is not there; run the same encoding again" in third
-    assert main(["data", "check", f"path={cache}"]) == 1
+    assert main(["data", "check", f"data={cache}"]) == 1
     assert "has 3 faults:" in capsys.readouterr().err

@@ -42,7 +42,7 @@ def test_number_that_is_not_finite_is_named_and_the_rest_is_counted(
     (fault,) = found.faults
     assert fault.startswith(f"episode train/1 of {path} ({rows}) has {key} = [{value}, ")
     assert "at step 2; leave the episode out or write it again with finite numbers" in fault
-    assert main(["data", "check", f"path={path}", f"mapping={MAPPING}"]) == 1
+    assert main(["data", "check", f"data={path}", f"data.mapping={MAPPING}"]) == 1
     assert fault in capsys.readouterr().err
 
 
@@ -65,6 +65,6 @@ def test_video_that_cannot_be_read_is_named_and_the_rest_is_counted(
     assert found.episodes == sound.episodes - len(lost)
     for episode, fault in zip(lost, found.faults, strict=True):
         assert f"train/{episode}" in fault and video in fault, fault
-    assert main(["data", "check", f"path={path}", f"mapping={MAPPING}"]) == 1
+    assert main(["data", "check", f"data={path}", f"data.mapping={MAPPING}"]) == 1
     said = capsys.readouterr().err
     assert all(fault in said for fault in found.faults)

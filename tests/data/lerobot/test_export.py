@@ -185,7 +185,7 @@ def test_command_exports_what_collect_writes(tmp_path: Path) -> None:
     with Rt1Writer(tmp_path / "rlds", (16, 24)) as writer:
         writer.add(replace(written[0], demonstrated=marks))
         writer.add(written[1])
-    words = ["data", "export", "lerobot", f"source={tmp_path / 'rlds'}", f"out={tmp_path / 'out'}"]
+    words = ["data", "export", "lerobot", f"data={tmp_path / 'rlds'}", f"out={tmp_path / 'out'}"]
     assert main(words) == 0
     before, after = open_dataset(tmp_path / "rlds"), open_dataset(tmp_path / "out")
     assert after.action_spec == before.action_spec and after.state_spec == before.state_spec
@@ -194,7 +194,7 @@ def test_command_exports_what_collect_writes(tmp_path: Path) -> None:
         assert psnr(after[i].images, before[i].images) > 36
     assert main(words) == 1  # out exists
     # A LeRobot data set is exported like any other.
-    words = ["data", "export", "lerobot", f"source={tmp_path / 'out'}", f"out={tmp_path / 'again'}"]
+    words = ["data", "export", "lerobot", f"data={tmp_path / 'out'}", f"out={tmp_path / 'again'}"]
     assert main(words) == 0
     require_same(open_dataset(tmp_path / "again")[0], before[0])
 
@@ -202,7 +202,7 @@ def test_command_exports_what_collect_writes(tmp_path: Path) -> None:
 def test_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_records(tmp_path / "rlds", [b""])
     for source, message in (("nowhere", "does not exist"), ("rlds", "episode train/0")):
-        words = [f"source={tmp_path / source}", f"out={tmp_path / 'out'}"]
+        words = [f"data={tmp_path / source}", f"out={tmp_path / 'out'}"]
         assert main(["data", "export", "lerobot", *words]) == 1
         assert message in capsys.readouterr().err
     assert [file.name for file in tmp_path.iterdir()] == ["rlds"]

@@ -48,7 +48,7 @@ def start(source: Path, out: Path, limit: int | None = None) -> subprocess.Popen
         if limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-    words = [*CONVERT, f"source={source}", f"out={out}", "workers=2"]
+    words = [*CONVERT, f"data={source}", f"out={out}", "workers=2"]
     return subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=limited
     )
@@ -231,7 +231,7 @@ def test_faulty_episodes_are_left_out_up_to_the_share(
         convert(str(source), out, workers=2)
     with pytest.raises(ValueError, match=r"2 of 9 episodes are faulty, more than the .* of 0.2;"):
         convert(str(source), out, workers=2, max_broken=0.2)
-    words = ["data", "convert", "rlds", f"source={source}", f"out={out}", "workers=2"]
+    words = ["data", "convert", "rlds", f"data={source}", f"out={out}", "workers=2"]
     assert main([*words, "max_broken=0.25"]) == 0
     said = capsys.readouterr().out
     names = sorted(path.name for path in source.glob("*tfrecord*"))
@@ -244,7 +244,7 @@ def test_faulty_episodes_are_left_out_up_to_the_share(
     assert len(json.loads((out / "left_out.json").read_text())) == 2
     statistics = json.loads((out / "action_statistics.json").read_text())
     assert (statistics["num_trajectories"], statistics["num_left_out"]) == (7, 2)
-    assert main(["data", "check", f"path={out}", "workers=1"]) == 0
+    assert main(["data", "check", f"data={out}", "workers=1"]) == 0
     assert "2 faulty episodes were left out when it was converted:" in capsys.readouterr().out
 
 
@@ -266,7 +266,7 @@ def test_full_disk_is_one_sentence_and_leaves_what_can_go_on(
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="no unshare")
 @pytest.mark.slow
 def test_disk_that_is_really_full(source: Path, unbroken: Path, tmp_path: Path) -> None:
-    convert_it = f"{' '.join(CONVERT)} source={source} out={tmp_path}/disk/rt1 workers=2"
+    convert_it = f"{' '.join(CONVERT)} data={source} out={tmp_path}/disk/rt1 workers=2"
     script = (
         f"mount -t tmpfs -o size=600k tmpfs {tmp_path}/disk || exit 77; "
         f"{convert_it} && exit 78; mount -o remount,size=64M {tmp_path}/disk; "

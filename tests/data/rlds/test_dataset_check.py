@@ -12,6 +12,7 @@ from rt1_material import SIZE, altered, rt1_episode, write_records
 from tensorflow_datasets.proto import tf_example_pb2
 
 from selfflow_robotics.cli.data_check import Config, run
+from selfflow_robotics.cli.dataset import WholeDataConfig
 from selfflow_robotics.data.rlds.dataset_check import check_dataset
 from selfflow_robotics.data.rlds.mappings import mapping_named
 from selfflow_robotics.data.rlds.rt1_features import rt1_features, serialize
@@ -35,7 +36,7 @@ def test_a_sound_data_set(
     (split,) = check_dataset(path, workers=1)
     assert (split.split, split.episodes, split.steps) == ("train", 4, 3 + 4 + 5 + 6)
     assert split.num_bytes == sum(map(len, records)) and split.faults == ()
-    assert run(Config(path, workers=1)) == 0
+    assert run(Config(WholeDataConfig([path]), workers=1)) == 0
     text = capsys.readouterr().out
     assert "4 episodes" in text and "18 steps" in text and "0 faults" in text
     assert "steps/action/world_vector" in text and "aspects/success" in text
@@ -69,7 +70,7 @@ def test_faults_are_named_and_the_rest_is_counted(
     assert f"{shards[1]}, disagrees with its checksum" in third
     assert f"{shards[2]} is truncated" in fourth
     with pytest.raises(ValueError, match=r"set has 4 faults:\nepisode 1 of"):
-        run(Config(path, workers=1))
+        run(Config(WholeDataConfig([path]), workers=1))
     assert "4 faults" in capsys.readouterr().out
 
 
