@@ -7,6 +7,7 @@ or moved; in JSON also values of other types, of other sizes, not finite, entrie
 It is read whole in a process of its own. Counted by reader:
 
 - read: everything was read, all numbers finite
+- altered: other weights, latents or states of training were read than had been written
 - refused: a ValueError, an OSError or a RuntimeError of one sentence that names the file
 - nameless: such an error that names no file
 - traceback: another exception, which a command would show with its traceback
@@ -29,14 +30,18 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
 from fuzz_readers import READERS, Reader, make_inputs
 
-OUTCOMES = ("read", "refused", "nameless", "traceback", "not finite", "memory", "hang", "crash")
+from selfflow_robotics.data.rlds.tfrecord import TFRecords, TFRecordWriter
+
+OUTCOMES = ("read", "refused", "nameless", "traceback", "not finite", "altered", "memory", "hang",
+            "crash")  # fmt: skip
 FAULTS = OUTCOMES[2:]
 SPARE = 48 * 2**20
 ODD: tuple[Any, ...] = (
@@ -72,6 +77,18 @@ def spoilt(content: bytes, is_json: bool, rng: random.Random) -> bytes:
     return bytes(changed)
 
 
+def _spoil_record(path: Path, rng: random.Random) -> None:
+    """Change one record of a TFRecord file, and store it with its right checksum."""
+    stored = TFRecords([path])
+    records = [stored[number] for number in range(len(stored))]
+    number = rng.randrange(len(records))
+    records[number] = spoilt(records[number], False, rng)
+    writer = TFRecordWriter(path)
+    for record in records:
+        writer.write(record)
+    writer.close()
+
+
 def _spoilt_tree(tree: Any, rng: random.Random) -> Any:
     """JSON of which one entry is changed, gone or new."""
     places = list(_places(tree))
@@ -104,14 +121,18 @@ def _places(tree: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _read(reader: Reader, folder: Path, names: tuple[str, ...]) -> tuple[str, str]:
-    """In a child: read all; the outcome and what was said."""
+    """In a child: read all; the outcome, and what was said or a digest of what was read."""
+    digest = blake2b(digest_size=8)
     try:
         for value in reader.read(folder):
             if isinstance(value, torch.Tensor):
-                value = value.detach().float().numpy() if value.is_floating_point() else value
-            finite = not isinstance(value, np.ndarray) or value.dtype.kind != "f"
-            if not finite and not np.isfinite(value).all():
+                value = value.detach().float().numpy()
+            if not isinstance(value, np.ndarray):
+                continue
+            if value.dtype.kind == "f" and not np.isfinite(value).all():
                 return "not finite", ""
+            if reader.kept:
+                digest.update(value.tobytes())
     except MemoryError as error:
         return "memory", repr(error)
     except (ValueError, OSError, ImportError, RuntimeError) as error:
@@ -122,7 +143,7 @@ def _read(reader: Reader, folder: Path, names: tuple[str, ...]) -> tuple[str, st
         return ("refused" if named and "\n" not in text else "nameless"), text
     except Exception as error:
         return "traceback", f"{type(error).__module__}.{type(error).__name__}: {error}"
-    return "read", ""
+    return "read", digest.hexdigest()
 
 
 def attempt(reader: Reader, folder: Path, names: tuple[str, ...]) -> tuple[str, str, int]:
@@ -170,25 +191,39 @@ def fuzz(name: str, sound: Path, inputs: int, seed: int, show: bool) -> Counter[
         for path in sorted((sound / reader.folder).glob(pattern))
         if path.is_file() and path.stat().st_size
     ]
-    outcome, text, usual = attempt(reader, sound / reader.folder, ())
+    outcome, right, usual = attempt(reader, sound / reader.folder, ())
     if outcome != "read":
-        raise RuntimeError(f"{name}: the sound input was not read ({outcome}: {text})")
+        raise RuntimeError(f"{name}: the sound input was not read ({outcome}: {right})")
     counts: Counter[str] = Counter()
     for number in range(inputs):
         chosen = rng.choice(files)
         path = sound / reader.folder / chosen
         content = path.read_bytes()
-        path.write_bytes(spoilt(content, path.suffix == ".json", rng))
+        if reader.records:
+            _spoil_record(path, rng)
+        else:
+            path.write_bytes(spoilt(content, path.suffix == ".json", rng))
         # The name of the file, or of the folder whose entry it is.
         names = (path.name, str(sound / reader.folder))
         outcome, text, grown = attempt(reader, sound / reader.folder, names)
         if outcome in ("read", "refused") and grown > usual + 4 * len(content) + SPARE:
             outcome, text = "memory", f"{grown / 2**20:.0f} MiB; {text}"
+        if outcome == "read" and text != right:
+            outcome = "altered"
         path.write_bytes(content)
         counts[outcome] += 1
         if show and outcome in FAULTS:
             print(f"{name}, input {number}, {chosen}: {outcome}: {text}", file=sys.stderr)
     return counts
+
+
+def _make_and_leave(folder: Path) -> NoReturn:
+    try:
+        make_inputs(folder)
+    except BaseException as error:
+        print(error, file=sys.stderr)
+        os._exit(1)
+    os._exit(0)
 
 
 def main() -> None:
@@ -203,7 +238,11 @@ def main() -> None:
     torch.set_num_threads(1)
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
     try:
-        make_inputs(folder)
+        # In a child: the threads that some readers start do not survive a fork.
+        if (child := os.fork()) == 0:
+            _make_and_leave(folder)
+        if os.waitpid(child, 0)[1]:
+            raise RuntimeError("the sound inputs could not be made")
         each = -(-asked.inputs // len(asked.only))
         found = {name: fuzz(name, folder, each, asked.seed, asked.show) for name in asked.only}
     finally:

@@ -25,6 +25,8 @@ from selfflow_robotics.data.rlds.rt1_features import OBSERVATIONS, Rt1Episode
 from selfflow_robotics.data.rlds.rt1_writer import Rt1Writer
 from selfflow_robotics.data.video.shards import open_videos
 from selfflow_robotics.evaluation.results import read_results
+from selfflow_robotics.model import released
+from selfflow_robotics.probe import load_probe
 from selfflow_robotics.tokenizers import stored
 from selfflow_robotics.training.checkpoints import Checkpoints
 from selfflow_robotics.training.ranks import Ranks
@@ -32,6 +34,7 @@ from selfflow_robotics.training.recipe import OneSide
 from selfflow_robotics.world_model import WorldModel
 
 SIZE = (32, 48)
+IMAGE_MODEL = {"input_size": 8, "hidden_size": 16, "depth": 1, "num_heads": 2, "num_classes": 3}
 MAPPING = """name: mine
 image: observation/image
 actions: [action/world_vector, action/rotation_delta, action/gripper_closedness_action]
@@ -57,6 +60,8 @@ class Reader:
     folder: str  # of the sound input
     spoilt: tuple[str, ...]  # globs of the files of it that are spoilt
     read: Callable[[Path], Iterator[Any]]  # gives all that is read
+    kept: bool = False  # whether what is read, if anything, must be what was written
+    records: bool = False  # whether records of TFRecord are spoilt, under right checksums
 
 
 def make_inputs(folder: Path) -> None:
@@ -81,6 +86,10 @@ def make_inputs(folder: Path) -> None:
         "policies=zero",
         "episodes=1",
     )
+    image_model = released.build(**IMAGE_MODEL)
+    (folder / "image_model").mkdir()
+    for suffix in ("pt", "safetensors"):
+        released.save(image_model, folder / "image_model" / f"weights.{suffix}")
     for kind, codec in (
         ("mp4", "libx264"),
         ("mkv", "libx264"),
@@ -94,6 +103,8 @@ def make_inputs(folder: Path) -> None:
             shard.add(folder / "video-mp4" / "clip.mp4", f"{name}.mp4")
             _add(shard, f"{name}.json", json.dumps({"caption": "push"}).encode())
     shutil.copytree(folder / "array_record", folder / "mapping")
+    for name in ("action_spec.json", "state_spec.json"):
+        (folder / "mapping" / name).unlink()  # the mapping says what they mean
     (folder / "mapping" / "mine.yaml").write_text(MAPPING)
     (checkpoint,) = (folder / "model" / "training" / "checkpoints").iterdir()
     held = FileSystemReader(checkpoint).read_metadata().state_dict_metadata
@@ -111,7 +122,7 @@ def _run(*words: str) -> None:
         raise RuntimeError(f"selfflow {' '.join(words)} failed: {said.getvalue()[-500:]}")
 
 
-def _episode(seed: int, steps: int = 5) -> Rt1Episode:
+def _episode(seed: int, steps: int = 7) -> Rt1Episode:
     random = np.random.default_rng(seed)
     return Rt1Episode(
         images=random.integers(0, 256, (steps, *SIZE, 3), dtype=np.uint8),
@@ -195,6 +206,17 @@ def _checkpoint(folder: Path) -> Iterator[Any]:
     ).values()
 
 
+def _probe(folder: Path) -> Iterator[Any]:
+    world_model = WorldModel.from_pretrained(str(folder.parent / "model"))
+    yield load_probe(world_model, str(folder)).weight_FP
+
+
+def _image_model(folder: Path) -> Iterator[Any]:
+    for suffix in ("pt", "safetensors"):
+        model = released.load(folder / f"weights.{suffix}", **IMAGE_MODEL)
+        yield from model.state_dict().values()
+
+
 def _results(folder: Path) -> Iterator[Any]:
     found = read_results(folder / "results.json")
     yield from (len(found.tasks), found.settings)
@@ -203,6 +225,7 @@ def _results(folder: Path) -> Iterator[Any]:
 READERS = {
     "RLDS, ArrayRecord": Reader("array_record", ("*.array_record*",), _dataset),
     "RLDS, TFRecord": Reader("tfrecord", ("*.tfrecord*",), _dataset),
+    "RLDS, records": Reader("tfrecord", ("*.tfrecord*",), _dataset, records=True),
     "RLDS, JSON": Reader("array_record", ("*.json",), _dataset),
     "LeRobot, Parquet": Reader("lerobot", ("**/*.parquet",), _dataset),
     "LeRobot, video": Reader("lerobot", ("**/*.mp4",), _dataset),
@@ -213,9 +236,11 @@ READERS = {
         for kind in ("mp4", "mkv", "avi", "webm")
     },
     "WebDataset shard": Reader("shard", ("*.tar",), _videos),
-    "latents": Reader("latents", ("**/*.*",), _latents),
-    "tokenizer": Reader("tokenizer", ("config.json", "*.safetensors"), _tokenizer),
-    "world model": Reader("model", ("config.json", "*.safetensors"), _model),
-    "training checkpoint": Reader("model", ("training/checkpoints/*/*",), _checkpoint),
+    "latents": Reader("latents", ("**/*.*",), _latents, kept=True),
+    "tokenizer": Reader("tokenizer", ("config.json", "*.safetensors"), _tokenizer, kept=True),
+    "world model": Reader("model", ("config.json", "*.safetensors"), _model, kept=True),
+    "probe": Reader("probe", ("config.json", "*.safetensors"), _probe, kept=True),
+    "image model": Reader("image_model", ("weights.*",), _image_model),
+    "training checkpoint": Reader("model", ("training/checkpoints/*/*",), _checkpoint, kept=True),
     "results.json": Reader("evaluation", ("results.json",), _results),
 }

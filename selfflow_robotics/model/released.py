@@ -218,7 +218,7 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any], **config: Any) -> R
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is truncated or foreign, or a tensor is missing, unexpected or of the
-            wrong shape.
+            wrong shape, or not finite.
     """
     sizes = _configuration(config)
     if isinstance(source, Mapping):
@@ -232,6 +232,12 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any], **config: Any) -> R
     expected = {_released_name(own): own for own in model.state_dict()}
     shapes = {key: tensor.shape for key, tensor in export(model).items()}
     _require_same_shapes({k: t.shape for k, t in weights.items()}, shapes, name)
+    bad = [key for key, tensor in weights.items() if not tensor.isfinite().all()]
+    if bad:
+        raise ValueError(
+            f"{name} holds numbers that are not finite in {_first(bad)}; download it again from "
+            f"{HOME}"
+        )
     shared = isinstance(source, Mapping)
     own = {
         expected[key]: tensor.detach().to("cpu", torch.float32, copy=shared)

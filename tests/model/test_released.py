@@ -335,6 +335,13 @@ def test_weights_of_another_size_are_refused(small: released.ReleasedModel) -> N
     assert "lacks blocks.3.attn.qkv.weight" in message
 
 
+def test_numbers_that_are_not_finite_are_refused(small: released.ReleasedModel) -> None:
+    weights = {key: value.clone() for key, value in released.export(small).items()}
+    weights["x_embedder.proj.bias"][0] = float("nan")
+    with pytest.raises(ValueError, match=r"not finite in x_embedder\.proj\.bias"):
+        released.load(weights, **SMALL)
+
+
 def test_half_a_projector_is_refused(small: released.ReleasedModel) -> None:
     weights = released.export(small)
     del weights["projector.linear2.bias"]
