@@ -38,9 +38,11 @@ class Reach:
         )
         self._posture = mink.PostureTask(self._model, cost=np.array(_POSTURE))
         self._posture.set_target(start)
-        speed = {
-            joint.name: step / _ITERATIONS for joint, step in zip(ARM, _JOINT_STEP, strict=True)
-        }
+        step = np.array(_JOINT_STEP) / _ITERATIONS
+        # A joint further past its range than one iteration moves it has no way back.
+        self._lowest = np.array([joint.low for joint in ARM]) - step
+        self._highest = np.array([joint.high for joint in ARM]) + step
+        speed = {joint.name: most for joint, most in zip(ARM, step, strict=True)}
         self._limits = [
             mink.ConfigurationLimit(self._model),
             mink.VelocityLimit(self._model, speed),
@@ -55,7 +57,7 @@ class Reach:
         """Joint angles for a tool pose, as near to it as the joints' ranges and speeds allow.
 
         Args:
-            arm: (7,) present joint angles, rad.
+            arm: (7,) present joint angles, rad; they may lie past the joints' ranges.
             position: (3,) tool point in the frame of base_link, m.
             rotation: (3, 3) tool orientation in that frame.
 
@@ -63,7 +65,7 @@ class Reach:
             (7,) joint angles, rad.
         """
         start = self._start.copy()
-        start[self._arm] = arm
+        start[self._arm] = np.clip(arm, self._lowest, self._highest)
         configuration = self._configuration
         configuration.update(start)
         quaternion = np.zeros(4)

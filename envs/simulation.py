@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections import deque
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import gymnasium
@@ -12,6 +16,7 @@ from numpy.typing import NDArray
 from selfflow_robotics.envs.base import TabletopEnv
 
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
+_PLAIN = (bool, int, float, complex, str, bytes, np.generic, np.random.Generator)
 
 
 class Simulation(Protocol):
@@ -61,23 +66,34 @@ class Tabletop:
         return self.env.get_state().physics
 
 
-class Gymnasium:
-    """One of Gymnasium's own MuJoCo environments, such as Reacher-v5.
+@dataclass(frozen=True)
+class Moment:
+    """A moment of one of Gymnasium's MuJoCo environments."""
 
-    What such an environment keeps outside MuJoCo's integration state (a model changed at reset,
-    counters) is not saved; Reacher, Pusher and their like keep nothing there.
+    data: mujoco.MjData  # all of it: derived positions are read by rewards before a step
+    plain: bytes  # what the environment remembers in Python: :func:`plain_state`, pickled
+
+
+class Gymnasium:
+    """One of Gymnasium's own MuJoCo environments, such as Reacher-v5, or one built alike.
+
+    Saved are all of MuJoCo's data, sleeping bodies and mocap poses with them, and what the
+    environment itself holds in plain Python values, such as counters, a goal or its random
+    generator. Not saved are objects of other classes, and changes to the model: copies play with
+    the model that the environment was made with.
     """
 
     def __init__(self, env: Any) -> None:
         self.env = env
 
-    def save(self) -> NDArray[np.float64]:
+    def save(self) -> Moment:
         """See :meth:`Simulation.save`."""
-        return self.physics()
+        return Moment(copy.copy(self.env.data), pickle.dumps(plain_state(self.env)))
 
-    def restore(self, state: Any) -> None:
+    def restore(self, state: Moment) -> None:
         """See :meth:`Simulation.restore`."""
-        mujoco.mj_setState(self.env.model, self.env.data, state, _STATE)
+        mujoco.mj_copyData(self.env.data, self.env.model, state.data)
+        vars(self.env).update(pickle.loads(state.plain))
 
     def play(self, action: NDArray[np.float32]) -> tuple[float, bool, bool]:
         """See :meth:`Simulation.play`."""
@@ -89,6 +105,31 @@ class Gymnasium:
         state = np.zeros(mujoco.mj_stateSize(self.env.model, _STATE))
         mujoco.mj_getState(self.env.model, self.env.data, state, _STATE)
         return state
+
+
+def plain_state(env: Any) -> dict[str, Any]:
+    """The attributes of an environment that are plain values, save how it draws.
+
+    Arrays that look into somebody else's memory, as MuJoCo's do, are none.
+    """
+    return {
+        name: value
+        for name, value in vars(env).items()
+        if name != "render_mode" and _is_plain(value)
+    }
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        owner = value
+        while isinstance(owner.base, np.ndarray):
+            owner = owner.base
+        return owner.base is None and not value.dtype.hasobject
+    if isinstance(value, dict):
+        return type(value) is dict and _is_plain([*value, *value.values()])
+    if type(value) in (list, tuple, set, frozenset, deque):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, _PLAIN)
 
 
 class Pendulum:
@@ -119,9 +160,14 @@ def simulation_of(env: gymnasium.Env[Any, Any]) -> Simulation:
     """The environment as a simulation.
 
     Raises:
-        ValueError: its state is not within reach.
+        ValueError: its state is not within reach, or a wrapper changes its actions.
     """
     inner: Any = env.unwrapped
+    if env.action_space != inner.action_space:
+        raise ValueError(
+            f"a wrapper gives {type(inner).__name__} another action space, but its future is played "
+            "without wrappers; give the environment without that wrapper, and its own actions"
+        )
     if isinstance(inner, TabletopEnv):
         return Tabletop(inner)
     if isinstance(getattr(inner, "data", None), mujoco.MjData):  # its class needs an extra package

@@ -16,6 +16,11 @@ from selfflow_robotics.data.action_spec import RT1_ACTIONS, ActionSpec
 from selfflow_robotics.planning import CEM
 
 GYMNASIUM = ("Pendulum-v1", "Reacher-v5", "Pusher-v5")
+MUJOCO = (
+    *("Ant-v5", "HalfCheetah-v5", "Hopper-v5", "Humanoid-v5", "HumanoidStandup-v5"),
+    *("InvertedDoublePendulum-v5", "InvertedPendulum-v5", "Pusher-v5", "Reacher-v5"),
+    *("Swimmer-v5", "Walker2d-v5"),
+)
 
 
 def make(task: str) -> gymnasium.Env[Any, Any]:
@@ -55,6 +60,77 @@ def test_futures_are_those_of_the_environment_bit_for_bit(task: str) -> None:
         _, reward, *_ = env.step(action.numpy())
         assert np.array_equal(ahead.states_BKHS[0, 1, h].numpy(), simulation_of(env).physics())
         assert float(ahead.rewards_BKH[0, 1, h]) == reward
+
+
+class Asleep(gymnasium.Env[Any, Any]):
+    """A block that sleeps until a mocap body is steered into it; rewards count steps and waver."""
+
+    SCENE = """
+    <mujoco><option timestep="0.01"><flag sleep="enable"/></option><worldbody>
+      <geom type="plane" size="5 5 .1"/>
+      <body name="block" pos="0 0 .1"><freejoint/><geom type="box" size=".1 .1 .1"/></body>
+      <body name="hand" mocap="true" pos="-.4 0 .1"><geom type="sphere" size=".1"/></body>
+    </worldbody></mujoco>"""
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        import mujoco
+
+        self.render_mode = render_mode
+        self.model = mujoco.MjModel.from_xml_string(self.SCENE)
+        self.data = mujoco.MjData(self.model)
+        self.height = self.data.qpos[2:3]  # MuJoCo's own memory, which stays this one's
+        self.action_space = gymnasium.spaces.Box(-0.1, 0.1, (2,), np.float32)
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (3,))
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        import mujoco
+
+        super().reset(seed=seed)
+        mujoco.mj_resetData(self.model, self.data)
+        mujoco.mj_step(self.model, self.data, nstep=200)
+        self.steps, self.path = 0, [np.zeros(2)]
+        return self.data.qpos[:3].copy(), {}
+
+    def step(self, action: Any) -> Any:
+        import mujoco
+
+        was = self.data.body("block").xpos.copy()
+        self.data.mocap_pos[0, :2] += action
+        self.path.append(self.data.mocap_pos[0, :2].copy())
+        mujoco.mj_step(self.model, self.data, nstep=5)
+        self.steps += 1
+        moved = np.abs(self.data.body("block").xpos - was).sum() + float(self.height[0])
+        wavers = self.np_random.normal() + self.steps * np.ptp(self.path)
+        return self.data.qpos[:3].copy(), float(moved + wavers), False, False, {}
+
+
+@pytest.mark.parametrize("task", [*MUJOCO, "Asleep-v0"])
+def test_returns_are_those_of_fresh_environments_in_any_order(task: str) -> None:
+    if task not in gymnasium.registry:
+        gymnasium.register(task, Asleep, disable_env_checker=True)
+    env = make(task)
+    candidates, before = drawn(env, 16, 6), drawn(env, 3) * 0.1
+    candidates[5] = 0.0  # one that wakes nobody
+
+    def start(env: Any) -> None:
+        env.reset(seed=4)
+        for action in before:
+            env.step(action.numpy())
+
+    expected = np.zeros(candidates.shape[:2])
+    for k, candidate in enumerate(candidates):
+        fresh = make(task)
+        start(fresh)
+        for h, action in enumerate(candidate):
+            _, expected[k, h], over, *_ = fresh.step(action.numpy())
+            if over:
+                break
+    start(env)
+    dynamics = TrueDynamics([env], actions_of(env))
+    context = dynamics.observe()
+    for order in (torch.arange(16), torch.randperm(16, generator=torch.manual_seed(1))):
+        ahead = dynamics.rollout(context, candidates[order][None])
+        assert np.array_equal(ahead.rewards_BKH[0].numpy(), expected[order.numpy()])
 
 
 @pytest.mark.parametrize("task", ["selfflow/MoveNear-v0", *GYMNASIUM])
@@ -137,5 +213,8 @@ def test_faults_are_sentences() -> None:
         TrueDynamics([gymnasium.make("CartPole-v1")], actions_of(env))
     with pytest.raises(ValueError, match="not made by"):
         TrueDynamics([type(env.unwrapped)()], actions_of(env))
+    scaled = gymnasium.wrappers.RescaleAction(env, np.float32(-9), np.float32(9))
+    with pytest.raises(ValueError, match="without that wrapper"):
+        TrueDynamics([scaled], actions_of(env))
     with pytest.raises(ValueError, match="repeat=0"):
         TrueDynamics([env], actions_of(env), repeat=0)
