@@ -141,9 +141,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the first episode")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/any_action.json"))
     asked = parser.parse_args()
-    envs = {task: gymnasium.make(task, image_size=(8, 8), disable_env_checker=True) for task in TASKS}
+    envs = {
+        task: gymnasium.make(task, image_size=(8, 8), disable_env_checker=True) for task in TASKS
+    }
     found: dict[str, Any] = {
-        "device": f"one core of {os.cpu_count()} ({platform.machine()}), MuJoCo {version('mujoco')}",
+        "device": f"1 of {os.cpu_count()} cores, {platform.machine()}, MuJoCo {version('mujoco')}",
         "seed": asked.seed,
         "steps": Counter(),
         "manners": Counter(),

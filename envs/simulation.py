@@ -165,8 +165,8 @@ def simulation_of(env: gymnasium.Env[Any, Any]) -> Simulation:
     inner: Any = env.unwrapped
     if env.action_space != inner.action_space:
         raise ValueError(
-            f"a wrapper gives {type(inner).__name__} another action space, but its future is played "
-            "without wrappers; give the environment without that wrapper, and its own actions"
+            f"a wrapper gives {type(inner).__name__} another action space, but its future is "
+            "played without wrappers; give the environment without it, and its own actions"
         )
     if isinstance(inner, TabletopEnv):
         return Tabletop(inner)

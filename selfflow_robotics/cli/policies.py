@@ -42,7 +42,7 @@ class PlannerConfig:
         metadata={"help": "search around the policy prior's guess, or from the joint use's draws"},
     )
     proposals: int | None = field(
-        default=None, metadata={"help": "draws among the first candidates; all when null"}
+        default=None, metadata={"help": "draws among the candidates; all but the start when null"}
     )
     samples: int = field(default=1, metadata={"help": "imagined futures a candidate"})
     pessimism: float = field(

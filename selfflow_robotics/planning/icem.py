@@ -63,14 +63,17 @@ class ICEM(Gaussian):
         """See :meth:`Search.sample`."""
         count = self._population(run.iteration)
         sampled_BKHA = self.around_mean(run, colored(run.noise(count), self.noise_beta))
-        if run.iteration == 1:
-            places = slice(1, 1 + self.keeps)
-            sampled_BKHA[:, places] = shifted_elites(
-                run.previous, run.executed, sampled_BKHA[:, places]
-            )
-        else:
+        if run.iteration > 1:
             sampled_BKHA[:, 0] = run.mean_BHA
         return sampled_BKHA
+
+    def compose(self, run: Run, sampled_BKHA: Tensor, proposals_BKHA: Tensor) -> Tensor:
+        """See :meth:`Search.compose`; the last plan's elites follow the proposals."""
+        first_BKHA = super().compose(run, sampled_BKHA, proposals_BKHA)
+        behind = min(1 + proposals_BKHA.shape[1], self.candidates - self.keeps)
+        places = slice(max(1, behind), max(1, behind) + self.keeps)
+        first_BKHA[:, places] = shifted_elites(run.previous, run.executed, first_BKHA[:, places])
+        return first_BKHA
 
     def update(self, run: Run, elites_BKHA: Tensor, cost_BK: Tensor) -> None:
         """See :meth:`Search.update`."""

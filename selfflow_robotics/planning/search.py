@@ -53,7 +53,8 @@ class Search(ABC):
             replace it; 0 or more.
         propose: draws likely action sequences, such as ``world_model.propose``; their mean is
             where a search without a previous plan starts.
-        proposals: how many of the first candidates it draws; half of them when not given.
+        proposals: how many candidates it draws; half of them when not given. The start keeps its
+            place where they ask for all.
         seed: of every random number, together with the seeds given to :meth:`plan`.
 
     Raises:
@@ -162,7 +163,7 @@ class Search(ABC):
             run.iteration = iteration
             asked_BKHA = self.sample(run)
             if iteration == 1:
-                asked_BKHA = self.bounds.clamp(self._compose(run, asked_BKHA, proposals_BKHA))
+                asked_BKHA = self.bounds.clamp(self.compose(run, asked_BKHA, proposals_BKHA))
             judged = self._judge(run, asked_BKHA)
             if judged is None:
                 break
@@ -233,7 +234,8 @@ class Search(ABC):
             assert self.propose is not None
             return self.propose(run.context, count, self.horizon, generator=run.proposing)
 
-        return self.draw(run, proposed, self.drawn if self.propose else 0, "propose")
+        wanted = min(self.drawn, max(1, self.candidates - 1)) if self.propose else 0
+        return self.draw(run, proposed, wanted, "propose")
 
     def draw(self, run: Run, draw: Callable[[int, int], Tensor], wanted: int, name: str) -> Tensor:
         """Candidates that a function of the world model makes, normalised: (B, K, H, A).
@@ -273,11 +275,11 @@ class Search(ABC):
             done += count
         return torch.cat(parts, dim=1)
 
-    def _compose(self, run: Run, sampled_BKHA: Tensor, proposals_BKHA: Tensor) -> Tensor:
+    def compose(self, run: Run, sampled_BKHA: Tensor, proposals_BKHA: Tensor) -> Tensor:
         """The first round: the start, the proposals, and samples in the places that are left."""
-        others_BKHA = sampled_BKHA[:, : self.candidates - proposals_BKHA.shape[1]]
-        start_BKHA = run.mean_BHA[:, None][:, : others_BKHA.shape[1]]
-        return torch.cat([start_BKHA, proposals_BKHA, others_BKHA[:, 1:]], dim=1)
+        drawn = min(proposals_BKHA.shape[1], self.candidates - 1)
+        others_BKHA = sampled_BKHA[:, 1 : self.candidates - drawn]
+        return torch.cat([run.mean_BHA[:, None], proposals_BKHA[:, :drawn], others_BKHA], dim=1)
 
     def _judge(
         self, run: Run, candidates_BKHA: Tensor, reserve: int | None = None

@@ -214,7 +214,7 @@ def test_faults_are_sentences() -> None:
     with pytest.raises(ValueError, match="not made by"):
         TrueDynamics([type(env.unwrapped)()], actions_of(env))
     scaled = gymnasium.wrappers.RescaleAction(env, np.float32(-9), np.float32(9))
-    with pytest.raises(ValueError, match="without that wrapper"):
+    with pytest.raises(ValueError, match="without wrappers"):
         TrueDynamics([scaled], actions_of(env))
     with pytest.raises(ValueError, match="repeat=0"):
         TrueDynamics([env], actions_of(env), repeat=0)

@@ -139,6 +139,42 @@ def test_a_warm_start_costs_no_more_than_what_was_left_of_the_last_plan(make: Ma
 
 
 @EVERY
+@pytest.mark.parametrize("candidates", [1, 2, 8])
+def test_the_start_keeps_its_place_where_proposals_ask_for_all(make: Make, candidates: int) -> None:
+    goal, model = goals(3), PointMass(SPEC)
+    how = {"candidates": candidates, "proposals": candidates, "propose": draw, "min_gain": 1e9}
+    if make not in (predictive, adam):
+        how["topk"] = 1
+    solver = make(model, Effort(goal), **how)
+    last = make(PointMass(SPEC), Effort(goal)).plan(start(3))
+    for previous in (None, last, [None, last.row(1), None]):
+        model.asked.clear()
+        plan = solver.plan(start(3), previous, executed=1)
+        asked_BKHA = torch.cat(model.asked, dim=1)
+        drawn_BHA = asked_BKHA[:, 1:candidates].mean(dim=1) if candidates > 1 else None
+        for row in range(3):
+            if previous is not None and (previous is last or row == 1):
+                left = SPEC.denormalize(last.mean_BHA)[row, 1:]
+                torch.testing.assert_close(asked_BKHA[row, 0, :-1], left)
+            elif drawn_BHA is not None and make is not icem:
+                torch.testing.assert_close(asked_BKHA[row, 0], drawn_BHA[row])
+        true_BK = Effort(goal)(start(3), model.rollout(start(3), asked_BKHA[:, :1]))
+        torch.testing.assert_close(plan.initial_cost_B, true_BK[:, 0])
+        torch.testing.assert_close(plan.actions_BHA, asked_BKHA[:, 0])  # nothing gains so much
+
+
+def test_icem_keeps_the_last_elites_where_proposals_ask_for_all() -> None:
+    goal, model = goals(2), PointMass(SPEC)
+    last = icem(PointMass(SPEC), Effort(goal)).plan(start(2))
+    kept = SPEC.denormalize(last.elites_BKHA)
+    solver = icem(model, Effort(goal), candidates=12, proposals=12, propose=draw)
+    solver.plan(start(2), last, executed=2)
+    first = model.asked[0]
+    assert first.shape[1] == 12
+    torch.testing.assert_close(first[:, 12 - kept.shape[1] :, :2], kept[:, :, 2:])
+
+
+@EVERY
 def test_one_candidate_and_horizon_one(make: Make) -> None:
     settings = {"candidates": 1, "horizon": 1, "topk": 1}
     if make in (predictive, adam):
