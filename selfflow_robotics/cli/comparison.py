@@ -104,6 +104,8 @@ def run_comparison(
                         on_episode=reporting.episode,
                     )
                 bar.update(len(found.solved_at_start))
+                if found.doubt is not None:
+                    bar.write(found.doubt, file=sys.stderr)
                 results = replace(results, tasks=(*results.tasks, found))
                 write_results(out / "results.json", results)
     return results

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
@@ -19,6 +19,7 @@ from selfflow_robotics.evaluation.results import (
     Recording,
     TaskResult,
 )
+from selfflow_robotics.evaluation.starts import Starts, digest, seed_decides_start
 from selfflow_robotics.policies.base import EnvMapping, Observations, Policy, observe_env
 
 PolicyFactory = Callable[[VectorEnv[Any, Any, Any]], Policy]
@@ -56,7 +57,8 @@ def evaluate(
     result does not depend on `num_envs` or on the order of the seeds. An episode ends with the
     first ``info["success"]``, with the environment's own end or limit, or after `max_steps`. A row
     whose seeds have run out costs nothing. A seed whose start is already solved proves nothing: it
-    is left out and listed in ``solved_at_start``.
+    is left out and listed in ``solved_at_start``. Whether seeds decide the starts is tried in an
+    environment made for that, and told in ``starts``.
 
     Args:
         task_id: Gymnasium id; ``info`` must carry ``success``.
@@ -88,11 +90,14 @@ def evaluate(
     def make() -> gymnasium.Env[Any, Any]:
         return _Rests(gymnasium.make(task_id, **options))
 
+    decided = seed_decides_start(make, seeds[0])
     envs = SyncVectorEnv([make] * rows, autoreset_mode=AutoresetMode.DISABLED)
     try:
         limit = max_steps or _limit(envs, task_id)
         run = _Run(task_id, envs, policy_factory(envs), mapping, limit, record)
-        return run.all(seeds, on_decision, on_episode)
+        found = run.all(seeds, on_decision, on_episode)
+        different = {start for env in envs.envs for start in env.get_wrapper_attr("starts")}
+        return replace(found, starts=Starts(decided, len(different)))
     finally:
         envs.close()
 
@@ -106,6 +111,7 @@ class _Rests(gymnasium.Wrapper[Any, Any, Any, Any]):
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         super().__init__(env)
         self._last: Any = None
+        self.starts: set[str] = set()
         self._resting = False
 
     def reset(
@@ -116,6 +122,7 @@ class _Rests(gymnasium.Wrapper[Any, Any, Any, Any]):
         if self._resting:
             return self._last, {}
         self._last, info = self.env.reset(seed=seed, options=options)
+        self.starts.add(digest(self._last))
         return self._last, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:

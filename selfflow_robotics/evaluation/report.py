@@ -198,6 +198,8 @@ def _success_table(tasks: Sequence[TaskResult]) -> str:
     )
     if left_out:
         note += f" {left_out} episodes that started solved are left out."
+    for doubt in dict.fromkeys(task.doubt for task in tasks if task.doubt):
+        note += f" {escape(doubt[0].upper() + doubt[1:])}."
     return (
         f"<div class=scroll><table><thead><tr><th>task</th>{head}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div><p class=soft>{note}</p>"

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.evaluation.intervals import Interval, wilson
+from selfflow_robotics.evaluation.starts import Starts, doubt
 from selfflow_robotics.evaluation.video_metrics import Imagination
 
 FORMAT = 1
@@ -81,12 +82,19 @@ class TaskResult:
     episodes: tuple[EpisodeResult, ...]  # in the order of the seeds
     planning: PlanningTime
     solved_at_start: tuple[int, ...] = ()  # seeds left out: success before the first action
+    starts: Starts | None = None  # None in results of older versions
     recorded: tuple[Recording, ...] = field(default=(), compare=False, repr=False)  # not stored
 
     @property
     def successes(self) -> int:
         """Number of successful episodes."""
         return sum(episode.success for episode in self.episodes)
+
+    @property
+    def doubt(self) -> str | None:
+        """A sentence where the task's seeds do not decide its starts, or not all differ."""
+        seeds = len(self.episodes) + len(self.solved_at_start)
+        return None if self.starts is None else doubt(self.task, self.starts, seeds)
 
     @property
     def interval(self) -> Interval:
@@ -243,17 +251,21 @@ def _task_to_json(task: TaskResult) -> dict[str, Any]:
         "steps_to_success": task.steps_to_success,
         "planning_seconds": asdict(task.planning),
         "solved_at_start": list(task.solved_at_start),
+        "starts": None if task.starts is None else asdict(task.starts),
+        "doubt": task.doubt,
         "episodes": [asdict(episode) for episode in task.episodes],
     }
 
 
 def _task_from_json(values: Mapping[str, Any]) -> TaskResult:
+    starts = values.get("starts")
     return TaskResult(
         task=values["task"],
         policy=values["policy"],
         episodes=tuple(EpisodeResult(**episode) for episode in values["episodes"]),
         planning=PlanningTime(**values["planning_seconds"]),
         solved_at_start=tuple(values["solved_at_start"]),
+        starts=None if starts is None else Starts(**starts),
     )
 
 
