@@ -1,4 +1,8 @@
-"""World models in and out of a folder: configuration as JSON, weights as bfloat16 safetensors."""
+"""World models in and out of a folder: configuration as JSON, weights as safetensors.
+
+Networks are stored as bfloat16. Tokenizers are stored exactly: latents kept on disk are those of
+one tokenizer, to the bit.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from .data.action_spec import ActionSpec, StateSpec
 from .data.vocabulary import Vocabulary
@@ -22,7 +27,7 @@ FORMAT = "selfflow_robotics/world_model/1"
 
 
 def save_world_model(world_model: WorldModel, folder: str | os.PathLike[str]) -> None:
-    """Write a world model; half the size of its weights in memory, as bfloat16."""
+    """Write a world model: its network as bfloat16, half the size it has in memory."""
     config = world_model.config
     entries = {
         "format": FORMAT,
@@ -40,11 +45,15 @@ def save_world_model(world_model: WorldModel, folder: str | os.PathLike[str]) ->
     }
     state = {
         # Fixed positions are made anew when a model is loaded.
-        name: value.to(torch.bfloat16) if value.is_floating_point() else value
+        name: value.to(torch.bfloat16) if _is_rounded(name, value) else value
         for name, value in world_model.state_dict().items()
         if not name.endswith("tokens_in.positions")
     }
     write_model(folder, entries, state)
+
+
+def _is_rounded(name: str, value: Tensor) -> bool:
+    return value.is_floating_point() and not name.startswith("tokenizer.")
 
 
 def load_world_model(name_or_path: str | os.PathLike[str]) -> WorldModel:

@@ -372,7 +372,8 @@ def test_saved_model_comes_back_to_bfloat16(tmp_path: Path, step_sizes: bool) ->
     assert again.config == model.config
     assert not again.training
     for name, value in model.state_dict().items():
-        rounded = value.bfloat16().float() if "positions" not in name else value
+        exact = name.startswith("tokenizer.") or "positions" in name
+        rounded = value if exact else value.bfloat16().float()
         assert torch.equal(again.state_dict()[name], rounded), name
     # What is already rounded comes back bit for bit, and may replace what was there.
     again.save_pretrained(str(tmp_path / "model"))

@@ -26,7 +26,7 @@ class Config:
     """Keys of `selfflow data encode`."""
 
     out: Path = field(metadata={"help": "folder of latents, the cache of training"})
-    tokenizer: Path = field(metadata={"help": "folder of a tokenizer"})
+    tokenizer: Path = field(metadata={"help": "folder of a tokenizer, or of a model that has one"})
     data: DataConfig = field(default_factory=DataConfig)
     videos: str | None = field(
         default=None, metadata={"help": "folder or glob of video files, or of shards (.tar)"}

@@ -26,7 +26,7 @@ class Config:
     """Keys of `selfflow pretrain`."""
 
     out: Path = field(metadata={"help": "folder to write", "was": ("output",)})
-    tokenizer: Path = field(metadata={"help": "folder of a tokenizer"})
+    tokenizer: Path = field(metadata={"help": "folder of a tokenizer, or of a model that has one"})
     videos: str | None = field(
         default=None, metadata={"help": "folder or glob of video files, or of shards (.tar)"}
     )

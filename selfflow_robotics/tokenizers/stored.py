@@ -1,4 +1,7 @@
-"""Tokenizers on disk: a folder with ``config.json`` and ``model.safetensors``."""
+"""Tokenizers on disk: a folder with ``config.json`` and ``model.safetensors``.
+
+A world model's folder holds its tokenizer too, and is taken as that tokenizer's.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +63,7 @@ def save(tokenizer: Tokenizer, folder: str | os.PathLike[str]) -> None:
 
 
 def load(folder: str | os.PathLike[str], device: str | torch.device = "cpu") -> Tokenizer:
-    """Reads what :func:`save` wrote, in evaluation mode.
+    """Reads what :func:`save` wrote, or the tokenizer of a world model, in evaluation mode.
 
     Raises:
         FileNotFoundError: A file is missing.
@@ -68,6 +71,9 @@ def load(folder: str | os.PathLike[str], device: str | torch.device = "cpu") -> 
     """
     source = Path(folder)
     config, state = read_model(source)
+    if isinstance(config.get("tokenizer"), Mapping):  # the folder is a world model's
+        config, own = config["tokenizer"], "tokenizer."
+        state = {k.removeprefix(own): v for k, v in state.items() if k.startswith(own)}
     try:
         tokenizer = build(config)
     except ValueError as error:

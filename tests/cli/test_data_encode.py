@@ -55,6 +55,21 @@ def test_finetune_trains_on_what_was_encoded(
     assert "encoding" not in capfd.readouterr().err
 
 
+def test_a_models_folder_goes_on_with_the_latents_it_was_trained_on(
+    dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stored.save(Patches(4, std=0.3456789), tmp_path / "tokenizer")
+    cache, first = tmp_path / "latents", tmp_path / "first"
+    given = [f"data.path=[{dataset}]", f"cache={cache}", "prior.steps=0", *TINY]
+    words = [f"output={first}", f"tokenizer={tmp_path / 'tokenizer'}"]
+    assert main(["finetune", *words, *given]) == 0
+    capfd.readouterr()
+    assert main(["finetune", f"output={tmp_path / 'second'}", f"start={first}", *given]) == 0
+    words = [f"out={cache}", f"data={dataset}", f"tokenizer={first}", *FAST]
+    assert main(["data", "encode", *words]) == 0
+    assert "encoding" not in capfd.readouterr().err
+
+
 def test_another_tokenizer_is_refused(
     dataset: Path, tokenizer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

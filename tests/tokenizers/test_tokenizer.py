@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_world import world_model
 
 from selfflow_robotics.tokenizers import (
     Autoencoder,
@@ -133,6 +134,16 @@ def test_saving_replaces_a_tokenizer_but_nothing_else(tmp_path: Path) -> None:
 def test_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"has no config\.json"):
         load(tmp_path / "nowhere")
+
+
+def test_a_world_models_folder_is_its_tokenizers_too(tmp_path: Path) -> None:
+    model = world_model()
+    model.tokenizer = Patches(2, mean=0.1234567, std=0.3456789)  # no bfloat16 numbers
+    model.save_pretrained(str(tmp_path / "model"))
+    again = load(tmp_path / "model")
+    assert again.config == model.tokenizer.config
+    images = noise_images(2, 8, 12)
+    assert torch.equal(again.encode(images), model.tokenizer.encode(images))
 
 
 def test_another_kind(tmp_path: Path) -> None:
