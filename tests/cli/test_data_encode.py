@@ -61,10 +61,10 @@ def test_a_models_folder_goes_on_with_the_latents_it_was_trained_on(
     stored.save(Patches(4, std=0.3456789), tmp_path / "tokenizer")
     cache, first = tmp_path / "latents", tmp_path / "first"
     given = [f"data.path=[{dataset}]", f"cache={cache}", "prior.steps=0", *TINY]
-    words = [f"output={first}", f"tokenizer={tmp_path / 'tokenizer'}"]
+    words = [f"out={first}", f"tokenizer={tmp_path / 'tokenizer'}"]
     assert main(["finetune", *words, *given]) == 0
     capfd.readouterr()
-    assert main(["finetune", f"output={tmp_path / 'second'}", f"start={first}", *given]) == 0
+    assert main(["finetune", f"out={tmp_path / 'second'}", f"start={first}", *given]) == 0
     words = [f"out={cache}", f"data={dataset}", f"tokenizer={first}", *FAST]
     assert main(["data", "encode", *words]) == 0
     assert "encoding" not in capfd.readouterr().err
