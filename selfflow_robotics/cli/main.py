@@ -12,11 +12,13 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import FrameType
 
 from ..allocator import keep_memory
+from ..data.checked import Notice
 
 COMMANDS = (
     "demo",
@@ -62,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         the command line is wrong, 130 when interrupted. A SIGTERM clears up and leaves with 143.
     """
     keep_memory()
+    warnings.formatwarning = _as_line
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminate)
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -74,6 +77,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output has gone; nothing is left to say, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _as_line(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    """A notice as a line; any other warning with its place, as Python has it."""
+    if issubclass(category, Notice):
+        return f"note: {message}\n"
+    return f"{filename}:{lineno}: {category.__name__}: {message}\n"
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -9,8 +11,11 @@ from tqdm import tqdm
 from selfflow_robotics.data.checked import Checked
 from selfflow_robotics.data.lerobot.mappings import LeRobotMapping
 from selfflow_robotics.data.lerobot.meta import LeRobotMeta
+from selfflow_robotics.data.lerobot.row_files import RowFiles
 from selfflow_robotics.data.lerobot.source import LeRobotSource, open_lerobot
 from selfflow_robotics.data.rlds.mappings import RldsMapping
+
+_NAMED = 10
 
 
 def check_lerobot(path: Path, mapping: str | RldsMapping | LeRobotMapping = "rt1") -> list[Checked]:
@@ -22,13 +27,15 @@ def check_lerobot(path: Path, mapping: str | RldsMapping | LeRobotMapping = "rt1
 
     Returns:
         A split each; bytes are those of images, actions and states as they are read. Faults name
-        episode and key or file.
+        episode and key or file; those of the whole folder are with the first split.
 
     Raises:
         FileNotFoundError: a file of `meta/` is not there.
         ValueError: a file of `meta/` is damaged, or the mapping does not fit.
     """
-    return [_check_split(open_lerobot(path, mapping, split)) for split in LeRobotMeta(path).splits]
+    meta = LeRobotMeta(path)
+    first, *others = [_check_split(open_lerobot(path, mapping, split)) for split in meta.splits]
+    return [replace(first, faults=(*first.faults, *_of_folder(meta))), *others]
 
 
 def _check_split(source: LeRobotSource) -> Checked:
@@ -44,3 +51,19 @@ def _check_episode(source: LeRobotSource, index: int) -> Checked:
     read = (episode.images, episode.actions, episode.states)
     size = sum(array.nbytes for array in read if array is not None)
     return Checked(source.split, 1, len(episode), size, ())
+
+
+def _of_folder(meta: LeRobotMeta) -> Iterator[str]:
+    """What is there and no episode reads."""
+    files = RowFiles(meta.path)
+    listed = set(meta.numbers)
+    left_out = sorted(number for number in files.all if number not in listed)
+    if left_out:
+        named = ", ".join(map(str, left_out[:_NAMED]))
+        more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
+        yield (
+            f"data/ of {meta.path} holds rows of "
+            f"{len(left_out)} episode{'s' if len(left_out) > 1 else ''} that meta/ does not list: "
+            f"{named}{more}; they are not read: list them, or remove their rows"
+        )
+    yield from (sentence for sentence in files.unreadable)

@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+import math
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+from selfflow_robotics.data.checked import Notice
+from selfflow_robotics.data.lerobot.listing import read_episodes, read_json, read_tasks
+from selfflow_robotics.data.lerobot.splits import episodes_of
+from selfflow_robotics.data.lerobot.templates import fill
 
 INFO_FILE = "meta/info.json"
 VERSIONS = ("v2.0", "v2.1", "v3.0")
-_PLACE = ("episode_index", "length", "data/chunk_index", "data/file_index")
+
+# What data sets exported from here say of their episodes; LeRobot's own tools drop it.
+SUCCESS = "success"
+SOURCE = "source"
 
 
 @dataclass(frozen=True)
-class VideoPart:
-    """Where an episode's frames lie."""
+class Feature:
+    """What `info.json` declares of one key."""
+
+    dtype: str  # as "float32", or "video" or "image"
+    shape: tuple[int, ...]  # of one step
+
+    @property
+    def size(self) -> int:
+        """How many numbers a step has."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class VideoPlace:
+    """Where `meta/` says an episode's frames lie."""
 
     file: Path
     start: float  # s
@@ -29,93 +48,146 @@ class VideoPart:
 class LeRobotMeta:
     """Features, tasks and places of the episodes of a folder.
 
+    Args:
+        path: the folder.
+        cameras: the videos whose places are to be known.
+
     Raises:
         FileNotFoundError: no such folder, or a file of `meta/` lacks.
         ValueError: an unknown version, or a damaged file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, cameras: tuple[str, ...] = ()) -> None:
         self.path = path
-        info_file = path / INFO_FILE
-        if not info_file.is_file():
+        self._info_file = path / INFO_FILE
+        if not self._info_file.is_file():
             raise FileNotFoundError(f"{path} is no LeRobot data set: it lacks {INFO_FILE}")
-        self._info = _json(info_file.read_text(errors="replace"), str(info_file))
+        self._info = read_json(self._info_file.read_text(errors="replace"), str(self._info_file))
         self.version = str(self._entry("codebase_version"))
         if self.version not in VERSIONS:
             raise ValueError(
-                f"{info_file} says codebase_version {self.version}; this reads "
+                f"{self._info_file} says codebase_version {self.version}; this reads "
                 f"{', '.join(VERSIONS)}: convert the data set with LeRobot's own scripts"
             )
-        try:
-            self.rate_hz = float(self._entry("fps"))
-            self.features: dict[str, Mapping[str, Any]] = dict(self._entry("features"))
-            promised = int(self._entry("total_episodes"))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{info_file} is damaged ({error}); copy it again") from error
-        self._episodes = _episodes(path, self.version)
-        if len(self._episodes["episode_index"]) != promised:
+        self.rate_hz = self._rate()
+        self._features = self._section("features")
+        promised = self._whole("total_episodes")
+        kept = (SUCCESS, SOURCE, *(f"videos/{key}/" for key in cameras))
+        self._episodes = read_episodes(path, self.version, lambda name: name.startswith(kept))
+        self.numbers: tuple[int, ...] = tuple(self._episodes["episode_index"])
+        if len(self.numbers) != promised:
             raise ValueError(
-                f"meta/ of {path} lists {len(self._episodes['episode_index'])} episodes where "
+                f"meta/ of {path} lists {len(self.numbers)} episodes where "
                 f"{INFO_FILE} promises {promised}; copy or download the data set again"
             )
-        self.tasks = _tasks(path, self.version)
+        self.tasks = read_tasks(path, self.version)
 
-    @property
-    def splits(self) -> Mapping[str, Any]:
-        """Which episodes are of which split, as "0:100"."""
-        found: Mapping[str, Any] = self._info.get("splits") or {}
-        return found or {"train": f"0:{self._entry('total_episodes')}"}
+    @cached_property
+    def splits(self) -> Mapping[str, tuple[int, ...]]:
+        """The numbers of each split's episodes; warns where it is not what `info.json` says.
 
-    def split(self, name: str) -> range:
+        Raises:
+            ValueError: several splits, which do not fit the episodes.
+        """
+        said = self._section("splits") if self._info.get("splits") else {}
+        try:
+            found, surprise = episodes_of(said or {"train": f"0:{len(self.numbers)}"}, self.numbers)
+        except ValueError as error:
+            raise ValueError(f"{self._info_file} {error}") from error
+        if surprise is not None:
+            warnings.warn(f"{self._info_file} {surprise}", Notice, stacklevel=2)
+        return found
+
+    def split(self, name: str) -> tuple[int, ...]:
         """The numbers of a split's episodes.
 
         Raises:
             ValueError: no such split.
         """
-        splits = self.splits
-        if name not in splits:
-            raise ValueError(f'{self.path} has no split "{name}"; it has {sorted(splits)}')
-        first, _, last = str(splits[name]).partition(":")
-        try:
-            return range(int(first), int(last))
-        except ValueError as error:
+        if name not in self.splits:
+            raise ValueError(f'{self.path} has no split "{name}"; it has {sorted(self.splits)}')
+        return self.splits[name]
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """All keys of a step."""
+        return tuple(self._features)
+
+    def feature(self, key: str) -> Feature:
+        """What is declared of a key that is there.
+
+        Raises:
+            ValueError: it is no declaration.
+        """
+        said = self._features[key]
+        dtype, shape = (
+            (said.get("dtype"), said.get("shape")) if isinstance(said, dict) else (None, None)
+        )
+        if not (
+            isinstance(dtype, str)
+            and isinstance(shape, list)
+            and all(type(side) is int and side >= 0 for side in shape)
+        ):
             raise ValueError(
-                f'{self.path / INFO_FILE} says that split "{name}" is "{splits[name]}"; it must '
-                'be like "0:100"'
-            ) from error
+                f"{self._info_file} declares {key} as {str(said)[:100]}, which lacks a dtype or a "
+                "shape of whole numbers; copy or download it again"
+            )
+        return Feature(dtype, tuple(shape))
 
     def length(self, episode: int) -> int:
         """Steps of an episode."""
         return int(self._episodes["length"][self._row(episode)])
 
     def rows_file(self, episode: int) -> Path:
-        """The parquet file with an episode's steps."""
-        return self.path / self._fill("data_path", self._numbers(episode, "data"))
+        """The parquet file with an episode's steps, if `meta/` is right."""
+        return self._filled("data_path", self._numbers(episode, "data"))
 
-    def video(self, episode: int, key: str) -> VideoPart:
+    def video(self, episode: int, key: str) -> VideoPlace:
         """Where the frames of one camera lie.
 
         Raises:
             ValueError: `meta/` does not say.
         """
         numbers = self._numbers(episode, f"videos/{key}")
-        file = self.path / self._fill("video_path", {"video_key": key, **numbers})
+        file = self._filled("video_path", {"video_key": key, **numbers})
         if self.version != "v3.0":
-            return VideoPart(file, 0.0, None)
+            return VideoPlace(file, 0.0, None)
         start, end = (
-            float(self._required(episode, f"videos/{key}/{edge}_timestamp"))
+            float(self._number(episode, f"videos/{key}/{edge}_timestamp", float))
             for edge in ("from", "to")
         )
-        return VideoPart(file, start, end)
+        return VideoPlace(file, start, end)
+
+    def sharing(self, episode: int, key: str) -> tuple[int, ...]:
+        """The episodes whose frames lie in the same file as an episode's, itself among them."""
+        if self.version != "v3.0":
+            return (episode,)
+        return self._together(key)[self._file_of(episode, key)]
 
     def value(self, episode: int, column: str) -> Any:
         """What `meta/` says of an episode under a name; None where it says nothing."""
         values = self._episodes.get(column)
         return None if values is None else values[self._row(episode)]
 
+    def _together(self, key: str) -> Mapping[tuple[int, int], tuple[int, ...]]:
+        if key not in self._shared:
+            found: dict[tuple[int, int], list[int]] = {}
+            for number in self.numbers:
+                found.setdefault(self._file_of(number, key), []).append(number)
+            self._shared[key] = {place: tuple(numbers) for place, numbers in found.items()}
+        return self._shared[key]
+
+    @cached_property
+    def _shared(self) -> dict[str, Mapping[tuple[int, int], tuple[int, ...]]]:
+        return {}
+
+    def _file_of(self, episode: int, key: str) -> tuple[int, int]:
+        numbers = self._numbers(episode, f"videos/{key}")
+        return numbers["chunk_index"], numbers["file_index"]
+
     @cached_property
     def _rows(self) -> dict[int, int]:
-        return {int(number): row for row, number in enumerate(self._episodes["episode_index"])}
+        return {number: row for row, number in enumerate(self.numbers)}
 
     def _row(self, episode: int) -> int:
         if episode not in self._rows:
@@ -125,123 +197,67 @@ class LeRobotMeta:
             )
         return self._rows[episode]
 
-    def _required(self, episode: int, column: str) -> Any:
-        found = self.value(episode, column)
-        if found is None:
+    def _number(self, episode: int, column: str, kind: type[int] | type[float]) -> int | float:
+        found: int | float | None = self.value(episode, column)
+        if type(found) not in (int, kind) or found is None or not 0 <= found < math.inf:
             raise ValueError(
-                f"meta/episodes of {self.path} lacks {column} of episode {episode}; "
-                "copy or download the data set again"
+                f"meta/episodes of {self.path} lacks {column} of episode {episode}"
+                + ("" if found is None else f": it says {str(found)[:40]!r}")
+                + "; copy or download the data set again"
             )
         return found
 
     def _numbers(self, episode: int, prefix: str) -> dict[str, int]:
         """What the templates of `info.json` are filled with."""
         if self.version != "v3.0":
-            chunk = episode // int(self._entry("chunks_size"))
+            chunk = episode // max(1, self._whole("chunks_size"))
             return {"episode_chunk": chunk, "episode_index": episode}
         return {
-            f"{kind}_index": int(self._required(episode, f"{prefix}/{kind}_index"))
+            f"{kind}_index": int(self._number(episode, f"{prefix}/{kind}_index", int))
             for kind in ("chunk", "file")
         }
 
-    def _fill(self, template: str, values: Mapping[str, Any]) -> str:
-        text = str(self._entry(template))
-        try:
-            return text.format(**values)
-        except (KeyError, ValueError, IndexError) as error:
+    def _filled(self, entry: str, values: Mapping[str, int | str]) -> Path:
+        template = self._entry(entry)
+        if not isinstance(template, str):
             raise ValueError(
-                f'{self.path / INFO_FILE} has {template} "{text}", which cannot be filled with '
-                f"{dict(values)}"
+                f"{self._info_file} is damaged ({entry} is no text but {str(template)[:40]}); "
+                "copy it again"
+            )
+        try:
+            return self.path / fill(template, values)
+        except ValueError as error:
+            raise ValueError(
+                f'{self._info_file} has {entry} "{template[:200]}", which cannot be filled with '
+                f"{dict(values)}: it {error}"
             ) from error
+
+    def _rate(self) -> float:
+        found = self._entry("fps")
+        if type(found) not in (int, float) or not 0 < found <= 1e6:
+            raise ValueError(
+                f"{self._info_file} is damaged (fps is {str(found)[:40]}); copy it again"
+            )
+        return float(found)
+
+    def _whole(self, key: str) -> int:
+        found = self._entry(key)
+        if type(found) is not int or not 0 <= found < 2**63:
+            raise ValueError(
+                f"{self._info_file} is damaged ({key} is {str(found)[:40]}); copy it again"
+            )
+        return found
+
+    def _section(self, key: str) -> Mapping[str, Any]:
+        found = self._entry(key)
+        if not isinstance(found, dict):
+            raise ValueError(
+                f"{self._info_file} is damaged ({key} is no object but {str(found)[:40]}); "
+                "copy it again"
+            )
+        return found
 
     def _entry(self, key: str) -> Any:
         if self._info.get(key) is None:
-            raise ValueError(f"{self.path / INFO_FILE} lacks {key}; copy or download it again")
+            raise ValueError(f"{self._info_file} lacks {key}; copy or download it again")
         return self._info[key]
-
-
-def read_parquet(file: Path, keep: Callable[[str], bool] = lambda name: True) -> pa.Table:
-    """Those columns of a parquet file that are to be kept.
-
-    Raises:
-        FileNotFoundError: it is not there.
-        ValueError: it is damaged.
-    """
-    if not file.is_file():
-        raise FileNotFoundError(f"there is no {file}; copy or download the data set again")
-    try:
-        with pq.ParquetFile(file, page_checksum_verification=True) as found:
-            return found.read([name for name in found.schema_arrow.names if keep(name)])
-    except (pa.ArrowException, OSError) as error:
-        raise damaged(file, error) from error
-
-
-def damaged(file: Path, error: Exception) -> ValueError:
-    """What to say of a parquet file that cannot be read."""
-    reason = " ".join(str(error).split())[:200]
-    return ValueError(f"{file} is damaged or truncated ({reason}); copy or download it again")
-
-
-def _json(text: str, where: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-        if isinstance(found, dict):
-            return found
-        reason = f"it holds a {type(found).__name__}"
-    except ValueError as error:
-        reason = str(error)
-    raise ValueError(f"{where} is damaged ({reason}); copy or download it again")
-
-
-def _json_lines(file: Path) -> Iterator[dict[str, Any]]:
-    if not file.is_file():
-        raise FileNotFoundError(f"there is no {file}; copy or download the data set again")
-    for number, line in enumerate(file.read_text(errors="replace").splitlines(), start=1):
-        if line.strip():
-            yield _json(line, f"line {number} of {file}")
-
-
-def _episodes(path: Path, version: str) -> dict[str, list[Any]]:
-    """Columns of the episodes, those of statistics left out."""
-    if version != "v3.0":
-        file = path / "meta" / "episodes.jsonl"
-        lines = list(_json_lines(file))
-        keys = dict.fromkeys(key for line in lines for key in line)
-        columns = {key: [line.get(key) for line in lines] for key in keys}
-        where, needed = file, list(_PLACE[:2])
-    else:
-        folder = path / "meta" / "episodes"
-        files = sorted(folder.glob("*/*.parquet"))
-        if not files:
-            raise FileNotFoundError(f"there is no parquet file in {folder}; copy it again")
-        columns = {}
-        for file in files:
-            table = read_parquet(file, lambda name: not name.startswith("stats/"))
-            for key in table.column_names:
-                columns.setdefault(key, []).extend(table.column(key).to_pylist())
-        where, needed = folder, list(_PLACE)
-    lacking = [key for key in needed if None in columns.get(key, [None])]
-    if lacking or len({len(values) for values in columns.values()}) > 1:
-        raise ValueError(
-            f"{where} lacks {', '.join(lacking) or 'a column'} of some episodes; "
-            "copy or download it again"
-        )
-    return columns
-
-
-def _tasks(path: Path, version: str) -> dict[int, str]:
-    if version != "v3.0":
-        file = path / "meta" / "tasks.jsonl"
-        pairs = [(line.get("task_index"), line.get("task")) for line in _json_lines(file)]
-    else:
-        file = path / "meta" / "tasks.parquet"
-        table = read_parquet(file)
-        # The text is the index of a pandas table, whose name older releases left out.
-        texts = [n for n in ("task", "__index_level_0__") if n in table.column_names]
-        if not texts or "task_index" not in table.column_names:
-            raise ValueError(f"{file} has the columns {table.column_names}, no task and task_index")
-        pairs = [(row["task_index"], row[texts[0]]) for row in table.to_pylist()]
-    found = {int(n): str(text) for n, text in pairs if n is not None and text is not None}
-    if len(found) != len(pairs):
-        raise ValueError(f"{file} lacks a task or its number; copy or download it again")
-    return found

@@ -16,7 +16,7 @@ from av.video.frame import PictureType
 from numpy.typing import NDArray
 
 from selfflow_robotics.data.lerobot.mappings import EXPORTED_IMAGE
-from selfflow_robotics.data.lerobot.source import SOURCE, SUCCESS
+from selfflow_robotics.data.lerobot.meta import SOURCE, SUCCESS
 from selfflow_robotics.data.lerobot.statistics import Statistics
 
 FILES_PER_CHUNK = 1000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
-from selfflow_robotics.data.lerobot.meta import LeRobotMeta, damaged
+from selfflow_robotics.data.lerobot.columns import matrix, scalars
+from selfflow_robotics.data.lerobot.listing import damaged
+from selfflow_robotics.data.lerobot.meta import LeRobotMeta
+from selfflow_robotics.data.lerobot.row_files import RowFiles
 
 _ALWAYS = ("episode_index", "frame_index", "timestamp", "task_index")
+_COLOURS = ("RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "YCbCr")  # 8 bits a channel
 
 
 @dataclass(frozen=True)
@@ -25,25 +28,35 @@ class Rows:
     """S steps of one episode."""
 
     table: pa.Table
-    tasks: Mapping[int, str]
+    meta: LeRobotMeta
     where: str  # what the episode is called in messages
 
     @property
     def times(self) -> NDArray[np.float64]:
-        """(S,) seconds since the episode began."""
-        return np.asarray(self._column("timestamp").to_numpy(zero_copy_only=False), np.float64)
+        """(S,) seconds since the episode began.
+
+        Raises:
+            ValueError: one is not finite.
+        """
+        return self._scalars("timestamp").astype(np.float64)
 
     def numbers(self, keys: tuple[str, ...]) -> NDArray[np.float32]:
         """(S, entries of all keys) of features that hold numbers.
 
         Raises:
-            ValueError: a number is missing or not finite, or rows differ in size.
+            ValueError: a number is missing or not finite, or rows are not as large as declared.
         """
-        return np.concatenate([self._matrix(key) for key in keys], axis=1)
+        return np.concatenate(
+            [
+                matrix(self.table.column(key), key, self.where, self.meta.feature(key).size)
+                for key in keys
+            ],
+            axis=1,
+        )
 
     def flags(self, key: str) -> NDArray[np.bool_]:
         """(S,) of a feature that holds one truth value."""
-        return np.asarray(self._column(key).to_numpy(zero_copy_only=False)).astype(np.bool_)
+        return self._scalars(key).astype(np.bool_)
 
     def instructions(self) -> tuple[str, ...]:
         """S tasks; () where they are all empty.
@@ -51,65 +64,71 @@ class Rows:
         Raises:
             ValueError: `meta/` does not list a task.
         """
-        numbers = self._column("task_index").to_pylist()
-        unknown = sorted(set(numbers) - set(self.tasks))
+        numbers = self._scalars("task_index").tolist()
+        unknown = sorted(set(numbers) - set(self.meta.tasks))
         if unknown:
             raise ValueError(
                 f"{self.where} has task {unknown[0]}, which meta/ does not list; "
                 "copy or download the data set again"
             )
-        texts = tuple(self.tasks[number] for number in numbers)
+        texts = tuple(self.meta.tasks[number] for number in numbers)
         return texts if any(texts) else ()
 
     def images(self, key: str, size: tuple[int, int]) -> NDArray[np.uint8]:
         """(S, height, width, 3) of a feature that holds image files.
 
         Raises:
-            ValueError: an image is corrupt or of another size.
+            ValueError: an image lacks, or is corrupt or of another size.
         """
         images: list[NDArray[np.uint8]] = []
-        for step, cell in enumerate(self._column(key).to_pylist()):
+        for step, cell in enumerate(self.table.column(key).to_pylist()):
             try:
-                with Image.open(io.BytesIO(cell["bytes"]), formats=("JPEG", "PNG")) as image:
-                    images.append(np.asarray(image.convert("RGB")))
-            except (OSError, SyntaxError, ValueError, TypeError) as error:
+                images.append(_image(cell, size))
+            except (ValueError, TypeError) as error:
                 raise ValueError(
-                    f"{self.where} has a corrupt {key} at step {step}; "
-                    "leave the episode out or write it again"
+                    f"{self.where} has a {key} that cannot be read at step {step}: {error}"
                 ) from error
-            if images[-1].shape[:2] != size:
-                raise ValueError(
-                    f"{self.where} has a {key} of {images[-1].shape[:2]} pixels at step {step} "
-                    f"where meta/info.json declares {size}; write the data set again"
-                )
         return np.stack(images)
 
-    def _column(self, key: str) -> pa.Array:
-        column = self.table.column(key).combine_chunks()
-        if column.null_count:
+    def _scalars(self, key: str) -> NDArray[Any]:
+        array = scalars(self.table.column(key), key, self.where)
+        found = np.asarray(array.to_numpy(zero_copy_only=False))
+        finite = np.isfinite(found)
+        if not finite.all():
+            step = int(np.flatnonzero(~finite)[0])
             raise ValueError(
-                f"{self.where} lacks {key} at some step; leave the episode out or write it again"
+                f"{self.where} has {key} = {found[step]} at step {step}; leave the episode out "
+                "or write it again"
             )
-        return column
+        return found
 
-    def _matrix(self, key: str) -> NDArray[np.float32]:
-        column, count = self._column(key), self.table.num_rows
-        while pa.types.is_nested(column.type):
-            if pc.count_distinct(pc.list_value_length(column)).as_py() > 1:
+
+def _image(cell: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """(height, width, 3); the message of an error is the end of a sentence."""
+    content = cell.get("bytes") if isinstance(cell, dict) else cell
+    if content is None or isinstance(content, str):
+        path = content or (cell.get("path") if isinstance(cell, dict) else None)
+        raise ValueError(
+            "there is no image"
+            if path is None
+            else f'there is only the path of one, "{str(path)[:200]}", and files beside the rows '
+            "are not read; write the data set with its images in it, or as video"
+        )
+    try:
+        with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
+            if image.size[::-1] != size:
                 raise ValueError(
-                    f"{self.where} has {key} of different sizes; leave the episode out or write "
-                    "it again"
+                    f"it is of {image.size[::-1]} pixels where meta/info.json declares {size}; "
+                    "write the data set again"
                 )
-            column = pc.list_flatten(column)
-        values = np.asarray(column.to_numpy(zero_copy_only=False), np.float32).reshape(count, -1)
-        bad = ~np.isfinite(values).all(axis=1)
-        if bad.any():
-            step = int(np.flatnonzero(bad)[0])
-            raise ValueError(
-                f"{self.where} has {key} = {values[step].tolist()} at step {step}; "
-                "leave the episode out or write it again with finite numbers"
-            )
-        return values
+            if image.mode not in _COLOURS:
+                raise ValueError(
+                    f'it has pixels of the kind "{image.mode}", no 8 bits a colour; '
+                    "write the data set again"
+                )
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError("it is corrupt; leave the episode out or write it again") from error
 
 
 class LeRobotRows:
@@ -122,11 +141,14 @@ class LeRobotRows:
 
     def __init__(self, meta: LeRobotMeta, columns: tuple[str, ...]) -> None:
         self._meta = meta
-        self._columns = [*_ALWAYS, *columns]
+        self._columns = list(dict.fromkeys((*_ALWAYS, *columns)))
+        self._files = RowFiles(meta.path)
         self._last: tuple[tuple[Path, tuple[int, ...]], pa.Table] | None = None
 
     def read(self, episode: int, where: str) -> Rows:
-        """The rows of an episode, in the order of time.
+        """The rows of an episode, in the order of their frames.
+
+        They are looked for in all files where the one that `meta/` names has none.
 
         Args:
             episode: its number in the data set.
@@ -137,26 +159,40 @@ class LeRobotRows:
             ValueError: the file is damaged, lacks a feature, or has other rows than promised.
         """
         file = self._meta.rows_file(episode)
-        if not file.is_file():
+        table = self._rows_in(file, episode, where) if file.is_file() else None
+        if (table is None or table.num_rows == 0) and self._meta.version == "v3.0":
+            others = [other for other in self._files.of(episode) if other != file]
+            if len(others) > 1:
+                raise ValueError(
+                    f"{where} has no rows in {file}, which meta/ names, but in {len(others)} other "
+                    f"files, {others[0]} and {others[1]}; keep those that are right"
+                )
+            if others:
+                file = others[0]
+                table = self._rows_in(file, episode, where)
+        if table is None:
             raise FileNotFoundError(
                 f"{where}: there is no {file}; copy or download the data set again"
             )
+        if table.num_rows == 0:
+            faults = "; ".join(self._files.unreadable) if self._meta.version == "v3.0" else ""
+            raise ValueError(
+                f"{where} has no steps in {file}"
+                + (f", and other files could not be looked through: {faults}" if faults else "")
+                + "; leave it out of the data set"
+            )
+        inside = f"{where} ({file.relative_to(self._meta.path)})"
+        return Rows(_in_order(table, self._meta.length(episode), inside), self._meta, inside)
+
+    def _rows_in(self, file: Path, episode: int, where: str) -> pa.Table:
         try:
             table = self._groups_of(file, episode)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{where}: {damaged(file, error)}") from error
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
-        table = table.filter(pc.equal(table.column("episode_index"), episode))
-        promised = self._meta.length(episode)
-        if table.num_rows == 0:
-            raise ValueError(f"{where} has no steps in {file}; leave it out of the data set")
-        if table.column("frame_index").to_pylist() != list(range(promised)):
-            raise ValueError(
-                f"{where} has {table.num_rows} rows in {file} where meta/ promises {promised}, "
-                "numbered from 0; copy or download the data set again"
-            )
-        return Rows(table, self._meta.tasks, f"{where} ({file.relative_to(self._meta.path)})")
+        numbers = scalars(table.column("episode_index"), "episode_index", f"{where} ({file.name})")
+        return table.filter(pc.equal(numbers, episode))
 
     def _groups_of(self, file: Path, episode: int) -> pa.Table:
         """The row groups of a file that hold an episode."""
@@ -178,10 +214,30 @@ class LeRobotRows:
             return self._last[1]
 
 
+def _in_order(table: pa.Table, promised: int, where: str) -> pa.Table:
+    """The rows by their frame's number; some writers store them in another order."""
+    numbers = scalars(table.column("frame_index"), "frame_index", where)
+    order = pc.sort_indices(numbers)
+    found = numbers.take(order).to_pylist()
+    if len(found) != promised:
+        raise ValueError(
+            f"{where} has {len(found)} rows where meta/ promises {promised}; "
+            "copy or download the data set again"
+        )
+    odd = next((i for i, number in enumerate(found) if number != i), None)
+    if odd is not None:
+        raise ValueError(
+            f"{where} has {promised} rows, but none with the frame_index {odd} of those from 0 on; "
+            "leave the episode out or write it again"
+        )
+    return table.take(order)
+
+
 def _may_hold(group: Any, episode: int) -> bool:
     for i in range(group.num_columns):
         column = group.column(i)
         if column.path_in_schema == "episode_index" and column.statistics is not None:
             found = column.statistics
-            return not found.has_min_max or bool(found.min <= episode <= found.max)
+            known = found.has_min_max and type(found.min) is int and type(found.max) is int
+            return not known or bool(found.min <= episode <= found.max)
     return True

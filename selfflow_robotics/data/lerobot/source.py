@@ -18,24 +18,20 @@ from numpy.typing import NDArray
 from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
 from selfflow_robotics.data.digests import files_digest, text_digest
 from selfflow_robotics.data.episode import Episode
+from selfflow_robotics.data.lerobot.frames import EpisodeFrames
 from selfflow_robotics.data.lerobot.mappings import (
     LEROBOT_MAPPINGS,
     LeRobotMapping,
     lerobot_mapping_named,
 )
-from selfflow_robotics.data.lerobot.meta import LeRobotMeta
+from selfflow_robotics.data.lerobot.meta import SOURCE, SUCCESS, Feature, LeRobotMeta
 from selfflow_robotics.data.lerobot.rows import LeRobotRows, Rows
 from selfflow_robotics.data.rlds.mappings import RldsMapping
 from selfflow_robotics.data.rlds.source import ACTION_SPEC_FILE, STATE_SPEC_FILE, stored_spec
-from selfflow_robotics.data.video.part import frames_between
 
 __all__ = ["DEMONSTRATED", "SOURCE", "SUCCESS", "LeRobotSource", "open_lerobot"]
 
-# What data sets exported from here have besides, read wherever it is. Steps have marks; episodes
-# have the others, which LeRobot's own tools drop.
-DEMONSTRATED = "demonstrated"
-SUCCESS = "success"
-SOURCE = "source"
+DEMONSTRATED = "demonstrated"  # marks of steps, which data sets exported from here have
 
 
 def open_lerobot(
@@ -68,7 +64,7 @@ class LeRobotSource:
 
     def __init__(self, path: Path, mapping: LeRobotMapping, split: str) -> None:
         self.path, self.mapping, self.split = path, mapping, split
-        self._meta = LeRobotMeta(path)
+        self._meta = LeRobotMeta(path, (mapping.image,))
         self._numbers = self._meta.split(split)
         self.image_size = self._require_fit()
         said = path / "meta" / ACTION_SPEC_FILE
@@ -85,6 +81,7 @@ class LeRobotSource:
                 path / "meta" / STATE_SPEC_FILE, mapping.state_spec, mapping.name
             )
         self._rows = LeRobotRows(self._meta, self._columns())
+        self._frames = EpisodeFrames(self._meta, mapping.image, self.image_size)
 
     @property
     def name(self) -> str:
@@ -120,12 +117,13 @@ class LeRobotSource:
         if not 0 <= index < len(self):
             raise IndexError(f"{self.name} has episodes 0..{len(self) - 1}, not {index}")
         number, mapping = self._numbers[index], self.mapping
-        where = f"episode {self.split}/{index} of {self.path}"
+        called = "" if number == index else f" (episode_index {number})"
+        where = f"episode {self.split}/{index}{called} of {self.path}"
         rows = self._rows.read(number, where)
         actions = rows.numbers(mapping.actions)
         states = rows.numbers(mapping.states) if mapping.states else None
         if self._is_video:
-            images = self._frames(number, rows.times, where)
+            images = self._frames.read(number, rows.times, where)
         else:
             images = rows.images(mapping.image, self.image_size)
         return Episode(
@@ -141,11 +139,11 @@ class LeRobotSource:
 
     @property
     def _is_video(self) -> bool:
-        return bool(self._meta.features[self.mapping.image]["dtype"] == "video")
+        return self._meta.feature(self.mapping.image).dtype == "video"
 
     @property
     def _has_marks(self) -> bool:
-        return DEMONSTRATED in self._meta.features
+        return DEMONSTRATED in self._meta.feature_names
 
     def _columns(self) -> tuple[str, ...]:
         mapping = self.mapping
@@ -159,54 +157,30 @@ class LeRobotSource:
         if self.mapping.success is not None:
             return bool(rows.flags(self.mapping.success).any())
         found = self._meta.value(number, SUCCESS)
+        if found not in (None, False, True):
+            raise ValueError(
+                f"meta/ of {self.path} says {SUCCESS} = {str(found)[:40]!r} of episode {number}; "
+                "write true or false there"
+            )
         return None if found is None else bool(found)
-
-    def _frames(self, number: int, times: NDArray[np.float64], where: str) -> NDArray[np.uint8]:
-        """(S, height, width, 3): the frames at these times of the episode, in seconds."""
-        part = self._meta.video(number, self.mapping.image)
-        half = 0.5 / self._meta.rate_hz
-        end = None if part.end is None else part.end - half
-        try:
-            shown, images = frames_between(part.file, part.start - half, end)
-        except (FileNotFoundError, ValueError) as error:
-            raise type(error)(f"{where}: {error}") from error
-        if len(images) != len(times):
-            raise ValueError(
-                f"{where} has {len(times)} rows, but its video {part.file} shows {len(images)} "
-                "frames in its time; copy the data set again, or leave the episode out"
-            )
-        late = np.abs(shown - part.start - times) >= half
-        if late.any():
-            step = int(np.flatnonzero(late)[0])
-            raise ValueError(
-                f"{where} has step {step} at {times[step]:.3f} s, but its video {part.file} shows "
-                f"frame {step} at {shown[step] - part.start:.3f} s; leave the episode out"
-            )
-        size = images[0].shape[:2]
-        if size != self.image_size:
-            raise ValueError(
-                f"{where} has a video {part.file} of {size} pixels where meta/info.json declares "
-                f"{self.image_size}; copy the data set again"
-            )
-        return np.stack(images)
 
     def _require_fit(self) -> tuple[int, int]:
         """Refuse a mapping that reads what is not there; height and width of the images."""
-        mapping, features = self.mapping, self._meta.features
+        mapping, meta = self.mapping, self._meta
         wanted = [mapping.image, *mapping.actions, *mapping.states]
         wanted += [] if mapping.success is None else [mapping.success]
-        lacking = [key for key in wanted if key not in features]
+        lacking = [key for key in wanted if key not in meta.feature_names]
         if lacking:
             raise ValueError(
                 f"{self.path} lacks {', '.join(lacking)}, which the mapping "
-                f'"{mapping.name}" reads; it has {", ".join(sorted(features))}: '
+                f'"{mapping.name}" reads; it has {", ".join(sorted(meta.feature_names))}: '
                 "choose or declare another mapping"
             )
         for what, keys, entries, spec in (
             ("actions", mapping.actions, mapping.action_entries, mapping.action_spec),
             ("states", mapping.states, mapping.state_entries, mapping.state_spec),
         ):
-            sizes = {key: int(np.prod(features[key]["shape"])) for key in keys}
+            sizes = {key: meta.feature(key).size for key in keys}
             total = sum(sizes.values())
             if max(entries, default=-1) >= total or (
                 spec is not None and len(entries or range(total)) != spec.size
@@ -216,25 +190,25 @@ class LeRobotSource:
                     f"describes {spec.size if spec else 0} entries {spec.names if spec else ()}; "
                     "choose or declare another mapping"
                 )
-        if mapping.action_spec.rate_hz != self._meta.rate_hz:
+        if mapping.action_spec.rate_hz != meta.rate_hz:
             raise ValueError(
-                f"{self.path} has {self._meta.rate_hz:g} steps a second, but the mapping "
+                f"{self.path} has {meta.rate_hz:g} steps a second, but the mapping "
                 f'"{mapping.name}" describes {mapping.action_spec.rate_hz:g}; '
                 "choose or declare another mapping"
             )
-        return _image_size(features[mapping.image], mapping.image, self.path)
+        return _image_size(meta.feature(mapping.image), mapping.image, self.path)
 
 
-def _image_size(feature: Mapping[str, Any], key: str, path: Path) -> tuple[int, int]:
+def _image_size(feature: Feature, key: str, path: Path) -> tuple[int, int]:
     """(height, width). Some writers put channels first, and some name the axes wrongly."""
-    shape = tuple(feature["shape"])
-    if feature["dtype"] not in ("video", "image") or len(shape) != 3 or 3 not in shape:
+    shape = feature.shape
+    if feature.dtype not in ("video", "image") or len(shape) != 3 or 3 not in shape:
         raise ValueError(
-            f"{path} has {key} of type {feature['dtype']} and shape {shape}, no RGB image; "
+            f"{path} has {key} of type {feature.dtype} and shape {shape}, no RGB image; "
             "choose or declare another mapping"
         )
     height, width = shape[1:] if shape[0] == 3 and shape[2] != 3 else shape[:2]
-    return int(height), int(width)
+    return height, width
 
 
 def _entries(values: NDArray[np.float32], entries: tuple[int, ...]) -> NDArray[np.float32]:

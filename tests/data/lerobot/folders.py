@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
+from selfflow_robotics.data.lerobot.source import LeRobotSource
+
 IMAGE = "observation.images.image"
 LENGTHS = (5, 9, 1, 7)
 TASKS = ("pick can", "pick apple")
@@ -41,6 +43,18 @@ def task_numbers(episode: int) -> list[int]:
     """Episode 1 changes its task after four steps."""
     steps = LENGTHS[episode]
     return [0] * 4 + [1] * (steps - 4) if episode == 1 else [episode % 2] * steps
+
+
+def levels(source: LeRobotSource, index: int) -> list[float]:
+    """The level of each frame of an episode as it is read."""
+    return [float(image.mean()) for image in source[index].images]
+
+
+def reads(source: LeRobotSource, index: int, episode: int) -> None:
+    """Episode number index of the source is that one of the folder."""
+    np.testing.assert_array_equal(source[index].actions, actions(episode))
+    np.testing.assert_array_equal(source[index].states, states(episode))
+    np.testing.assert_allclose(levels(source, index), grey(episode), atol=2)
 
 
 def write_v2(path: Path, version: str = "v2.1", kind: str = "video") -> Path:

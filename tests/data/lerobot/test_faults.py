@@ -131,7 +131,8 @@ class TestFiles:
             ({"action": [0.0] * 6}, ("action of different sizes",)),
             ({"action": None}, ("lacks action at some step",)),
             ({"task_index": 7}, ("has task 7, which meta/ does not list",)),
-            ({"frame_index": 5}, ("9 rows", "promises 9, numbered from 0")),
+            ({"frame_index": 5}, ("9 rows", "none with the frame_index 2")),
+            ({"timestamp": float("nan")}, ("timestamp = nan at step 2",)),
             ({"episode_index": 0}, ("8 rows", "promises 9")),
         ],
     )
@@ -198,7 +199,7 @@ class TestFiles:
         refused(path, "lists 4 episodes", "promises 5", "again")
         change_info(path, total_episodes=4, splits={"train": "most"})
         refused(path, 'split "train" is "most"')
-        change_info(path, splits={"train": "0:9"}, data_path="data/{number}.parquet")
+        change_info(path, splits=None, data_path="data/{number}.parquet")
         refused(path, "data_path", "{number}", "cannot be filled")
         cut(path / "meta/info.json", 0.5)
         refused(path, "info.json is damaged", "again")
@@ -222,7 +223,7 @@ def test_damaged_picture(tmp_path: Path) -> None:
         found[6][IMAGE]["bytes"] = found[6][IMAGE]["bytes"][:40]
 
     change_rows(path / V3_ROWS, spoil)
-    refused(path, "episode train/1 of", f"corrupt {IMAGE} at step 1")
+    refused(path, "episode train/1 of", f"a {IMAGE} that cannot be read at step 1: it is corrupt")
 
 
 def test_meta_of_v2_that_is_missing_or_damaged(tmp_path: Path) -> None:
