@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import gymnasium
@@ -60,13 +60,29 @@ class EnvMapping:
                    take=(0, 1, 2, 6), scale=(4.0, 4.0, 4.0, -1.0))
     """
 
-    image: str | None = "image"  # key; None: the observation itself is the image
-    instruction: str | None = "instruction"  # key; None: `text` is the instruction
-    text: str = ""
-    proprioception: str | None = "proprioception"  # key; None: there is none
-    take: tuple[int | None, ...] | None = None  # None: all, in order; None inside: the offset alone
-    scale: tuple[float, ...] | None = None  # None: 1 each
-    offset: tuple[float, ...] | None = None  # None: 0 each
+    image: str | None = field(
+        default="image",
+        metadata={"help": "key of a task's observations; null: they are the image itself"},
+    )
+    instruction: str | None = field(
+        default="instruction", metadata={"help": "key of the instruction; null: it is mapping.text"}
+    )
+    text: str = field(
+        default="", metadata={"help": "the instruction, where observations have none"}
+    )
+    proprioception: str | None = field(
+        default="proprioception", metadata={"help": "key of the robot's state; null: there is none"}
+    )
+    take: tuple[int | None, ...] | None = field(
+        default=None,
+        metadata={"help": "the policy's entry for each of the task's; in it, null: offset alone"},
+    )
+    scale: tuple[float, ...] | None = field(
+        default=None, metadata={"help": "factor of each entry of the task's action; null: 1"}
+    )
+    offset: tuple[float, ...] | None = field(
+        default=None, metadata={"help": "added to each entry of the task's action; null: 0"}
+    )
 
     def check(
         self,

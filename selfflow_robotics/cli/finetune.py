@@ -42,7 +42,7 @@ class Config:
     )
     tokenizer: Path | None = field(default=None, metadata={"help": "default: that of start"})
     cache: Path | None = field(default=None, metadata={"help": "folder that keeps latents"})
-    device: str = "cpu"
+    device: str = field(default="cpu", metadata={"help": "to train on: cpu, cuda, cuda:1, ..."})
     model: ModelConfig = field(default_factory=ModelConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)

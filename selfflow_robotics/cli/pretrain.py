@@ -45,7 +45,7 @@ class Config:
         default=None,
         metadata={"help": "a T5's, CLIP's, ... folder or name on the Hub, to read captions with"},
     )
-    device: str = "cpu"
+    device: str = field(default="cpu", metadata={"help": "to train on: cpu, cuda, cuda:1, ..."})
     model: ModelConfig = field(default_factory=ModelConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)

@@ -22,7 +22,7 @@ class SlurmConfig:
     """What the job asks for. One process a GPU."""
 
     partition: str | None = field(default=None, metadata={"help": "default: the cluster's own"})
-    nodes: int = 1
+    nodes: int = field(default=1, metadata={"help": "machines"})
     gpus_per_node: int = field(default=8, metadata={"help": "0: one process without a GPU"})
     cpus_per_gpu: int = field(default=8, metadata={"help": "processors of each process"})
     hours: float = field(default=24.0, metadata={"help": "after which the job is requeued"})

@@ -19,7 +19,9 @@ class ModelConfig:
 class ObjectiveConfig:
     """What the network learns from."""
 
-    name: Literal["self_flow", "flow_matching", "diffusion_forcing", "sra", "repa"] = "self_flow"
+    name: Literal["self_flow", "flow_matching", "diffusion_forcing", "sra", "repa"] = field(
+        default="self_flow", metadata={"help": "self_flow, sra and repa also learn features"}
+    )
     mask_ratio: float = field(
         default=0.1, metadata={"help": "self_flow: tokens at the second timestep (video: 0.1)"}
     )
@@ -36,7 +38,9 @@ class ObjectiveConfig:
     encoder: str | None = field(
         default=None, metadata={"help": "repa: a DINOv2 model's folder, or its name on the Hub"}
     )
-    distribution: Literal["uniform", "logit-normal"] = "uniform"
+    distribution: Literal["uniform", "logit-normal"] = field(
+        default="uniform", metadata={"help": "of timesteps in training, before the shift"}
+    )
     shift: float = field(default=5.0, metadata={"help": "of timesteps towards noise; 1 is none"})
     world_model: float = field(default=0.5, metadata={"help": "share of clips with clean actions"})
     policy: float = field(default=0.4, metadata={"help": "share with actions to be predicted"})
@@ -60,13 +64,13 @@ class TrainerConfig:
     frames: int = field(default=6, metadata={"help": "frames a clip"})
     learning_rate: float = field(default=1e-3, metadata={"help": "greatest learning rate"})
     warmup: int = field(default=100, metadata={"help": "steps to reach it"})
-    weight_decay: float = 0.01
+    weight_decay: float = field(default=0.01, metadata={"help": "of AdamW"})
     clip_norm: float = field(default=1.0, metadata={"help": "greatest norm of the gradient"})
     ema: float = field(default=0.999, metadata={"help": "decay of the teacher's average"})
     precision: Literal["auto", "bf16", "fp32"] = field(
         default="auto", metadata={"help": "to compute in; auto: bf16 if faster; weights stay fp32"}
     )
-    seed: int = 0
+    seed: int = field(default=0, metadata={"help": "of weights, the order of clips and noise"})
     save_every: int = field(default=500, metadata={"help": "steps between checkpoints"})
     keep: int = field(default=2, metadata={"help": "last checkpoints that stay"})
     keep_every: int = field(
@@ -90,7 +94,7 @@ class PriorTraining:
     steps: int = field(default=20_000, metadata={"help": "optimizer steps; 0 leaves it out"})
     batch_size: int = field(default=64, metadata={"help": "frames a step"})
     learning_rate: float = field(default=1e-3, metadata={"help": "greatest learning rate"})
-    weight_decay: float = 0.05
+    weight_decay: float = field(default=0.05, metadata={"help": "of AdamW"})
     noise: float = field(default=0.15, metadata={"help": "deviation of the noise on latents"})
     state_noise: float = field(default=0.03, metadata={"help": "the same on proprioception"})
-    seed: int = 0
+    seed: int = field(default=0, metadata={"help": "of batches and noise"})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -47,6 +48,10 @@ def test_help_of_each_command_shows_its_keys(
     text = capsys.readouterr().out
     assert "Configuration" in text
     assert commands()[command] in text
+    keys = text.partition("Configuration")[2].partition("\n\n")[0].splitlines()[1:]
+    for line in keys:
+        key, kind, meaning = re.split(r"\s{2,}", line.strip())  # each key says what it means
+        assert "=" in key and kind and len(meaning) > 3, line
 
 
 @pytest.mark.parametrize(
