@@ -6,11 +6,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import grain
 import numpy as np
 
 from .clips import Clips, LatentEpisodes
 from .epoch_order import EpochOrder
+from .quiet_grain import grain
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
@@ -161,8 +161,10 @@ def _encoded(
 ) -> Iterator[Part]:
     """The parts of these numbers, one after another."""
     wanted = [i for number in numbers for i in encoding.part(number)]
-    read = read_episodes(encoding.episodes, wanted, workers)
-    with nullcontext() if quiet else bar_of(encoding, numbers) as bar:
+    with (
+        closing(read_episodes(encoding.episodes, wanted, workers)) as read,
+        nullcontext() if quiet else bar_of(encoding, numbers) as bar,
+    ):
         for number in numbers:
             broken: dict[str, BrokenVideo] = {}
             these = _readable(islice(read, len(encoding.part(number))), broken, bar)

@@ -2,75 +2,67 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from functools import cache
-
-import grain
-import numpy as np
-from numpy.typing import NDArray
+from collections import deque
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
 
 from ..clips import Episodes
 from ..episode import Episode
 from ..video.source import BrokenVideo, UnreadableVideoError
+from ..worker_process import follow_the_parent
 
 _READ_AHEAD = 2  # episodes a worker
 
 
 def read_episodes(
     episodes: Episodes, wanted: Sequence[int], workers: int = 0
-) -> Iterator[Episode | BrokenVideo]:
+) -> Generator[Episode | BrokenVideo, None, None]:
     """Read episodes, or what tells of a video that cannot be read, in the order of `wanted`.
-
-    Frames come from the workers as bytes in shared memory.
 
     Args:
         episodes: where to read; with workers, something that can be pickled.
-        workers: processes that read and decode; 0 does it in this one.
+        workers: processes that read and decode; 0 does it in this one. They end when this process
+            does, however it ends.
+
+    Raises:
+        RuntimeError: a worker died.
     """
     if workers == 0:
         for i in wanted:
             yield _read(episodes, i)
         return
-    prefetch = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_READ_AHEAD)
-    options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=_READ_AHEAD)
-    source = grain.MapDataset.source(wanted).map(_Reader(episodes))
-    for images, rest in source.to_iter_dataset(prefetch).mp_prefetch(options):
-        if isinstance(rest, Episode):
-            # A copy, for the shared memory goes with the array.
-            yield replace(rest, images=np.array(images))
-        else:
-            yield rest
+    spawn = get_context("spawn")
+    pool = ProcessPoolExecutor(workers, spawn, initializer=_begin, initargs=(episodes,))
+    ahead: deque[Future[Episode | BrokenVideo]] = deque()
+    try:
+        for i in wanted:
+            ahead.append(pool.submit(_read_there, i))
+            if len(ahead) > _READ_AHEAD * workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            "a process that read episodes died; is memory short? "
+            "run the same command again, with fewer workers="
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-class _Reader:
-    """What a worker does: frames apart, so that they travel in shared memory."""
-
-    def __init__(self, episodes: Episodes) -> None:
-        self.episodes = episodes
-
-    def __call__(self, i: int) -> tuple[NDArray[np.uint8], Episode | BrokenVideo]:
-        _leave_with_parent()
-        read = _read(self.episodes, i)
-        if isinstance(read, BrokenVideo):
-            return np.zeros(0, np.uint8), read
-        return read.images, replace(read, images=read.images[:, :1, :1])
+_episodes: Episodes  # of a worker
 
 
-@cache
-def _leave_with_parent() -> None:
-    """End this worker with the process that reads from it, were that killed."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
+def _begin(episodes: Episodes) -> None:
+    global _episodes
+    _episodes = episodes
+    follow_the_parent()
 
-        def wait() -> None:
-            parent.join()
-            os._exit(1)
 
-        threading.Thread(target=wait, daemon=True).start()
+def _read_there(i: int) -> Episode | BrokenVideo:
+    return _read(_episodes, i)
 
 
 def _read(episodes: Episodes, i: int) -> Episode | BrokenVideo:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from typing import TypeVar
 
 from tqdm import tqdm
+
+from ..worker_process import follow_the_parent
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -35,7 +35,7 @@ def on_every_shard(
     if workers is not None and workers < 1:
         raise ValueError(f"workers={workers} is too few; give a number from 1, or null")
     count = max(min(workers or os.cpu_count() or 1, len(items)), 1)
-    pool = ProcessPoolExecutor(count, get_context("spawn"), initializer=_follow_the_parent)
+    pool = ProcessPoolExecutor(count, get_context("spawn"), initializer=follow_the_parent)
     try:
         waiting = {pool.submit(work, item): item for item in items}
         for future in tqdm(as_completed(waiting), title, len(waiting), unit="shard"):
@@ -50,17 +50,3 @@ def on_every_shard(
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _follow_the_parent() -> None:
-    """Leave interrupts to the parent, and end with it even where it was killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    parent = parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: object) -> None:
-    parent.join()  # type: ignore[attr-defined]
-    os._exit(1)
