@@ -143,7 +143,8 @@ def build(value: Any, annotation: Any, name: str, who: str) -> Any:
         for key in value:
             if key not in hints:
                 where = f"{name}.{key}" if name else str(key)
-                raise ConfigError(f'{who} has an unknown key "{where}"{nearest(key, hints)}')
+                hint = nearest(str(key), hints) or f"; there are {', '.join(hints)}"
+                raise ConfigError(f'{who} has an unknown key "{where}"{hint}')
         for item in dataclasses.fields(annotation):
             missing = (item.default, item.default_factory) == (dataclasses.MISSING,) * 2
             if missing and item.name not in value:

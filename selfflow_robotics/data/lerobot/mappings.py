@@ -1,11 +1,30 @@
-"""Where a LeRobot data set keeps what we read: one declaration a data set."""
+"""Where a LeRobot data set keeps what we read: one declaration a data set.
+
+A data set that is not declared here needs a short YAML with the fields of :class:`LeRobotMapping`,
+and its file's name wherever a mapping's name is taken::
+
+    image: observation.images.front
+    actions: [action]
+    action_spec:
+      names: [shoulder, elbow, gripper]
+      units: [deg, deg, "%"]
+      frame: joints, absolute
+      rotation: none
+      gripper: absolute, 100 open, 0 closed
+      rate_hz: 30
+      low: [-180, -180, 0]
+      high: [180, 180, 100]        # q01 and q99 may follow; left out, they are measured
+    states: [observation.state]
+    state_spec: {names: [shoulder, elbow, gripper]}    # mean and std likewise
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE, ActionSpec, StateSpec
-from selfflow_robotics.data.rlds.mappings import BRIDGE, MAPPINGS, RldsMapping, mapping_named
+from selfflow_robotics.data.mapping_file import declared, is_mapping_file, read_keys
+from selfflow_robotics.data.rlds.mappings import BRIDGE, MAPPINGS, RldsMapping
 
 EXPORTED_IMAGE = "observation.images.image"
 ACTION = "action"
@@ -77,23 +96,37 @@ LEROBOT_MAPPINGS: dict[str, LeRobotMapping] = {
 }
 
 
-def lerobot_mapping_named(mapping: str | RldsMapping | LeRobotMapping) -> LeRobotMapping:
-    """The declared mapping of that name, or the mapping itself.
+def lerobot_mapping_named(
+    mapping: str | RldsMapping | LeRobotMapping, *, exported: bool = False
+) -> LeRobotMapping:
+    """The declared mapping of that name, the one a YAML file declares, or the mapping itself.
 
     The name of an RLDS mapping, or one, stands for what was exported with it.
 
+    Args:
+        mapping: a name, or a mapping.
+        exported: whether it is for a folder that was exported from here. Then a YAML file may be
+            that of the data set it was exported from: any that reads another image.
+
     Raises:
-        ValueError: no mapping is called that.
+        FileNotFoundError: there is no such file.
+        ValueError: no mapping is called that, or the file declares none; the message says why.
     """
     if isinstance(mapping, LeRobotMapping):
         return mapping
-    if isinstance(mapping, str) and mapping in LEROBOT_MAPPINGS:
+    if isinstance(mapping, RldsMapping):
+        return as_exported(mapping)
+    if is_mapping_file(mapping):
+        keys = read_keys(mapping)
+        if exported and keys.get("image") != EXPORTED_IMAGE:
+            return as_exported(declared(keys, RldsMapping, mapping))
+        return declared(keys, LeRobotMapping, mapping)
+    if mapping in LEROBOT_MAPPINGS:
         return LEROBOT_MAPPINGS[mapping]
-    try:
-        return as_exported(mapping_named(mapping))
-    except ValueError as error:
-        raise ValueError(
-            f'no mapping is called "{mapping}"; choose one of '
-            f"{sorted(LEROBOT_MAPPINGS)} or, for what was exported from here, {sorted(MAPPINGS)}, "
-            "or declare a LeRobotMapping"
-        ) from error
+    if mapping in MAPPINGS:
+        return as_exported(MAPPINGS[mapping])
+    raise ValueError(
+        f'no mapping is called "{mapping}"; choose one of {sorted(LEROBOT_MAPPINGS)} or, for what '
+        f"was exported from here, {sorted(MAPPINGS)}, or give the name of a YAML file that "
+        "declares a LeRobotMapping"
+    )

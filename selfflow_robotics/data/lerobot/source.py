@@ -43,8 +43,8 @@ def open_lerobot(
 
     Args:
         path: folder with `meta/info.json`.
-        mapping: which features are read: the name of a declared mapping, or one. An RLDS mapping
-            stands for what was exported with it.
+        mapping: which features are read: the name of a declared mapping or of a YAML file that
+            declares one, or a mapping. An RLDS mapping stands for what was exported with it.
         split: a split of `meta/info.json`.
 
     Raises:
@@ -53,7 +53,9 @@ def open_lerobot(
             feature that the mapping reads is absent or has another size, or the stored action
             specification or rate differs from the mapping's.
     """
-    return LeRobotSource(Path(path), lerobot_mapping_named(mapping), split)
+    folder = Path(path)
+    exported = (folder / "meta" / ACTION_SPEC_FILE).is_file()
+    return LeRobotSource(folder, lerobot_mapping_named(mapping, exported=exported), split)
 
 
 class LeRobotSource:

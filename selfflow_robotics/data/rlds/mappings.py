@@ -23,12 +23,9 @@ its file's name wherever a mapping's name is taken::
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-
-import yaml
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE, ActionSpec, StateSpec
-from selfflow_robotics.typed_values import build
+from selfflow_robotics.data.mapping_file import declared, is_mapping_file, read_keys
 
 
 @dataclass(frozen=True)
@@ -170,30 +167,11 @@ def mapping_named(mapping: str | RldsMapping) -> RldsMapping:
     """
     if isinstance(mapping, RldsMapping):
         return mapping
-    if mapping.endswith((".yaml", ".yml")):
-        return _read_mapping(Path(mapping).expanduser())
+    if is_mapping_file(mapping):
+        return declared(read_keys(mapping), RldsMapping, mapping)
     if mapping not in MAPPINGS:
         raise ValueError(
             f'no mapping is called "{mapping}"; choose one of {sorted(MAPPINGS)} or give the name '
             "of a YAML file that declares one"
         )
     return MAPPINGS[mapping]
-
-
-def _read_mapping(path: Path) -> RldsMapping:
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no mapping file {path}")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path} is no readable YAML ({reason})") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds no keys; give those of an RldsMapping: image, actions, ...")
-    try:
-        found = build({"name": path.stem, **content}, RldsMapping, "", str(path))
-    except ValueError as error:
-        text = str(error)
-        raise ValueError(text if str(path) in text else f"{path}: {text}") from error
-    assert isinstance(found, RldsMapping)
-    return found

@@ -1,0 +1,110 @@
+"""A LeRobot folder of one's own is read with a short YAML, and an error in it is shown as that."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from folders import actions, change_info, grey, levels, states, write_v2, write_v3
+
+from selfflow_robotics.cli.main import main
+from selfflow_robotics.data.checked import Notice
+from selfflow_robotics.data.datasets import open_dataset
+from selfflow_robotics.data.lerobot.mappings import LeRobotMapping, lerobot_mapping_named
+
+YAML = """
+image: observation.images.image
+actions: [action]
+action_entries: [0, 1, 6]
+action_spec:
+  names: [x, y, gripper]
+  units: [m, m, "1"]
+  frame: robot base
+  rotation: none
+  gripper: absolute, 1 open, 0 closed
+  rate_hz: 3
+  low: [-1, -1, -1]
+  high: [1, 1, 1]
+  q01: [-0.2, -0.2, 0]
+  q99: [0.2, 0.2, 1]
+states: [observation.state]
+state_spec: {names: [a, b, c, d, e, f, g, h]}
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    (tmp_path / "mine.yaml").write_text(YAML)
+    return tmp_path / "mine.yaml"
+
+
+@pytest.mark.parametrize("write", [write_v2, write_v3])
+def test_is_read(tmp_path: Path, mine: Path, write: type[object]) -> None:
+    source = open_dataset(write(tmp_path / "set"), str(mine))
+    for number in (3, 0, 1):
+        episode = source[number]
+        np.testing.assert_array_equal(episode.actions, actions(number)[:, [0, 1, 6]])
+        np.testing.assert_array_equal(episode.states, states(number))
+        np.testing.assert_allclose(levels(source, number), grey(number), atol=2)
+    assert isinstance(source.mapping, LeRobotMapping) and source.mapping.name == "mine"
+    assert source.action_spec.names == ("x", "y", "gripper")
+
+
+def test_from_the_command_line(
+    tmp_path: Path, mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_v3(tmp_path / "set")
+    assert main(["data", "check", f"data={path}", f"data.mapping={mine}"]) == 0
+    assert "4 episodes" in capsys.readouterr().out
+    change_info(path, splits={"train": "0:2"})
+    with pytest.warns(Notice, match='split "train" is "0:2", but meta/ lists 4') as told:
+        assert main(["data", "check", f"data={path}", f"data.mapping={mine}"]) == 0
+    assert "4 episodes" in capsys.readouterr().out
+    line = warnings.formatwarning(told[0].message, told[0].category, "file.py", 1)
+    assert line == f"note: {told[0].message}\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("actions:", "action:"), r'unknown key "action"; did you mean "actions"\?'),
+        (("state_spec:", "proprio:"), r'unknown key "proprio"; there are name, image, action_spec'),
+        (("  rate_hz", "  zzz"), r'unknown key "action_spec.zzz"; there are names, units, frame'),
+        (("rate_hz: 3", "rate_hz: fast"), "action_spec.rate_hz takes a number, got 'fast'"),
+        (("[0, 1, 6]", "[0, one]"), r"action_entries\[1\] takes an integer, got 'one'"),
+        (('  units: [m, m, "1"]\n', ""), "lacks action_spec.units"),
+        (("image: observation.images.image\n", ""), "lacks image"),
+        (("frame: robot base", "frame: ["), "no readable YAML"),
+        (("states:", "1: 2\nstates:"), 'unknown key "1"'),
+    ],
+)
+def test_mistakes_in_it_are_named(
+    tmp_path: Path, mine: Path, change: tuple[str, str], said: str
+) -> None:
+    mine.write_text(YAML.replace(*change))
+    path = write_v3(tmp_path / "set")
+    with pytest.raises(ValueError, match=said) as caught:
+        open_dataset(path, str(mine))
+    assert str(mine) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no mapping file .*none.yaml"):
+        open_dataset(write_v3(tmp_path / "set"), str(tmp_path / "none.yaml"))
+
+
+def test_yaml_of_the_data_set_reads_its_export(tmp_path: Path) -> None:
+    rlds = tmp_path / "rt1.yaml"
+    rlds.write_text(
+        YAML.replace("image: observation.images.image", "image: observation/image")
+        .replace("action_entries: [0, 1, 6]\n", "instruction: language_instruction\n")
+        .replace("observation.state", "observation/state")
+    )
+    exported = lerobot_mapping_named(str(rlds), exported=True)
+    assert exported.self_described and exported.image == "observation.images.image"
+    with pytest.raises(ValueError, match='unknown key "instruction"'):
+        lerobot_mapping_named(str(rlds))
+    rlds.write_text(YAML)
+    assert lerobot_mapping_named(str(rlds), exported=True).action_entries == (0, 1, 6)
