@@ -38,6 +38,7 @@ class Drawing:
         _make_current()
         model.vis.global_.offwidth, model.vis.global_.offheight = width, height
         model.vis.quality.offsamples = 4
+        model.vis.quality.shadowsize = 0  # a map of 64 MB for each instance, and nothing casts any
         self._mjr = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50)
         self._viewport = mujoco.MjrRect(0, 0, width, height)
         self._pixels = np.zeros((height, width, 3), np.uint8)
