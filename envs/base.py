@@ -256,7 +256,9 @@ class TabletopEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]], ABC):
 
     @property
     def world(self) -> World:
-        """The scene in play."""
+        """The scene in play; a RuntimeError before the first reset."""
+        if self._key not in self._worlds:
+            raise RuntimeError("the environment has no scene yet; call reset() first")
         return self._worlds[self._key]
 
     @property

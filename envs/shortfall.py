@@ -126,3 +126,5 @@ _TASKS: dict[type[TabletopEnv], Callable[[Any], float]] = {
     PickCokeCan: _pick_coke_can,
     MoveNear: _move_near,
 }
+MEASURED = tuple(_TASKS)
+"""Classes of the tasks of which a shortfall is known."""

@@ -153,6 +153,8 @@ class Pendulum:
 
     def physics(self) -> NDArray[np.float64]:
         """See :meth:`Simulation.physics`."""
+        if getattr(self.env, "state", None) is None:
+            raise RuntimeError("the environment has no state yet; call reset() first")
         return np.array(self.env.state, np.float64)
 
 

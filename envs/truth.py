@@ -83,6 +83,12 @@ class TrueDynamics:
             )
         self.action_spec, self.shortfall, self.repeat = action_spec, shortfall, repeat
         self._originals = [simulation_of(env) for env in envs]
+        for row, env in enumerate(envs):
+            if (made := _made(env)) != _made(envs[0]):
+                raise ValueError(
+                    f"environment {row} was made as {made}, environment 0 as {_made(envs[0])}, but "
+                    "one copy plays for all; give environments made alike"
+                )
         self._copies: SimpleQueue[Simulation] = SimpleQueue()
         for _ in range(threads):
             self._copies.put(copy_of(envs[0]))
@@ -120,27 +126,29 @@ class TrueDynamics:
             generator: ignored.
 
         Raises:
-            ValueError: actions of another shape.
+            ValueError: actions of another shape, or that are not finite.
         """
         import torch
 
-        if actions_BKHA.ndim != 4 or len(actions_BKHA) != context.batch:
+        shape, size = tuple(actions_BKHA.shape), self.action_spec.size
+        if len(shape) != 4 or shape[0] != context.batch or shape[3] != size:
             raise ValueError(
-                f"rollout got actions of shape {tuple(actions_BKHA.shape)} for {context.batch} "
-                "environments; they must be (B, K, H, A)"
+                f"rollout got actions of shape {shape} for {context.batch} environments and "
+                f"actions of {size} entries; they must be (B, K, H, A)"
             )
         actions = actions_BKHA.detach().cpu().numpy()
+        if not np.isfinite(actions).all():
+            raise ValueError("rollout got actions that are not finite; nobody can play them")
         jobs = [
             (state, sequence)
             for state, row in zip(context.states, actions, strict=True)
             for sequence in row
         ]
         played = [*(map if self._pool is None else self._pool.map)(self._play, jobs)]
-        shape = actions.shape[:3]
 
         def gathered(name: str) -> Tensor:
             values = np.stack([getattr(future, name) for future in played])
-            return torch.from_numpy(values.reshape(*shape, *values.shape[2:]))
+            return torch.from_numpy(values.reshape(*shape[:3], *values.shape[2:]))
 
         return TrueRollout(
             actions_BKHA=actions_BKHA,
@@ -191,6 +199,16 @@ class _Future:
     steps: int
 
 
+def _made(env: gymnasium.Env[Any, Any]) -> str:
+    """What decides the physics of an environment: its id, and how it was made save for drawing."""
+    spec = env.unwrapped.spec
+    if spec is None:
+        return "nobody knows what"
+    drawing = ("render_mode", "image_size")
+    how = {key: value for key, value in sorted(spec.kwargs.items()) if key not in drawing}
+    return f"{spec.id} {how}" if how else spec.id
+
+
 def negative_return(context: Any, rollout: TrueRollout) -> Tensor:
     """Costs (B, K): the rewards' negative sum."""
     return -rollout.rewards_BKH.sum(dim=-1)
@@ -213,7 +231,8 @@ def box_actions(space: gymnasium.spaces.Box, rate_hz: float) -> ActionSpec:
     Raises:
         ValueError: an unbounded Box, or one of another shape.
     """
-    if len(space.shape) != 1 or not space.is_bounded():
+    box = isinstance(space, gymnasium.spaces.Box)
+    if not box or len(space.shape) != 1 or not space.is_bounded():
         raise ValueError(f"{space} has no finite bounds in one dimension to search between")
     low, high = (tuple(float(v) for v in bound) for bound in (space.low, space.high))
     size = len(low)

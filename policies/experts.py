@@ -249,6 +249,8 @@ _EXPERTS: dict[type[TabletopEnv], type[Expert]] = {
     CloseDrawer: CloseDrawerExpert,
     OpenDrawerAndPlace: OpenDrawerAndPlaceExpert,
 }
+MASTERED = tuple(_EXPERTS)
+"""Classes of the tasks that an expert knows."""
 
 
 def make_expert(env: gymnasium.Env[Any, Any]) -> Expert:

@@ -43,6 +43,11 @@ class JointPolicy(RecedingHorizon):
         gripper_threshold: float | None = None,
     ) -> None:
         super().__init__(world_model, receding_horizon, gripper_threshold)
+        if receding_horizon > horizon:
+            raise ValueError(
+                f"receding_horizon is {receding_horizon}, but draws are {horizon} steps long; "
+                "lower it or raise the horizon"
+            )
         self._propose, self.horizon = world_model.propose, horizon
 
     def decide(self, context: Any, rows: Sequence[int], seeds: Sequence[int]) -> Tensor:

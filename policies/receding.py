@@ -82,6 +82,8 @@ class RecedingHorizon(ABC):
             raise ValueError(
                 f"gripper_threshold is set, but no action entry is named gripper: {spec.names}"
             )
+        if gripper_threshold is not None and not 0 <= gripper_threshold <= 1:
+            raise ValueError(f"gripper_threshold is {gripper_threshold}; it must lie in 0..1")
         self.world_model, self.receding_horizon = world_model, receding_horizon
         self.gripper_threshold = gripper_threshold
         self.history = History(world_model.history_len, world_model.image_size, spec.size)

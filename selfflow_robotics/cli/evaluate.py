@@ -82,7 +82,7 @@ def run(config: Config) -> int:
         table,
         with_imagination,
     )
-    from selfflow_robotics.cli.policies import check_policies, task_ids
+    from selfflow_robotics.cli.policies import check_policies, imagining_policy, task_ids
     from selfflow_robotics.evaluation.report import episode_videos, write_report
     from selfflow_robotics.evaluation.results import write_results
     from selfflow_robotics.world_model import WorldModel
@@ -93,11 +93,13 @@ def run(config: Config) -> int:
     use_threads(config.threads)
     for module in config.imports:
         importlib.import_module(module)
-    check_policies(config.policies)
     tasks = task_ids(config.tasks)
+    check_policies(config.policies, tasks)
     world_model = None
     if NEED_WORLD_MODEL & set(config.policies):
         world_model = WorldModel.from_pretrained(config.world_model, config.device)
+        for name in sorted(NEED_WORLD_MODEL & set(config.policies)):
+            imagining_policy(name, world_model, config.planner)  # its settings are checked here
     image_size = config.image_size or (world_model.image_size if world_model else (64, 80))
 
     results = run_comparison(

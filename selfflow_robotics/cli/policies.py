@@ -180,6 +180,17 @@ def make_policy(
         return policies.ZeroPolicy(spec)
     if world_model is None:
         raise ValueError(f"policy {name} needs a world model; add world_model=NAME_OR_FOLDER")
+    return imagining_policy(name, world_model, config)
+
+
+def imagining_policy(name: str, world_model: WorldModel, config: PlannerConfig) -> Policy:
+    """Planner, prior or joint policy, which need no environment to be made.
+
+    Raises:
+        ValueError: a setting outside its range, or the model has no policy prior.
+    """
+    from selfflow_robotics import policies
+
     if name == "prior":
         if world_model.prior is None:
             raise ValueError("this world model has no policy prior; leave prior out of policies")
@@ -191,6 +202,11 @@ def make_policy(
             config.joint_receding_horizon,
             config.gripper_threshold,
         )
+    if config.receding_horizon > config.horizon:
+        raise ValueError(
+            f"planner.receding_horizon={config.receding_horizon} carries out more steps than "
+            f"planner.horizon={config.horizon} imagines; lower it or raise the horizon"
+        )
     return policies.PlannerPolicy(
         world_model,
         make_solver(world_model, config),
@@ -200,11 +216,15 @@ def make_policy(
     )
 
 
-def check_policies(names: tuple[str, ...]) -> None:
-    """Refuse a name that is no policy.
+def check_policies(names: tuple[str, ...], tasks: tuple[str, ...] = ()) -> None:
+    """Refuse a name that is no policy, and a policy that knows only some of the tasks.
+
+    Args:
+        names: of policies.
+        tasks: registered ids they are to act in.
 
     Raises:
-        ValueError: names it and those that there are.
+        ValueError: names the policy, and those that there are or the task.
     """
     for name in names:
         if name not in POLICIES:
@@ -212,6 +232,29 @@ def check_policies(names: tuple[str, ...]) -> None:
             raise ValueError(
                 f'there is no policy "{name}"{hint or ";"} choose from {", ".join(POLICIES)}'
             )
+
+    for name in {"expert", "oracle"} & set(names):
+        strange = [task for task in tasks if not _knows(name, task)]
+        if strange:
+            raise ValueError(
+                f"policy {name} does not know the task {', '.join(strange)}; leave the one or the "
+                "other out"
+            )
+
+
+def _knows(policy: str, task: str) -> bool:
+    """Whether expert or oracle, made for kinds of tasks, can act in this one; true if in doubt."""
+    import gymnasium
+    from gymnasium.envs.registration import load_env_creator
+
+    from selfflow_robotics.envs.shortfall import MEASURED
+    from selfflow_robotics.policies.experts import MASTERED
+
+    entry = gymnasium.spec(task).entry_point
+    kind = load_env_creator(entry) if isinstance(entry, str) else entry
+    return not isinstance(kind, type) or issubclass(
+        kind, MASTERED if policy == "expert" else MEASURED
+    )
 
 
 def task_ids(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -6,12 +6,14 @@ actions, which are put back inside their bounds after every step.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from selfflow_robotics.planning.elites import check_deviations
 from selfflow_robotics.planning.run import Run
 from selfflow_robotics.planning.search import Search
 
@@ -42,10 +44,10 @@ class Adam(Search):
             raise ValueError(
                 f"Adam got iterations={self.iterations}, which descends no step; give 2 or more"
             )
-        if not (self.learning_rate > 0 and self.initial_std > 0):
+        check_deviations(self.initial_std, 0.0, "Adam")
+        if not 0 < self.learning_rate < math.inf:
             raise ValueError(
-                f"Adam got learning_rate={self.learning_rate} and initial_std={self.initial_std}; "
-                "both must be above 0"
+                f"Adam got learning_rate={self.learning_rate}; it must be above 0 and finite"
             )
 
     def sample(self, run: Run) -> Tensor:

@@ -22,13 +22,15 @@ class Bounds:
         spec: with statistics.
 
     Raises:
-        ValueError: the specification has no statistics.
+        ValueError: the specification has no statistics, or a range that single precision cannot
+            hold.
     """
 
     def __init__(self, spec: ActionSpec) -> None:
         self.spec = spec
         low_A, high_A = torch.tensor(spec.low), torch.tensor(spec.high)
         self._middle_A, self._half_A = map(torch.tensor, spec.middle_and_half())
+        _require_ranges(spec, self._middle_A, self._half_A)
         self.low_A, self.high_A = spec.normalize(low_A), spec.normalize(high_A)
         # An end that rounding puts outside would be cut, and have no gradient: some floats inwards.
         for _ in range(_NEAREST):
@@ -64,3 +66,13 @@ class Bounds:
     def from_environment(self, actions: Tensor) -> Tensor:
         """Inverse of :meth:`to_environment`, float32 on CPU, inside the bounds."""
         return self.clamp(self.spec.normalize(actions.float().cpu()))
+
+
+def _require_ranges(spec: ActionSpec, middle_A: Tensor, half_A: Tensor) -> None:
+    scale_A = torch.where(half_A > 0, 1 / half_A, 0.0)
+    lost_A = ~(middle_A.isfinite() & half_A.isfinite() & scale_A.isfinite())
+    for index in lost_A.nonzero()[:, 0].tolist():
+        raise ValueError(
+            f"the action entry {spec.names[index]} ranges over q01={spec.q01[index]} to "
+            f"q99={spec.q99[index]}, which single precision cannot hold; measure them again"
+        )

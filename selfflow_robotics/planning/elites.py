@@ -87,8 +87,8 @@ def check_deviations(initial_std: float, min_std: float, solver: str) -> None:
     Raises:
         ValueError: says so.
     """
-    if not (initial_std > 0 and min_std >= 0):
+    if not (0 < initial_std < math.inf and 0 <= min_std < math.inf):
         raise ValueError(
             f"{solver} got initial_std={initial_std} and min_std={min_std}; "
-            "the first must be above 0, the other 0 or more"
+            "the first must be above 0, the other 0 or more, both finite"
         )

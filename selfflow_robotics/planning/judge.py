@@ -147,6 +147,7 @@ class Judge:
             generators = RowStreams(self.seed, seeds, _IMAGINING + sample)
             rollout = self.world_model.rollout(context, actions_BKHA, generator=generators)
             cost_BK = self.objective(context, rollout)
+            require_real(cost_BK, "the objective")
             _require_shapes(actions_BKHA, rollout, cost_BK)
             costs.append(cost_BK.float().cpu())
             passes += getattr(rollout, "passes", 0)
@@ -155,6 +156,17 @@ class Judge:
         cost_SBK = torch.stack(costs)
         spread_BK = cost_SBK.var(dim=0, correction=0).clamp(min=_LEAST_VARIANCE).sqrt()
         return cost_SBK.mean(dim=0) + self.pessimism * spread_BK, passes
+
+
+def require_real(returned: Any, name: str) -> None:
+    """Refuse what is no tensor of real numbers.
+
+    Raises:
+        ValueError: names what returned it.
+    """
+    if not isinstance(returned, Tensor) or returned.is_complex():
+        kind = returned.dtype if isinstance(returned, Tensor) else type(returned).__name__
+        raise ValueError(f"{name} returned {kind}; it must return a torch.Tensor of real numbers")
 
 
 def _require_shapes(actions_BKHA: Tensor, rollout: Any, cost_BK: Tensor) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, ClassVar
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor
 from selfflow_robotics.planning.bounds import Bounds
 from selfflow_robotics.planning.budget import Budget, Pace, Stopwatch
 from selfflow_robotics.planning.elites import best_of
-from selfflow_robotics.planning.judge import Judge, Judgement
+from selfflow_robotics.planning.judge import Judge, Judgement, require_real
 from selfflow_robotics.planning.plan import Plan
 from selfflow_robotics.planning.protocol import Dynamics, Objective, Propose
 from selfflow_robotics.planning.run import Run
@@ -82,6 +83,10 @@ class Search(ABC):
 
     def __post_init__(self) -> None:
         name = type(self).__name__
+        for key in ("candidates", "iterations", "horizon", "samples", "seed", "proposals", "topk"):
+            count = getattr(self, key, None)  # not every solver has each
+            if count is not None and not isinstance(count, Integral):
+                raise ValueError(f"{name} got {key}={count!r}; give a whole number")
         for key in ("candidates", "iterations", "horizon"):
             if getattr(self, key) < 1:
                 raise ValueError(f"{name} got {key}={getattr(self, key)}; it must be 1 or more")
@@ -199,6 +204,8 @@ class Search(ABC):
         seeds: Sequence[int] | None,
     ) -> tuple[Run, Tensor]:
         """A run that has judged nothing yet, and its proposals (B, P, H, A)."""
+        if context.batch < 1:
+            raise ValueError("the context has no rows, so there is nothing to plan for")
         budget = Budget(
             context.batch,
             self.paces["judge"],
@@ -262,6 +269,7 @@ class Search(ABC):
             with took, run.modelling:
                 actions = draw(done, count)
             shape = (rows, count, horizon, size)
+            require_real(actions, name)
             finite = bool(actions.isfinite().all())
             if tuple(actions.shape) != shape or not finite:
                 lacking = "" if finite else " with values that are not finite"
@@ -330,8 +338,10 @@ class Search(ABC):
 
 def _checked(seeds: Sequence[int] | None, rows: int) -> Sequence[int]:
     seeds = [0] * rows if seeds is None else seeds
-    if len(seeds) != rows or any(seed < 0 for seed in seeds):
+    whole = all(isinstance(seed, Integral) and seed >= 0 for seed in seeds)
+    if len(seeds) != rows or not whole:
         raise ValueError(
-            f"the seeds {list(seeds)} were given for {rows} rows; give one each, 0 or more"
+            f"the seeds {list(seeds)} were given for {rows} rows; give one whole number each, 0 or "
+            "more"
         )
     return seeds

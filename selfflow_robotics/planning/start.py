@@ -69,7 +69,8 @@ def rows_of(
     """One plan of a single row for each row, None where it has none.
 
     Raises:
-        ValueError: plans for another number of rows, or a negative number of steps executed.
+        ValueError: plans for another number of rows, plans that are not finite, or a negative
+            number of steps executed.
     """
     if isinstance(previous, Plan):
         previous = [previous.row(i) for i in range(len(previous.actions_BHA))]
@@ -79,4 +80,7 @@ def rows_of(
             f"a previous plan of {len(plans)} rows with {executed} steps executed was given "
             f"for {batch} rows; give one a row, and 0 steps or more"
         )
+    for row, plan in enumerate(plans):
+        if plan and not (plan.mean_BHA.isfinite().all() and plan.elites_BKHA.isfinite().all()):
+            raise ValueError(f"the previous plan of row {row} is not finite; plan afresh")
     return plans

@@ -209,6 +209,25 @@ def test_faults_are_sentences() -> None:
     dynamics = TrueDynamics([env], actions_of(env))
     with pytest.raises(ValueError, match=r"must be \(B, K, H, A\)"):
         dynamics.rollout(dynamics.observe(), torch.zeros(2, 1, 1, 7))
+    with pytest.raises(ValueError, match="actions of 7 entries"):
+        dynamics.rollout(dynamics.observe(), torch.zeros(1, 1, 1, 6))
+    with pytest.raises(ValueError, match="not finite"):
+        dynamics.rollout(dynamics.observe(), torch.full((1, 1, 1, 7), torch.nan))
+    other = make("selfflow/MoveNear-v0")
+    with pytest.raises(ValueError, match=r"environment 1 was made as selfflow/MoveNear-v0"):
+        TrueDynamics([make(TASKS[0]), other], RT1_ACTIONS)
+    for unstarted in (other, gymnasium.make("Pendulum-v1")):
+        with pytest.raises(RuntimeError, match="call reset"):
+            TrueDynamics([unstarted], RT1_ACTIONS).observe()
+    for space in (
+        gymnasium.spaces.Discrete(3),
+        gymnasium.spaces.MultiDiscrete([2, 3]),
+        gymnasium.spaces.Dict({}),
+        gymnasium.spaces.Box(-1, 1, (1, 7)),
+        gymnasium.spaces.Box(-np.inf, 1, (7,)),
+    ):
+        with pytest.raises(ValueError, match="no finite bounds in one dimension"):
+            box_actions(space, 1.0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="cannot be saved"):
         TrueDynamics([gymnasium.make("CartPole-v1")], actions_of(env))
     with pytest.raises(ValueError, match="not made by"):

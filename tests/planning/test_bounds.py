@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from selfflow_robotics.planning.bounds import Bounds
@@ -26,3 +27,9 @@ def test_ends_lie_inside_the_environments_bounds_and_have_a_gradient() -> None:
             (gradient,) = torch.autograd.grad(units.sum(), given)
             assert (gradient > 0).all()
         assert (bounds.to_environment(bounds.high_A) > torch.tensor(high) - 1e-6).all()
+
+
+@pytest.mark.parametrize("most", [float("inf"), 1e300, 1e-40])
+def test_a_range_that_single_precision_cannot_hold_is_refused(most: float) -> None:
+    with pytest.raises(ValueError, match="axis 1 ranges over"):
+        Bounds(spec(q01=(-0.5, -most), q99=(0.5, most)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -219,6 +220,36 @@ def test_a_row_without_any_finite_cost_is_an_error_that_names_it(make: Make) -> 
 
     with pytest.raises(ValueError, match=r"none of the .* candidates of row 1 has a finite cost"):
         make(PointMass(SPEC), objective).plan(start(3))
+
+
+@EVERY
+def test_what_is_no_tensor_of_real_numbers_is_a_sentence(make: Make) -> None:
+    sound, nothing = Effort(goals(2)), lambda *_, **__: None
+    with pytest.raises(ValueError, match="the objective returned NoneType"):
+        make(PointMass(SPEC), nothing).plan(start(2))
+    with pytest.raises(ValueError, match="the objective returned ndarray"):
+        make(PointMass(SPEC), lambda _, path: sound(_, path).detach().numpy()).plan(start(2))
+    with pytest.raises(ValueError, match="propose returned NoneType"):
+        make(PointMass(SPEC), sound, propose=nothing).plan(start(2))
+
+
+@EVERY
+def test_odd_settings_seeds_and_plans_are_sentences(make: Make) -> None:
+    model, sound = PointMass(SPEC), Effort(goals(2))
+    for key, value in (("candidates", 2.5), ("horizon", "4"), ("seed", 0.5), ("samples", 1.5)):
+        with pytest.raises(ValueError, match=f"{key}={value!r}; give a whole number"):
+            make(model, sound, **{key: value})
+    if make is not policy_guided:
+        with pytest.raises(ValueError, match="both finite"):
+            make(model, sound, initial_std=float("inf"))
+    with pytest.raises(ValueError, match="whole number each"):
+        make(model, sound).plan(start(2), seeds=[0.5, 1])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="no rows"):
+        make(model, sound).plan(start(0))
+    plan = make(model, sound).plan(start(2))
+    lost = dataclasses.replace(plan, mean_BHA=plan.mean_BHA * float("nan"))
+    with pytest.raises(ValueError, match="previous plan of row 1 is not finite"):
+        make(model, sound).plan(start(2), [plan.row(0), lost.row(1)])
 
 
 @EVERY
