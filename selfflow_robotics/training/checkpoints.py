@@ -1,7 +1,10 @@
-"""Checkpoints on disk: written in the background, complete or not there, of any number of ranks.
+"""Checkpoints on disk: complete or not there, of any number of ranks, with checksums.
 
 A checkpoint is a folder `step-00000500` that torch.distributed.checkpoint writes: a file a rank,
 then `.metadata`, by renaming. A folder without `.metadata` was cut short and counts for nothing.
+Each tensor is a zip archive, whose checksums torch writes and does not read; `.metadata` ends in a
+digest of itself. What is on a GPU is written in the background, from a copy; what is in a CPU's
+memory is written while training waits, for the copy would be as large as all that training holds.
 """
 
 from __future__ import annotations
@@ -10,10 +13,12 @@ import io
 import pickle
 import shutil
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from hashlib import blake2b
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -21,12 +26,20 @@ from torch import Tensor
 from torch.distributed.checkpoint import metadata as dcp_metadata
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
-from torch.distributed.checkpoint.filesystem import FileSystemReader, _StorageInfo
+from torch.distributed.checkpoint.filesystem import (
+    FileSystemReader,
+    FileSystemWriter,
+    _StorageInfo,
+)
 from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner
 from torch.distributed.checkpoint.state_dict_loader import load
-from torch.distributed.checkpoint.state_dict_saver import async_save
+from torch.distributed.checkpoint.state_dict_saver import async_save, save
 
+from .parallelize import local
 from .ranks import Ranks
+
+_DIGEST_SIZE = 16
 
 # A process that is alone is told so at each checkpoint.
 warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable")
@@ -67,14 +80,54 @@ class _Reader(FileSystemReader):
     """Reads tensors alone: torch's own reader would run code that a checkpoint's metadata names."""
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        with open(Path(self.path) / ".metadata", "rb") as file:
-            found = _MetadataUnpickler(file).load()
+        path = Path(self.path) / ".metadata"
+        content = path.read_bytes()
+        file = io.BytesIO(content)
+        found = _MetadataUnpickler(file).load()
+        said = content[file.tell() :]
+        if not said:
+            warnings.warn(f"{path} has no checksum; damage to it may go unnoticed", stacklevel=2)
+        elif said != _digest(content[: file.tell()]):
+            raise pickle.UnpicklingError("its metadata is not what was written")
         if not isinstance(found, Metadata):
             raise pickle.UnpicklingError(f"its metadata is {type(found).__name__}")
         for name, entry in found.state_dict_metadata.items():
             if not isinstance(entry, dcp_metadata.TensorStorageMetadata):
                 raise pickle.UnpicklingError(f"{name} is not a tensor")
         return found
+
+    def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
+        for item in plan.items:
+            stored: _StorageInfo = self.storage_data[item.storage_index]
+            if PurePosixPath(stored.relative_path).name != stored.relative_path:
+                raise ValueError(f"its metadata names {stored.relative_path}, outside of it")
+            path, name = Path(self.path) / stored.relative_path, item.storage_index.fqn
+            with path.open("rb") as file:
+                file.seek(stored.offset)
+                content = io.BytesIO(file.read(stored.length))
+            try:
+                with zipfile.ZipFile(content) as archive:
+                    damaged = archive.testzip()
+            except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
+                raise ValueError(f"{name} in {path.name} is damaged: {error}") from None
+            if damaged is not None:
+                raise ValueError(f"{name} in {path.name} is not what was written")
+        return cast(Future[None], super().read_data(plan, planner))
+
+
+class _Writer(FileSystemWriter):
+    """Writes `.metadata` with its digest, which those who know of none pass over."""
+
+    def finish(self, *args: Any, **kwargs: Any) -> None:
+        super().finish(*args, **kwargs)
+        path = Path(self.path) / ".metadata"
+        digest = _digest(path.read_bytes())
+        with path.open("ab") as file:
+            file.write(digest)
+
+
+def _digest(content: bytes) -> bytes:
+    return blake2b(content, digest_size=_DIGEST_SIZE).digest()
 
 
 class _Planner(DefaultLoadPlanner):
@@ -123,7 +176,7 @@ class Checkpoints:
             room: gives the tensors to read into, for the names that the checkpoint holds.
 
         Raises:
-            ValueError: it is damaged, of another model, or holds more than tensors.
+            ValueError: it is damaged, of another model, or holds more than finite tensors.
         """
         path = self.path(step)
         try:
@@ -139,6 +192,9 @@ class Checkpoints:
                 process_group=self._group,
                 no_dist=self.ranks.count == 1,
             )
+            for name, value in tensors.items():
+                if not local(value).isfinite().all():
+                    raise ValueError(f"{name} holds numbers that are not finite")
         except (Exception, CheckpointException) as error:
             raise ValueError(
                 f"{path} cannot be resumed ({_reason(error)}); remove it to go on from the one "
@@ -147,10 +203,10 @@ class Checkpoints:
         return tensors
 
     def save(self, step: int, tensors: dict[str, Tensor]) -> None:
-        """Begin to write a checkpoint; a copy of the tensors is taken before this returns.
+        """Write a checkpoint of the tensors as they are now, or begin to.
 
         Raises:
-            OSError: the one before could not be written.
+            OSError: it, or the one before, could not be written.
         """
         self.wait()
         path = self.path(step)
@@ -158,14 +214,21 @@ class Checkpoints:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._remove_cut_short()
         self.ranks.wait()
-        writing = async_save(
-            tensors,
-            checkpoint_id=str(path),
-            process_group=self._group,
-            no_dist=self.ranks.count == 1,
-        )
-        assert isinstance(writing, Future)
-        self._writing, self._written = writing, step
+        how: dict[str, Any] = {
+            "storage_writer": _Writer(str(path)),
+            "process_group": self._group,
+            "no_dist": self.ranks.count == 1,
+        }
+        self._written = step
+        if any(local(value).device.type != "cpu" for value in tensors.values()):
+            self._writing = cast(Future[Any], async_save(tensors, **how))
+            return
+        self._writing = Future()
+        try:
+            self._writing.set_result(save(tensors, **how))
+        except (Exception, CheckpointException) as error:
+            self._writing.set_exception(error)
+        self.wait()
 
     def wait(self) -> None:
         """Until the checkpoint that is being written is complete; those too many are removed."""

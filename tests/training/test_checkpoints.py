@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,52 @@ def test_damage_is_a_sentence(tmp_path: Path, damage: str) -> None:
         made.read(3, zeros)
 
 
+def test_a_byte_that_changed_is_a_sentence(tmp_path: Path) -> None:
+    """Of every byte of a checkpoint: told, or of no consequence."""
+    made = written(tmp_path, 3)
+    sound = tensors(3.0)
+    for path in made.path(3).iterdir():
+        whole = path.read_bytes()
+        for place in range(0, len(whole), 7):
+            changed = bytearray(whole)
+            changed[place] ^= 0x40
+            path.write_bytes(changed)
+            try:
+                found = made.read(3, zeros)
+            except ValueError as error:
+                assert "step-00000003 cannot be resumed" in str(error)
+            else:
+                assert path.suffix == ".distcp", place
+                for name, value in sound.items():
+                    assert torch.equal(found[name], value), (place, name)
+        path.write_bytes(whole)
+    assert torch.equal(made.read(3, zeros)["weight"], sound["weight"])
+
+
+def test_numbers_that_are_not_finite_are_named(tmp_path: Path) -> None:
+    made = written(tmp_path)
+    made.save(3, {**tensors(), "half": torch.tensor([1.0, torch.nan], dtype=torch.bfloat16)})
+    with pytest.raises(ValueError, match="half holds numbers that are not finite"):
+        made.read(3, zeros)
+
+
+def test_a_checkpoint_without_checksum_is_read_and_told_of(tmp_path: Path) -> None:
+    made = written(tmp_path, 3)
+    path = made.path(3) / ".metadata"
+    path.write_bytes(pickle.dumps(pickle.loads(path.read_bytes())))
+    with pytest.warns(UserWarning, match=r"\.metadata has no checksum"):
+        assert torch.equal(made.read(3, zeros)["weight"], tensors(3.0)["weight"])
+
+
+def test_saving_takes_no_copy_of_what_is_in_memory(tmp_path: Path) -> None:
+    given = {f"weight{i}": torch.ones(2**20) for i in range(64)}  # 4 MiB each
+    made = Checkpoints(tmp_path, Ranks())
+    made.save(1, {"weight": torch.ones(2**20)})  # whatever is there for good
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    made.save(2, given)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
+
+
 @pytest.mark.parametrize("other", ["shape", "missing", "more"])
 def test_another_model_is_a_sentence(tmp_path: Path, other: str) -> None:
     made, room = written(tmp_path, 3), zeros(set())
@@ -171,7 +218,6 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path: Pat
     def keep_it(*_: object) -> None: ...
 
     made._remove_cut_short = keep_it  # type: ignore[method-assign]
-    made.save(4, tensors())
     with pytest.raises(OSError, match=r"step-00000004 could not be written .*free some space"):
-        made.wait()
+        made.save(4, tensors())
     assert made.latest() == 3
