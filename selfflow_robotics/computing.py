@@ -1,11 +1,14 @@
-"""What networks compute with: kind of numbers, number of threads."""
+"""What networks compute with: kind of numbers, number of threads, memory."""
 
 from __future__ import annotations
 
 import os
+import resource
+import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -54,6 +57,16 @@ def use_threads(number: int | None) -> None:
         raise ValueError(f"threads={number} is too few; give a number from 1, or null for all")
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     torch.set_num_threads(number or available or 1)
+
+
+def resident_bytes() -> int:
+    """Memory that this process takes now, or at most until now where the system is not Linux."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _has_bf16(kind: str) -> bool:

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 
 from ..training.config import ModelConfig, ObjectiveConfig, TrainerConfig
 
-HELP = """Predict parameters, FLOPs and GPU memory of a training run.
+HELP = """Predict parameters, FLOPs and memory of a training run.
 
 Takes the keys of "selfflow pretrain" and "selfflow finetune", with the sizes of data and tokenizer
 in place of the data. Reads and writes nothing, allocates nothing and needs no GPU; prints. Memory
 is what tensors take on each GPU, without trainer.compile, which saves some; the CUDA context comes
-on top. trainer.precision=auto counts as bf16.
+on top, and trainer.precision=auto counts as bf16. With device=cpu it is the machine's memory, and
+the program's own is part of it.
 """
 
 
@@ -20,6 +21,7 @@ class Config:
     """Keys of `selfflow estimate`."""
 
     gpus: int = field(default=1, metadata={"help": "over which FSDP2 spreads the model"})
+    device: str = field(default="cuda", metadata={"help": "cuda, or cpu: the machine's memory"})
     image_size: tuple[int, int] = field(default=(64, 80), metadata={"help": "height, width"})
     factor: int = field(default=8, metadata={"help": "pixels along each side of a latent's cell"})
     channels: int = field(default=16, metadata={"help": "of a latent"})
@@ -38,6 +40,7 @@ class Config:
 
 def run(config: Config) -> int:
     """Print the estimate."""
+    from ..computing import resident_bytes, resolve
     from ..training.estimate import Task, estimate
 
     trainer = config.trainer
@@ -53,15 +56,19 @@ def run(config: Config) -> int:
         config.temporal,
         config.text_width,
     )
-    bf16 = trainer.precision != "fp32"
-    found = estimate(task, trainer.batch_size, config.gpus, trainer.accumulate, bf16)
-    memory = found.memory
+    on_cpu = config.device == "cpu"
+    bf16 = resolve(trainer.precision, "cpu") == "bf16" if on_cpu else trainer.precision != "fp32"
+    found = estimate(task, trainer.batch_size, config.gpus, trainer.accumulate, bf16, on_cpu=on_cpu)
+    memory, program = found.memory, resident_bytes() if on_cpu else 0
     print(
         f"parameters  {found.network:,} of the network, {found.heads:,} of heads, "
         f"{found.projector:,} of the projector, which only training has"
     )
-    print(f"FLOPs       {found.flops:.4g} a step, {found.flops / config.gpus:.4g} on each GPU")
-    print(f"memory      {memory.peak / 2**30:.2f} GiB on each GPU at the peak:")
+    each = "of each process" if on_cpu else "on each GPU"
+    print(f"FLOPs       {found.flops:.4g} a step, {found.flops / config.gpus:.4g} {each}")
+    print(f"memory      {(memory.peak + program) / 2**30:.2f} GiB {each} at the peak:")
+    if on_cpu:
+        print(f"  {'program':12} {program / 2**30:8.2f} GiB")
     for name in ("weights", "gradients", "optimizer", "ema", "gathered", "activations", "update"):
         print(f"  {name:12} {getattr(memory, name) / 2**30:8.2f} GiB")
     return 0

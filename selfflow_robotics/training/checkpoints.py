@@ -96,7 +96,7 @@ class _Reader(FileSystemReader):
                 raise pickle.UnpicklingError(f"{name} is not a tensor")
         return found
 
-    def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
+    def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> torch.futures.Future[None]:
         for item in plan.items:
             stored: _StorageInfo = self.storage_data[item.storage_index]
             if PurePosixPath(stored.relative_path).name != stored.relative_path:
@@ -112,7 +112,7 @@ class _Reader(FileSystemReader):
                 raise ValueError(f"{name} in {path.name} is damaged: {error}") from None
             if damaged is not None:
                 raise ValueError(f"{name} in {path.name} is not what was written")
-        return cast(Future[None], super().read_data(plan, planner))
+        return super().read_data(plan, planner)
 
 
 class _Writer(FileSystemWriter):

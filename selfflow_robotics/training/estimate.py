@@ -1,4 +1,4 @@
-"""What training takes, before anything is allocated: parameters, FLOPs a step, memory of a GPU.
+"""What training takes, before anything is allocated: parameters, FLOPs a step, memory.
 
 Parameters are those of the model, built on the meta device, where tensors have shapes only. FLOPs
 are counted as torch counts them, over the passes of a step there. Memory is in closed form.
@@ -110,10 +110,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes on each GPU.
+    """Bytes on each GPU, or of each process on a CPU, beside the program itself.
 
     `gathered` are the weights that FSDP2 brings together to compute with and the gradients it
-    spreads again, or one GPU's bfloat16 copies; `update` is the scratch of AdamW.
+    spreads again, or one GPU's bfloat16 copies; `update` is the scratch of AdamW, which has next to
+    none on a CPU.
     """
 
     weights: int
@@ -131,7 +132,7 @@ class Memory:
 
         Activations are freed while gradients come to be, at the same pace, so the peak is at
         either end of the backward pass or in AdamW's update; with micro-batches, gradients of the
-        earlier ones are there all the time.
+        earlier ones are there all the time. On a CPU, what is freed stays with the program.
         """
         before = self.gathered + self.activations + (self.gradients if self.kept_gradients else 0)
         after = self.gradients + max(self.gathered, self.update)
@@ -149,11 +150,14 @@ class Estimate:
     memory: Memory
 
 
-def estimate(task: Task, batch: int, gpus: int, accumulate: int, bf16: bool) -> Estimate:
+def estimate(
+    task: Task, batch: int, gpus: int, accumulate: int, bf16: bool, *, on_cpu: bool = False
+) -> Estimate:
     """Predict a run.
 
     Args:
         batch: clips of a step, over all GPUs and micro-batches.
+        gpus: or processes on a CPU.
 
     Raises:
         ValueError: the batch or the sizes do not divide.
@@ -174,6 +178,8 @@ def estimate(task: Task, batch: int, gpus: int, accumulate: int, bf16: bool) -> 
         )
     clips = batch // (gpus * accumulate)
     memory = _memory(task, model, projector, gpus, clips, bf16, accumulate > 1)
+    if on_cpu:
+        memory = replace(memory, update=0, kept_gradients=True)
     heads = _size(model.progress_head, model.steps_head)
     return Estimate(_size(model.network), heads, _size(projector), flops, memory)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from selfflow_robotics.cli.main import main
@@ -13,6 +15,16 @@ def test_the_largest_model_is_estimated_in_a_moment(capsys: pytest.CaptureFixtur
     said = capsys.readouterr().out
     assert "parameters  677," in said
     assert "GiB on each GPU at the peak" in said
+
+
+def test_of_a_cpu_it_is_the_memory_of_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    """XL: 13.5 GB of weights, gradients, moments and average."""
+    words = ["device=cpu", "model=XL", "trainer.batch_size=2", "trainer.frames=3"]
+    assert main(["estimate", *words, "trainer.precision=fp32"]) == 0
+    said = capsys.readouterr().out
+    found = re.search(r"memory +([\d.]+) GiB of each process at the peak", said)
+    assert found is not None and 13.5 < float(found[1]) * 2**30 / 1e9 < 16.5
+    assert "program" in said
 
 
 def test_a_batch_that_does_not_divide_is_explained(capsys: pytest.CaptureFixture[str]) -> None:

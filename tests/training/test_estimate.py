@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -188,6 +191,15 @@ def test_memory_is_what_tensors_take_while_training(
         Trainer(model, task.build_objective(), episodes, config, tmp_path).fit()
     predicted = estimate(task, batch, 1, accumulate, bf16=precision == "bf16").memory.peak
     assert predicted == pytest.approx(tensors.peak, rel=0.1)
+
+
+def test_saving_on_a_cpu_takes_no_more_than_training_which_is_what_was_estimated() -> None:
+    benchmark = Path(__file__).parents[2] / "benchmarks" / "saving.py"
+    command = [sys.executable, str(benchmark), "model=S", "--json"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+    found = json.loads(done.stdout)
+    assert found["saved_vs_trained"] < 1.1 and found["written_vs_trained"] < 1.1
+    assert found["estimated_vs_saved"] == pytest.approx(1, abs=0.15)
 
 
 def test_memory_is_spread_over_gpus_and_saved_by_recomputing() -> None:
