@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 from selfflow_robotics.envs import scene
-from selfflow_robotics.envs.drawing import Drawing
+from selfflow_robotics.envs.drawing import Drawing, checked_size
 from selfflow_robotics.envs.reach import Reach
 from selfflow_robotics.envs.robot import (
     ARM,
@@ -27,6 +27,7 @@ from selfflow_robotics.envs.robot import (
     TIMESTEP,
     TOOL,
 )
+from selfflow_robotics.envs.rt1_fields import rt1_fields
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS
 
@@ -99,7 +100,7 @@ class TabletopEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]], ABC):
     ``success``, ``subtask`` and ``steps_to_success`` (-1 until then).
 
     Args:
-        image_size: (height, width) of the image in pixels.
+        image_size: (height, width) of the image in pixels, each 8 to 4096.
         robot: "primitive", drawn with this project's shapes, or "menagerie", with meshes.
         render_mode: "rgb_array" lets ``render()`` return the image; None turns that off.
     """
@@ -112,11 +113,7 @@ class TabletopEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]], ABC):
         robot: str = "primitive",
         render_mode: str | None = None,
     ) -> None:
-        height, width = (int(side) for side in image_size)
-        if height < 8 or width < 8:
-            raise ValueError(
-                f"image_size={image_size} is too small; give (height, width) from 8 on"
-            )
+        height, width = checked_size(image_size)
         if robot not in BODIES:
             raise ValueError(f"robot={robot!r} is unknown; choose one of {', '.join(BODIES)}")
         if render_mode not in (None, "rgb_array"):
@@ -241,9 +238,17 @@ class TabletopEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]], ABC):
         return EnvState(self._key, physics, self.episode)
 
     def set_state(self, state: EnvState) -> None:
-        """Returns to a state of this environment, or of another one of the same task."""
+        """Returns to a state of this environment, or of another one of the same task.
+
+        Raises:
+            ValueError: a state of another task.
+        """
+        key = self._key
         self._use(state.world)
         model, data = self.world.model, self.world.data
+        if state.physics.size != mujoco.mj_stateSize(model, _STATE):
+            self._key = key
+            raise ValueError(f"the state is of another task than {type(self).__name__}")
         mujoco.mj_setState(model, data, state.physics, _STATE)
         mujoco.mj_forward(model, data)
         # mj_forward solves for forces and so changes the solver's starting point.
@@ -338,27 +343,9 @@ class TabletopEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]], ABC):
         )
 
     def rt1_observation(self) -> dict[str, NDArray[np.float32]]:
-        """RT-1's observation fields of this moment, save image and language; all float32.
-
-        Fields whose meaning in the real data is bookkeeping of its collection (boxes, bounds,
-        what is left to go) hold the values of the real record.
-        """
-        pose = self._proprioception()
-        inf = np.inf
-        fields: dict[str, Any] = {
-            "base_pose_tool_reached": pose[:7],
-            "gripper_closed": pose[7:],
-            "gripper_closedness_commanded": [self.episode.closedness],
-            "height_to_bottom": pose[2:3],
-            "orientation_start": self.episode.start_quaternion,
-            "orientation_box": [[-inf] * 3, [inf] * 3],
-            "robot_orientation_positions_box": np.eye(3),
-            "rotation_delta_to_go": [0.0] * 3,
-            "src_rotation": [1.0, 0.0, 0.0, 0.0],
-            "vector_to_go": [0.0] * 3,
-            "workspace_bounds": [[-5.0, -5.0, 0.4], [5.0, 0.0, 0.0], [0.0, 5.0, 1.7]],
-        }
-        return {name: np.asarray(value, np.float32) for name, value in fields.items()}
+        """RT-1's observation fields of this moment, save image and language; all float32."""
+        episode = self.episode
+        return rt1_fields(self._proprioception(), episode.closedness, episode.start_quaternion)
 
     # For the tasks.
 

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable, Sequence
+from numbers import Integral
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 _SHARED = threading.local()
+_SIDES = (8, 4096)  # pixels; OpenGL in software draws no more than a few thousand
+
+
+def checked_size(image_size: Sequence[int]) -> tuple[int, int]:
+    """The height and width of images that can be drawn.
+
+    Raises:
+        ValueError: not two whole numbers, or numbers out of range.
+    """
+    sides = tuple(image_size) if isinstance(image_size, Iterable) else ()
+    whole = all(isinstance(side, Integral) and _SIDES[0] <= side <= _SIDES[1] for side in sides)
+    if len(sides) != 2 or not whole:
+        raise ValueError(
+            f"image_size={image_size} cannot be drawn; give (height, width), whole numbers of "
+            f"pixels from {_SIDES[0]} to {_SIDES[1]}"
+        )
+    return int(sides[0]), int(sides[1])
 
 
 def _make_current() -> None:

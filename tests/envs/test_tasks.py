@@ -153,6 +153,23 @@ def test_step_limits_are_simplers() -> None:
     assert limits == [80, 80, 113, 113, 200]
 
 
+@pytest.mark.parametrize("size", [(7, 80), (8, 20000), (64.5, 80), (64,), (64, 80, 3), 64, "64"])
+def test_sizes_that_cannot_be_drawn_are_a_sentence(size: Any) -> None:
+    with pytest.raises(ValueError, match=r"give \(height, width\), whole numbers"):
+        gymnasium.make(TASKS[0], image_size=size)
+
+
+def test_a_state_of_another_task_is_refused_and_changes_nothing() -> None:
+    drawer: Any = gymnasium.make("selfflow/OpenDrawer-v0", image_size=SMALL).unwrapped
+    near: Any = gymnasium.make("selfflow/MoveNear-v0", image_size=SMALL).unwrapped
+    drawer.reset(seed=0)
+    near.reset(seed=0)
+    before = drawer.observe()
+    with pytest.raises(ValueError, match="another task than OpenDrawer"):
+        drawer.set_state(near.get_state())
+    assert same(drawer.observe(), before)
+
+
 def test_step_before_reset_is_a_sentence() -> None:
     env: Any = gymnasium.make("selfflow/OpenDrawer-v0", image_size=SMALL).unwrapped
     with pytest.raises(RuntimeError, match="call reset"):
