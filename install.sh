@@ -4,13 +4,15 @@
 #
 # usage: bash install.sh [FOLDER]      the environment's folder, .venv by default
 # PYTHON=python3.12                    the interpreter to make it from
-# TORCH_INDEX=https://...              the package index to take torch from
+# TORCH_INDEX=https://...              a further package index, to take torch from
+# CONSTRAINTS=FILE                     other versions than those of constraints.txt
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 venv=${1:-.venv}
 python=${PYTHON:-python3}
-torch=$(sed -n 's/^torch==/torch==/p' constraints.txt)
+constraints=${CONSTRAINTS:-constraints.txt}
+torch=$(grep '^torch==' "$constraints" || echo torch)
 cpu_index=https://download.pytorch.org/whl/cpu
 gl_packages=(libegl1 libgl1 libgl1-mesa-dri libosmesa6)
 
@@ -34,10 +36,11 @@ pip() {
 }
 
 # PyPI's torch for Linux on x86 brings gigabytes of CUDA. Without an NVIDIA GPU the CPU build does,
-# from PyTorch's own index where that can be reached. pip prefers 2.13.0+cpu to 2.13.0.
+# from PyTorch's own index where that can be reached. pip prefers 2.13.0+cpu to 2.13.0, so another
+# index beside those of pip's configuration is enough.
 torch_from=()
 if [ -n "${TORCH_INDEX:-}" ]; then
-    torch_from=(--index-url "$TORCH_INDEX" --extra-index-url https://pypi.org/simple)
+    torch_from=(--extra-index-url "$TORCH_INDEX")
 elif [ "$(uname -sm)" = "Linux x86_64" ] && ! nvidia-smi -L >/dev/null 2>&1 &&
     "$venv/bin/python" - "$cpu_index/torch/" <<'PYTHON' >/dev/null 2>&1
 import sys
@@ -48,9 +51,9 @@ then
     torch_from=(--extra-index-url "$cpu_index")
 fi
 echo "installing $torch ..."
-pip install "$torch" --constraint constraints.txt "${torch_from[@]}"
+pip install "$torch" --constraint "$constraints" "${torch_from[@]}"
 echo "installing selfflow_robotics and its other dependencies ..."
-pip install --use-pep517 --editable '.[dev]' --constraint constraints.txt
+pip install --use-pep517 --editable '.[dev]' --constraint "$constraints"
 
 choose_gl='from selfflow_robotics.gl import choose_gl; choose_gl()'
 if ! "$venv/bin/python" -c "$choose_gl" >/dev/null 2>&1; then

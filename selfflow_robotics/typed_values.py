@@ -86,6 +86,13 @@ def _unquoted(text: str) -> str:
     return text[1:-1] if quoted else text
 
 
+def escaped(value: Any) -> Any:
+    """Text in which OmegaConf sees no reference to another key: `${b}` may be a folder's name."""
+    if isinstance(value, list):
+        return [escaped(item) for item in value]
+    return value and re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+
+
 def members(annotation: Any) -> tuple[Any, ...]:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         return typing.get_args(annotation)

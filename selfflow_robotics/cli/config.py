@@ -49,20 +49,20 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import importlib.resources
-import re
 import sys
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from selfflow_robotics.cli.presets import PRESETS, choices_of, first_line, merged, preset_named
 from selfflow_robotics.typed_values import (
     ConfigError,
     build,
+    escaped,
     holds_text,
     nearest,
     parse,
@@ -70,10 +70,9 @@ from selfflow_robotics.typed_values import (
     type_name,
 )
 
-__all__ = ["PRESETS", "ConfigError", "Key", "choices_of", "compose", "describe", "nearest"]
+__all__ = ["ConfigError", "Key", "compose", "describe", "nearest"]
 
 ConfigT = TypeVar("ConfigT")
-PRESETS = "selfflow_robotics.configs"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,24 +116,24 @@ def compose(
             raise ConfigError(f'"{argument}" is not of the form key=value')
         name = _name_today(schema, name)
         annotation = _annotation(schema, name, command)
-        if dataclasses.is_dataclass(annotation):
+        if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
             main = _main_key(annotation)
             if main is None or text in choices_of(name, config_dir, presets):
-                choices[name] = _choice(name, text, config_dir, presets)
+                choices[name] = preset_named(name, text, annotation, config_dir, presets)
                 continue
             name = f"{name}.{main}"
             annotation = _annotation(schema, name, command)
         values[name] = parse(name, text, annotation)
         if holds_text(annotation):
-            values[name] = _escaped(values[name])
+            values[name] = escaped(values[name])
     try:
         tree = OmegaConf.create(_defaults(schema))
-        tree.merge_with(_presets(command, choices, config_dir, presets))
+        tree.merge_with(merged(command, choices, config_dir, presets))
         for name, value in values.items():
             OmegaConf.update(tree, name, value, force_add=True)
         content = OmegaConf.to_container(tree, resolve=True)
-    except OmegaConfBaseException as error:
-        raise ConfigError(_first_line(error)) from error
+    except (OmegaConfBaseException, RecursionError) as error:
+        raise ConfigError(first_line(error)) from error
     config = build(content, schema, "", f'"selfflow {command}"')
     assert isinstance(config, schema)
     return config
@@ -145,7 +144,7 @@ def describe(
 ) -> str:
     """The resolved default configuration, one key a line with its type, then the groups."""
     tree = OmegaConf.create(_defaults(schema))
-    tree.merge_with(_presets(command, {}, config_dir, presets))
+    tree.merge_with(merged(command, {}, config_dir, presets))
     rows = [(f"{key.name}={key.default}", key.type, key.help) for key in _keys(schema, tree)]
     left = max((len(row[0]) for row in rows if len(row[0]) <= 40), default=0)
     middle = max((len(row[1]) for row in rows if len(row[1]) <= 30), default=0)
@@ -158,69 +157,6 @@ def describe(
     text = "Configuration (key=value, with its default):\n" + "\n".join(lines or ["  (no keys)"])
     if groups:
         text += "\n\nPresets (group=choice, sets a whole section):\n" + "\n".join(groups)
-    return text
-
-
-def choices_of(
-    group: str, config_dir: Path | None = None, presets: str = PRESETS
-) -> tuple[str, ...]:
-    """Names of the presets for the section `group`, sorted; empty when it is not a group."""
-    roots: list[Any] = [importlib.resources.files(presets)]
-    if config_dir is not None:
-        roots.append(config_dir)
-    return tuple(
-        sorted(
-            {
-                entry.name.removesuffix(".yaml")
-                for root in roots
-                if (root / group).is_dir()
-                for entry in (root / group).iterdir()
-                if entry.name.endswith(".yaml")
-            }
-        )
-    )
-
-
-def _presets(
-    command: str, choices: Mapping[str, str], config_dir: Path | None, package: str
-) -> DictConfig:
-    name = command.replace(" ", "_")
-    source = importlib.resources.files(package) / f"{name}.yaml"
-    if not source.is_file() and not choices:
-        return OmegaConf.create({})
-
-    # Hydra takes a third of a second to import, and commands without presets have no use for it.
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_module
-    from hydra.errors import HydraException
-
-    listed: set[str] = set()
-    if source.is_file():
-        loaded = OmegaConf.create(source.read_text(encoding="utf-8"))
-        for entry in loaded.get("defaults", []) if isinstance(loaded, DictConfig) else []:
-            if isinstance(entry, DictConfig):
-                listed.update(str(key).removeprefix("override ") for key in entry)
-    overrides = [
-        f"{'' if group in listed else '+'}{group}={choice}" for group, choice in choices.items()
-    ]
-    if config_dir is not None:
-        overrides.append(f"hydra.searchpath=['file://{config_dir.resolve()}']")
-    try:
-        with initialize_config_module(package, version_base="1.3"):
-            return hydra_compose(name if source.is_file() else None, overrides=overrides)
-    except HydraException as error:
-        raise ConfigError(_first_line(error)) from error
-
-
-def _choice(group: str, text: str, config_dir: Path | None, presets: str) -> str:
-    known = choices_of(group, config_dir, presets)
-    if not known:
-        raise ConfigError(f'"{group}" is a section: set a key in it, as in {group}.KEY={text}')
-    if text not in known:
-        raise ConfigError(
-            f'{group} has no preset "{text}"{nearest(text, known) or "; use"} '
-            f"(there are: {', '.join(known)})"
-        )
     return text
 
 
@@ -267,13 +203,6 @@ def _main_key(section: Any) -> str | None:
     return next((field.name for field in fields if field.metadata.get("main")), None)
 
 
-def _escaped(value: Any) -> Any:
-    """Text in which OmegaConf sees no reference to another key: `${b}` may be a folder's name."""
-    if isinstance(value, list):
-        return [_escaped(item) for item in value]
-    return value and re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
-
-
 def _unknown_key(schema: type[Any], name: str, command: str) -> ConfigError:
     known = [key.name for key in _keys(schema, OmegaConf.create(_defaults(schema)))]
     sections = sorted({key.rpartition(".")[0] for key in known if "." in key})
@@ -317,7 +246,3 @@ def _keys(schema: type[Any], tree: DictConfig, prefix: str = "") -> Iterator[Key
         missing = OmegaConf.is_missing(tree, field.name)
         shown = "(required)" if missing else show(tree[field.name])
         yield Key(name, type_name(annotation), shown, field.metadata.get("help", ""))
-
-
-def _first_line(error: Exception) -> str:
-    return " ".join(str(error).strip().splitlines()[:1])

@@ -163,7 +163,7 @@ def _dispatch(words: list[str]) -> int:
     rest = words[command.count(" ") + 1 :]
     try:
         return _run(command, rest)
-    except (ValueError, OSError, ImportError, RuntimeError) as error:
+    except (ValueError, OSError, ImportError, RuntimeError, MemoryError) as error:
         if os.environ.get("SELFFLOW_DEBUG", "0") not in ("", "0"):
             raise
         from selfflow_robotics.cli.config import ConfigError
@@ -213,6 +213,8 @@ def _summary(source: str) -> str:
 
 def _sentence(error: Exception) -> str:
     text = str(error).strip()
+    if isinstance(error, MemoryError):
+        return f"memory is short: {text}" if text else "memory is short"
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return text or type(error).__name__
@@ -224,4 +226,7 @@ def _fail(text: str, status: int) -> int:
 
 
 if __name__ == "__main__":
+    # "python -m" looks into the working folder for modules; the program "selfflow" does not.
+    if sys.path[:1] == [os.getcwd()]:
+        del sys.path[0]
     sys.exit(main())

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import pytest
 
-from selfflow_robotics.cli.config import ConfigError, choices_of, compose, describe
+from selfflow_robotics.cli.config import ConfigError, compose, describe
+from selfflow_robotics.cli.presets import choices_of
 
 
 class Precision(enum.Enum):
@@ -146,6 +147,44 @@ def test_wrong_preset_names_the_nearest(presets: Path) -> None:
 def test_preset_with_an_unknown_key_is_an_error(presets: Path) -> None:
     with pytest.raises(ConfigError, match=r'unknown key "network.dept"; did you mean "depth"?'):
         train("network=broken", presets=presets)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("depth: [1, 2\nwidth: 3\n", "faulty.yaml, line 2: expected ',' or ']'"),
+        ("depth: 4\n\twidth: 3\n", "faulty.yaml, line 2: found character '\\t'"),
+        ("depth: 4\ndepth: 5\n", "faulty.yaml, line 2: found duplicate key depth"),
+        ("depth: 4\n---\ndepth: 5\n", "faulty.yaml, line 2: but found another document"),
+        ("depth: 4\n\nwidht: 5\n", 'line 3: unknown key "network.widht"; did you mean "width"?'),
+        ("- 4\n", "faulty.yaml holds no keys; give those of network"),
+        ("null\n", "faulty.yaml holds no keys"),
+        ("3: 4\n", 'faulty.yaml, line 1: unknown key "network.3"'),
+        ("? [1, 2]\n: 3\n", "faulty.yaml, line 1: unknown key"),
+        ("depth: \x07\n", "faulty.yaml is no readable YAML: unacceptable character"),
+        ("depth: \udcff\n", "faulty.yaml is no readable YAML: 'utf-8' codec"),
+        ("depth: !!python/name:os.system\n", "faulty.yaml, line 1: could not determine"),
+        ("depth: ${\n", "network=faulty cannot be read"),
+        ("depth: ${nothing}\n", "Interpolation key 'nothing' not found"),
+        ("defaults: 3\n", "network=faulty cannot be read: Invalid defaults list"),
+        ("depth: many\n", "network.depth takes an integer, got 'many'"),
+    ],
+)
+def test_a_mistake_in_a_preset_is_shown_as_that(presets: Path, text: str, message: str) -> None:
+    path = presets / "network" / "faulty.yaml"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ConfigError) as error:
+        train("network=faulty", presets=presets)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["null", "7", "1e3", "a b", "a=b", "it's", "a,b", "é", "a\\'b"])
+def test_presets_and_their_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / f"{name} ${{x}} #'"
+    (folder / "network").mkdir(parents=True)
+    (folder / "network" / f"{name}.yaml").write_text("depth: 4\n")
+    assert train(f"network={name}", presets=folder).network.depth == 4
 
 
 def test_a_file_of_the_command_picks_its_default_presets(

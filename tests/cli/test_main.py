@@ -97,6 +97,17 @@ def test_failure_is_one_sentence_and_status_1_unless_debugging() -> None:
     assert "Traceback" in selfflow(*words, SELFFLOW_DEBUG="1").stderr
 
 
+def test_nothing_is_imported_from_the_working_folder(tmp_path: Path) -> None:
+    for name in ("torch", "hydra", "numpy", "yaml"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('this was imported')\n")
+    program = Path(sys.executable).with_name("selfflow")
+    for command in ([sys.executable, "-m", "selfflow_robotics.cli.main"], [program]):
+        done = subprocess.run(
+            [*command, "estimate", "model=tiny"], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_nothing_to_do_shows_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     assert "usage: selfflow COMMAND" in capsys.readouterr().out
