@@ -1,13 +1,14 @@
 """Both directions against LeRobot itself, which lives in an environment of its own.
 
 ``LEROBOT_PYTHON`` names an interpreter that has it: a release that reads and writes v3.0, or, for
-the second test alone, one that writes v2.1.
+the tests of what it writes, one that writes v2.1.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ import pytest
 from test_export import episode, psnr, write
 
 from selfflow_robotics.data.datasets import open_dataset
+from selfflow_robotics.data.episode import Episode
+from selfflow_robotics.data.lerobot.dataset_check import check_lerobot
 
 PYTHON = os.environ.get("LEROBOT_PYTHON")
 pytestmark = pytest.mark.skipif(PYTHON is None, reason="LEROBOT_PYTHON names no interpreter")
@@ -54,15 +57,36 @@ def test_lerobot_reads_what_we_export(tmp_path: Path) -> None:
     np.testing.assert_allclose(found["image_mean"].ravel(), mean, atol=1e-6)
 
 
+def same(found: Episode, truth: Mapping[str, np.ndarray], number: int, decibels: float) -> None:
+    """States and actions to the bit, images within the codec's error."""
+    np.testing.assert_array_equal(found.actions, truth[f"actions{number}"])
+    np.testing.assert_array_equal(found.states, truth[f"states{number}"])
+    task = "pick apple" if number % 2 else "pick can"
+    assert found.instructions == (task,) * len(found)
+    if decibels == np.inf:
+        np.testing.assert_array_equal(found.images, truth[f"images{number}"])
+    else:
+        assert psnr(found.images, truth[f"images{number}"]) > decibels
+
+
 @pytest.mark.slow
-def test_we_read_what_lerobot_writes(tmp_path: Path) -> None:
-    with_lerobot("write", tmp_path / "set", tmp_path / "truth.npz")
+@pytest.mark.parametrize(("mode", "decibels"), [("write", 30), ("write_images", np.inf)])
+def test_we_read_what_lerobot_writes(tmp_path: Path, mode: str, decibels: float) -> None:
+    with_lerobot(mode, tmp_path / "set", tmp_path / "truth.npz")
     truth = np.load(tmp_path / "truth.npz")
     source = open_dataset(tmp_path / "set", "fractal20220817_data_lerobot")
     assert len(source) == 4
     for i in (2, 0, 3, 1):
-        found = source[i]
-        np.testing.assert_array_equal(found.actions, truth[f"actions{i}"])
-        np.testing.assert_array_equal(found.states, truth[f"states{i}"])
-        assert found.instructions == ("pick apple" if i % 2 else "pick can",) * len(found)
-        assert psnr(found.images, truth[f"images{i}"]) > 30
+        same(source[i], truth, i, decibels)
+    assert check_lerobot(tmp_path / "set", "fractal20220817_data_lerobot")[0].faults == ()
+
+
+@pytest.mark.slow
+def test_we_read_what_lerobot_leaves_of_a_data_set(tmp_path: Path) -> None:
+    with_lerobot("write", tmp_path / "set", tmp_path / "truth.npz")
+    with_lerobot("delete", tmp_path / "set", tmp_path / "fewer")
+    truth = np.load(tmp_path / "truth.npz")
+    source = open_dataset(tmp_path / "fewer", "fractal20220817_data_lerobot")
+    assert len(source) == 3
+    for i, number in enumerate((0, 2, 3)):
+        same(source[i], truth, number, 30)

@@ -1,7 +1,9 @@
 """Run by an interpreter that has LeRobot: reads a data set with it, or writes one.
 
-usage: with_lerobot.py read FOLDER FILE.npz     what LeRobotDataset gives, step by step
-       with_lerobot.py write FOLDER FILE.npz    a small data set, and what was put in
+usage: with_lerobot.py read FOLDER FILE.npz           what LeRobotDataset gives, step by step
+       with_lerobot.py write FOLDER FILE.npz          a small data set, and what was put in
+       with_lerobot.py write_images FOLDER FILE.npz   the same, its frames as images in the rows
+       with_lerobot.py delete FOLDER TARGET           a copy of it without episode 1
 """
 
 from __future__ import annotations
@@ -34,13 +36,26 @@ def read(folder: Path, target: Path) -> None:
     )
 
 
-def write(folder: Path, target: Path) -> None:
+def write_images(folder: Path, target: Path) -> None:
+    write(folder, target, "image")
+
+
+def delete(folder: Path, target: Path) -> None:
+    from lerobot.datasets.dataset_tools import delete_episodes
+
+    dataset = LeRobotDataset("local/data", root=folder, video_backend="pyav")
+    delete_episodes(dataset, [1], output_dir=target, repo_id="local/fewer")
+
+
+def write(folder: Path, target: Path, kind: str = "video") -> None:
     features = {
-        IMAGE: {"dtype": "video", "shape": (64, 80, 3), "names": ["height", "width", "rgb"]},
+        IMAGE: {"dtype": kind, "shape": (64, 80, 3), "names": ["height", "width", "rgb"]},
         "observation.state": {"dtype": "float32", "shape": (8,), "names": None},
         "action": {"dtype": "float32", "shape": (7,), "names": {"motors": MOTORS}},
     }
-    dataset = LeRobotDataset.create("local/data", fps=3, root=folder, features=features)
+    dataset = LeRobotDataset.create(
+        "local/data", fps=3, root=folder, features=features, use_videos=kind == "video"
+    )
     rng = np.random.default_rng(0)
     row, column = np.mgrid[:64, :80]
     truth = {}
@@ -65,4 +80,5 @@ def write(folder: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    {"read": read, "write": write}[sys.argv[1]](Path(sys.argv[2]), Path(sys.argv[3]))
+    modes = {"read": read, "write": write, "write_images": write_images, "delete": delete}
+    modes[sys.argv[1]](Path(sys.argv[2]), Path(sys.argv[3]))
