@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
@@ -17,7 +18,13 @@ def text_digest(*texts: str) -> str:
     return digest.hexdigest()
 
 
-def files_digest(paths: Iterable[Path]) -> str:
+def files_below(folder: Path) -> list[str]:
+    """Paths of all files of a folder and its subfolders, sorted by their parts."""
+    found = (os.path.join(root, name) for root, _, names in os.walk(folder) for name in names)
+    return sorted(filter(os.path.isfile, found), key=lambda path: path.split(os.sep))
+
+
+def files_digest(paths: Iterable[str | Path]) -> str:
     """16 hexadecimal digits of files' names, sizes, and first and last 64 KiB, in their order.
 
     A change in the middle of a file that keeps its size goes unnoticed: reading everything would
@@ -25,9 +32,9 @@ def files_digest(paths: Iterable[Path]) -> str:
     """
     digest = blake2b(digest_size=8)
     for path in paths:
-        size = path.stat().st_size
-        digest.update(f"{path.name} {size} ".encode())
-        with path.open("rb") as file:
+        with open(path, "rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            digest.update(f"{os.path.basename(path)} {size} ".encode())
             digest.update(file.read(_ENDS))
             if size > _ENDS:
                 file.seek(max(_ENDS, size - _ENDS))

@@ -12,7 +12,7 @@ from selfflow_robotics.data.checked import Checked
 from selfflow_robotics.data.lerobot.mappings import LeRobotMapping
 from selfflow_robotics.data.lerobot.meta import LeRobotMeta
 from selfflow_robotics.data.lerobot.row_files import RowFiles
-from selfflow_robotics.data.lerobot.source import LeRobotSource, open_lerobot
+from selfflow_robotics.data.lerobot.source import LeRobotSource, mapping_for
 from selfflow_robotics.data.rlds.mappings import RldsMapping
 
 _NAMED = 10
@@ -34,7 +34,8 @@ def check_lerobot(path: Path, mapping: str | RldsMapping | LeRobotMapping = "rt1
         ValueError: a file of `meta/` is damaged, or the mapping does not fit.
     """
     meta = LeRobotMeta(path)
-    first, *others = [_check_split(open_lerobot(path, mapping, split)) for split in meta.splits]
+    known = mapping_for(path, mapping)
+    first, *others = [_check_split(LeRobotSource(path, known, split)) for split in meta.splits]
     return [replace(first, faults=(*first.faults, *_of_folder(meta))), *others]
 
 

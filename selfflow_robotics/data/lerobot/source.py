@@ -9,14 +9,16 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
-from selfflow_robotics.data.digests import files_digest, text_digest
+from selfflow_robotics.data.digests import files_below, files_digest, text_digest
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.data.lerobot.frames import EpisodeFrames
 from selfflow_robotics.data.lerobot.mappings import (
@@ -26,6 +28,7 @@ from selfflow_robotics.data.lerobot.mappings import (
 )
 from selfflow_robotics.data.lerobot.meta import SOURCE, SUCCESS, Feature, LeRobotMeta
 from selfflow_robotics.data.lerobot.rows import LeRobotRows, Rows
+from selfflow_robotics.data.measured import Numbers, lack_statistics, with_measured
 from selfflow_robotics.data.rlds.mappings import RldsMapping
 from selfflow_robotics.data.rlds.source import ACTION_SPEC_FILE, STATE_SPEC_FILE, stored_spec
 
@@ -41,6 +44,9 @@ def open_lerobot(
 ) -> LeRobotSource:
     """Open a LeRobot data set for random access to its episodes.
 
+    Statistics that neither mapping nor folder tells are measured on all steps of the split, with a
+    notice. Those in `meta/stats.json` are not taken: LeRobot's quantiles are means of episodes'.
+
     Args:
         path: folder with `meta/info.json`.
         mapping: which features are read: the name of a declared mapping or of a YAML file that
@@ -54,8 +60,16 @@ def open_lerobot(
             specification or rate differs from the mapping's.
     """
     folder = Path(path)
-    exported = (folder / "meta" / ACTION_SPEC_FILE).is_file()
-    return LeRobotSource(folder, lerobot_mapping_named(mapping, exported=exported), split)
+    source = LeRobotSource(folder, mapping_for(folder, mapping), split)
+    if lack_statistics(source.action_spec, source.state_spec):
+        return source.measured()
+    return source
+
+
+def mapping_for(path: Path, mapping: str | RldsMapping | LeRobotMapping) -> LeRobotMapping:
+    """How a folder is to be read; see :func:`lerobot_mapping_named`."""
+    exported = (path / "meta" / ACTION_SPEC_FILE).is_file()
+    return lerobot_mapping_named(mapping, exported=exported)
 
 
 class LeRobotSource:
@@ -76,12 +90,17 @@ class LeRobotSource:
                 f'those of the mapping "{mapping.name}"; name its writer\'s mapping, one of '
                 f"{sorted(LEROBOT_MAPPINGS)} or your own, or copy meta/{said.name} from the export"
             )
-        self.action_spec: ActionSpec = stored_spec(said, mapping.action_spec, mapping.name)
+        actions = stored_spec(said, mapping.action_spec, mapping.name)
+        if not actions.q01:
+            actions = replace(actions, q01=mapping.action_spec.q01, q99=mapping.action_spec.q99)
+        self.action_spec: ActionSpec = actions
         self.state_spec: StateSpec | None = None
         if mapping.state_spec is not None:
-            self.state_spec = stored_spec(
-                path / "meta" / STATE_SPEC_FILE, mapping.state_spec, mapping.name
-            )
+            declared = mapping.state_spec
+            states = stored_spec(path / "meta" / STATE_SPEC_FILE, declared, mapping.name)
+            if not states.mean:
+                states = replace(states, mean=declared.mean, std=declared.std)
+            self.state_spec = states
         self._rows = LeRobotRows(self._meta, self._columns())
         self._frames = EpisodeFrames(self._meta, mapping.image, self.image_size)
 
@@ -93,11 +112,10 @@ class LeRobotSource:
     @property
     def identity(self) -> Mapping[str, Any]:
         """See :attr:`EpisodeSource.identity`."""
-        files = sorted(path for path in self.path.rglob("*") if path.is_file())
         return {
             "mapping": text_digest(repr(self.mapping)),
             "split": self.split,
-            "files": files_digest(files),
+            "files": files_digest(files_below(self.path)),
         }
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -116,28 +134,55 @@ class LeRobotSource:
             FileNotFoundError: its rows' or its video's file is not there.
             ValueError: the stored episode is faulty; the message names it.
         """
-        if not 0 <= index < len(self):
-            raise IndexError(f"{self.name} has episodes 0..{len(self) - 1}, not {index}")
-        number, mapping = self._numbers[index], self.mapping
-        called = "" if number == index else f" (episode_index {number})"
-        where = f"episode {self.split}/{index}{called} of {self.path}"
+        number, where = self._named(index)
         rows = self._rows.read(number, where)
-        actions = rows.numbers(mapping.actions)
-        states = rows.numbers(mapping.states) if mapping.states else None
+        actions, states = self._actions_and_states(rows)
+        mapping = self.mapping
         if self._is_video:
             images = self._frames.read(number, rows.times, where)
         else:
             images = rows.images(mapping.image, self.image_size)
         return Episode(
             images=images,
-            actions=_entries(actions, mapping.action_entries),
-            states=None if states is None else _entries(states, mapping.state_entries),
+            actions=actions,
+            states=states,
             instructions=rows.instructions(),
             success=self._success(number, rows),
             source=str(self._meta.value(number, SOURCE) or "demonstration"),
             id=f"{self.split}/{index}",
             demonstrated=rows.flags(DEMONSTRATED) if self._has_marks else None,
         )
+
+    def measured(self) -> LeRobotSource:
+        """The same episodes; what lacks of the statistics of actions and states is measured.
+
+        Raises:
+            FileNotFoundError: a file of rows is not there.
+            ValueError: an episode is faulty; the message names it.
+        """
+        mapping = self.mapping
+        rows = LeRobotRows(self._meta, (*mapping.actions, *mapping.states))
+        bar = tqdm(range(len(self)), f"measure {self.name}", unit="episode", delay=2)
+        numbers = (self._actions_and_states(rows.read(*self._named(index))) for index in bar)
+        actions, states = with_measured(self.action_spec, self.state_spec, numbers, self.name)
+        return LeRobotSource(
+            self.path, replace(mapping, action_spec=actions, state_spec=states), self.split
+        )
+
+    def _named(self, index: int) -> tuple[int, str]:
+        """The number of an episode in the data set, and what it is called in messages."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.name} has episodes 0..{len(self) - 1}, not {index}")
+        number = self._numbers[index]
+        called = "" if number == index else f" (episode_index {number})"
+        return number, f"episode {self.split}/{index}{called} of {self.path}"
+
+    def _actions_and_states(self, rows: Rows) -> Numbers:
+        mapping = self.mapping
+        actions = _entries(rows.numbers(mapping.actions), mapping.action_entries)
+        if not mapping.states:
+            return actions, None
+        return actions, _entries(rows.numbers(mapping.states), mapping.state_entries)
 
     @property
     def _is_video(self) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from folders import actions, change_info, grey, levels, states, write_v2, write_v3
+from folders import actions, change_info, change_rows, grey, levels, states, write_v2, write_v3
 
 from selfflow_robotics.cli.main import main
 from selfflow_robotics.data.checked import Notice
@@ -41,7 +43,7 @@ def mine(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("write", [write_v2, write_v3])
-def test_is_read(tmp_path: Path, mine: Path, write: type[object]) -> None:
+def test_is_read(tmp_path: Path, mine: Path, write: Callable[[Path], Path]) -> None:
     source = open_dataset(write(tmp_path / "set"), str(mine))
     for number in (3, 0, 1):
         episode = source[number]
@@ -108,3 +110,37 @@ def test_yaml_of_the_data_set_reads_its_export(tmp_path: Path) -> None:
         lerobot_mapping_named(str(rlds))
     rlds.write_text(YAML)
     assert lerobot_mapping_named(str(rlds), exported=True).action_entries == (0, 1, 6)
+
+
+@pytest.mark.parametrize("write", [write_v2, write_v3])
+def test_statistics_that_nobody_tells_are_measured(
+    tmp_path: Path, mine: Path, write: Callable[[Path], Path]
+) -> None:
+    """On all steps of the split, whatever `meta/stats.json` says."""
+    mine.write_text(YAML.replace("  q01: [-0.2, -0.2, 0]\n  q99: [0.2, 0.2, 1]\n", ""))
+    path = write(tmp_path / "set")
+    change_info(path, splits={"train": "0:2", "val": "2:4"})
+    with pytest.warns(Notice, match=r"q01 and q99 of .* measured on 14 steps") as told:
+        source = open_dataset(path, str(mine))
+    assert "mean and deviation" in str(told[0].message)
+    steps = np.concatenate([actions(0), actions(1)])[:, :2]
+    np.testing.assert_allclose(source.action_spec.q01[:2], np.quantile(steps, 0.01, axis=0), 1e-6)
+    np.testing.assert_allclose(source.action_spec.q99[:2], np.quantile(steps, 0.99, axis=0), 1e-6)
+    assert (source.action_spec.q01[2], source.action_spec.q99[2]) == (-1.0, 1.0)  # of the gripper
+    assert source.state_spec is not None
+    been = np.concatenate([states(0), states(1)])
+    np.testing.assert_allclose(source.state_spec.mean, been.mean(axis=0), atol=1e-6)
+    with warnings.catch_warnings(action="error"):  # what is sent away is not measured again
+        sent = pickle.loads(pickle.dumps(source))
+    assert sent.action_spec == source.action_spec and sent.identity == source.identity
+
+
+def test_a_faulty_step_is_named_while_it_is_measured(tmp_path: Path, mine: Path) -> None:
+    mine.write_text(YAML.replace("  q01: [-0.2, -0.2, 0]\n  q99: [0.2, 0.2, 1]\n", ""))
+    path = write_v3(tmp_path / "set")
+    change_rows(
+        path / "data/chunk-000/file-001.parquet",
+        lambda rows: rows[3].update({"action": [float("nan")] * 7}),
+    )
+    with pytest.raises(ValueError, match=r"train/3 of .*file-001.parquet.* has action = \[nan"):
+        open_dataset(path, str(mine))
