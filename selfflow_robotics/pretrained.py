@@ -7,7 +7,9 @@ one tokenizer, to the bit.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,13 +19,14 @@ from .data.action_spec import ActionSpec, StateSpec
 from .data.vocabulary import Vocabulary
 from .model.dit import DiTConfig
 from .model.prior import PriorConfig
-from .stored_model import find_model, load_weights, read_model, write_model
+from .stored_model import CONFIG, UNSTORED, build_loaded, find_model, read_model, write_model
 from .tokenizers import stored
 from .tokenizers.tokenizer import Tokenizer
 from .values import WorldModelConfig
 from .world_model import WorldModel
 
 FORMAT = "selfflow_robotics/world_model/1"
+_MOST_TOKENS = 2**16
 
 
 def save_world_model(world_model: WorldModel, folder: str | os.PathLike[str]) -> None:
@@ -44,10 +47,9 @@ def save_world_model(world_model: WorldModel, folder: str | os.PathLike[str]) ->
         "text_encoder": config.text_encoder,
     }
     state = {
-        # Fixed positions are made anew when a model is loaded.
         name: value.to(torch.bfloat16) if _is_rounded(name, value) else value
         for name, value in world_model.state_dict().items()
-        if not name.endswith("tokens_in.positions")
+        if not name.endswith(UNSTORED)
     }
     write_model(folder, entries, state)
 
@@ -70,16 +72,35 @@ def load_world_model(name_or_path: str | os.PathLike[str]) -> WorldModel:
             "give a world model's folder, or export it again with this version"
         )
     try:
-        config, tokenizer = _config(entries), stored.build(entries["tokenizer"])
-        _require_fit(config, tokenizer)
-        world_model = WorldModel(config, tokenizer)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        config = _config(entries)
+        _require_few(config.network, state)
+        return build_loaded(lambda: _built(config, entries["tokenizer"]), state, folder)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:
+        raise _wrong(folder, error) from None
+    except ValueError as error:
+        raise (error if str(folder) in str(error) else _wrong(folder, error)) from None
+
+
+def _wrong(folder: Path, error: Exception) -> ValueError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return ValueError(
+        f"{folder / CONFIG} lacks or has a wrong entry ({reason}); copy the model again"
+    )
+
+
+def _built(config: WorldModelConfig, tokenizer: dict[str, Any]) -> WorldModel:
+    made = stored.build(tokenizer)
+    _require_fit(config, made)
+    return WorldModel(config, made)
+
+
+def _require_few(network: DiTConfig, state: Mapping[str, Tensor]) -> None:
+    """Refuse what would take long to build for no weights, or large positions that none store."""
+    if network.depth > len(state) or network.grid[0] * network.grid[1] > _MOST_TOKENS:
         raise ValueError(
-            f"{folder}/config.json lacks or has a wrong entry ({error}); copy the model again"
-        ) from None
-    state["network.tokens_in.positions"] = world_model.network.tokens_in.positions
-    load_weights(world_model, state, folder)
-    return world_model
+            f"a network of {network.depth} blocks and tokens in {network.grid}, with {len(state)} "
+            f"tensors of weights; at most {_MOST_TOKENS} tokens a frame"
+        )
 
 
 def _require_fit(config: WorldModelConfig, tokenizer: Tokenizer) -> None:

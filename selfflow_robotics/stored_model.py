@@ -1,26 +1,43 @@
 """A model on disk: a folder with `config.json` and `model.safetensors`.
 
-It is a local one, one shipped with the package, or one of the Hub.
+It is a local one, one shipped with the package, or one of the Hub. The configuration holds the
+checksum of its weights. Both change together: new weights are written beside the old ones, the new
+configuration takes the place of the old one, and from then on the weights are those that it names,
+wherever they lie; then they take their own place.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from .one_writer import only_writer
+from .whole import told_of_full_disk
+
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-_MAY_STAND_BESIDE = {CONFIG, WEIGHTS, "README.md", "SHA256SUMS", "training", "probes"}
+_NEW_CONFIG, _NEW_WEIGHTS = f".{CONFIG}.new", f".{WEIGHTS}.new"
+_CHECKSUM = "weights_sha256"
+_MAY_STAND_BESIDE = {
+    *(CONFIG, WEIGHTS, _NEW_CONFIG, _NEW_WEIGHTS),
+    *("README.md", "SHA256SUMS", "training", "probes"),
+}
+
+# Of what a model has, that which is made anew when it is loaded.
+UNSTORED = "tokens_in.positions"
+
+_Module = TypeVar("_Module", bound=nn.Module)
 
 
 def write_model(
@@ -30,20 +47,39 @@ def write_model(
 
     Raises:
         FileExistsError: the folder holds something other than a model.
+        BlockingIOError: another process writes it.
+        OSError: there is no room.
     """
     target = Path(folder)
     require_model_folder(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        (partial / CONFIG).write_text(json.dumps(dict(config), indent=2) + "\n")
-        save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, partial / WEIGHTS)
-        target.mkdir(exist_ok=True)
-        for name in (WEIGHTS, CONFIG):
-            (partial / name).chmod(0o644)
-            os.replace(partial / name, target / name)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    new = not target.exists()
+    new_config, new_weights = target / _NEW_CONFIG, target / _NEW_WEIGHTS
+    with only_writer(target), told_of_full_disk(target):
+        _put_in_place(target)
+        try:
+            save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, new_weights)
+            entries = {**config, _CHECKSUM: _sha256(new_weights)}
+            new_config.write_text(json.dumps(entries, indent=2) + "\n")
+            for path in (new_config, new_weights):
+                path.chmod(0o644)
+            os.replace(new_config, target / CONFIG)
+        except BaseException:
+            for path in (new_config, new_weights):
+                path.unlink(missing_ok=True)
+            with suppress(OSError):
+                if new:
+                    target.rmdir()
+            raise
+        os.replace(new_weights, target / WEIGHTS)
+
+
+def _put_in_place(folder: Path) -> None:
+    """Finish what a writer did not that was killed after it had changed the configuration."""
+    new = folder / _NEW_WEIGHTS
+    if new.is_file() and (folder / CONFIG).is_file():
+        with suppress(ValueError):  # no configuration to lose weights of
+            if _sha256(new) == _read_config(folder).get(_CHECKSUM):
+                os.replace(new, folder / WEIGHTS)
 
 
 def require_model_folder(folder: Path) -> None:
@@ -99,32 +135,80 @@ def read_model(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
     Raises:
         FileNotFoundError: a file lacks.
-        ValueError: a file is damaged.
+        ValueError: a file is damaged, or weights are not finite.
     """
-    for name in (CONFIG, WEIGHTS):
-        if not (folder / name).is_file():
+    for name, others in ((CONFIG, ()), (WEIGHTS, (_NEW_WEIGHTS,))):
+        if not any((folder / one).is_file() for one in (name, *others)):
             raise FileNotFoundError(f"{folder} has no {name}; give the folder of a trained model")
+    config = _read_config(folder)
+    path = _weights_of(folder, config.pop(_CHECKSUM, None))
     try:
-        config = json.loads((folder / CONFIG).read_text())
-    except ValueError:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path} is truncated or no safetensors file ({error}); copy it again"
+        ) from None
+    for name, value in state.items():
+        if not value.isfinite().all():
+            raise ValueError(
+                f"{path} holds numbers that are not finite, in {name}; copy the model again, or "
+                "train it anew"
+            )
+    return config, state
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
         config = None
     if not isinstance(config, dict):
         raise ValueError(f"{folder / CONFIG} is not a model's configuration; copy the model again")
-    try:
-        return config, load_file(folder / WEIGHTS)
-    except SafetensorError as error:
-        raise ValueError(
-            f"{folder / WEIGHTS} is truncated or no safetensors file ({error}); copy it again"
-        ) from None
+    return config
 
 
-def load_weights(module: nn.Module, state: Mapping[str, Tensor], source: Path) -> None:
-    """Load weights that must fit exactly, converting them to the module's types.
+def _weights_of(folder: Path, checksum: object) -> Path:
+    """The file of the weights that a configuration names."""
+    path = folder / WEIGHTS
+    if checksum is None:
+        warnings.warn(
+            f"{folder / CONFIG} has no checksum of its weights, of which damage may go unnoticed; "
+            "saving the model anew adds one",
+            stacklevel=3,
+        )
+        return path
+    for found in (path, folder / _NEW_WEIGHTS):
+        if found.is_file() and _sha256(found) == checksum:
+            return found
+    raise ValueError(
+        f"{path} is truncated, damaged or of another model: its checksum is not the one in "
+        f"{CONFIG}; copy it again, or both files of one model"
+    )
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(2**20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def build_loaded(
+    build: Callable[[], _Module], state: Mapping[str, Tensor], source: Path
+) -> _Module:
+    """A module with weights that must fit exactly, converted to its types.
+
+    Shapes are compared before anything of their size is allocated. Fixed positions are not stored.
+
+    Args:
+        build: makes the module, of what a configuration says.
 
     Raises:
         ValueError: names the file and the first entry that does not fit.
     """
-    own = module.state_dict()
+    with torch.device("meta"):
+        own = _stored(build())
     for key in sorted(own.keys() | state.keys()):
         expected = tuple(own[key].shape) if key in own else "absent"
         found = tuple(state[key].shape) if key in state else "absent"
@@ -133,5 +217,12 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], source: Path) -
                 f"{source / WEIGHTS} does not fit its {CONFIG}: {key} is {found}, expected "
                 f"{expected}; copy both files of one model"
             )
+    module = build()
     with torch.no_grad():
-        module.load_state_dict({k: v.to(own[k].dtype) for k, v in state.items()})
+        for key, value in _stored(module).items():
+            value.copy_(state[key])
+    return module
+
+
+def _stored(module: nn.Module) -> dict[str, Tensor]:
+    return {k: v for k, v in module.state_dict().items() if not k.endswith(UNSTORED)}

@@ -21,11 +21,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "model": set(),
     "allocator": set(),
     "computing": set(),
-    "stored_model": set(),
+    "stored_model": {"one_writer", "whole"},
     "streams": set(),
     "one_writer": set(),
+    "whole": set(),
     "tokenizers": {"model", "stored_model", "computing", "extras"},
-    "data": {"model", "tokenizers", "gl", "extras", "typed_values", "one_writer"},
+    "data": {"model", "tokenizers", "gl", "extras", "typed_values", "one_writer", "whole"},
     "flow": {"model", "data"},
     "values": {"model", "data"},
     "imagination": {"values", "model", "flow", "streams"},
@@ -57,10 +58,11 @@ MAY_IMPORT: dict[str, set[str]] = {
         "extras",
         "streams",
         "one_writer",
+        "whole",
     },
     "envs": {"data", "gl", "extras"},
     "policies": {"streams", "planning", "world_model", "pretrained", "data", "envs", "extras"},
-    "evaluation": {"planning", "world_model", "data", "envs", "policies", "extras", "gl"},
+    "evaluation": {"planning", "world_model", "data", "envs", "policies", "extras", "gl", "whole"},
 }
 
 

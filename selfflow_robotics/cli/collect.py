@@ -6,7 +6,6 @@ Every episode has its own seed, so the data do not depend on the number of worke
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
+
+from selfflow_robotics.data.worker_process import follow_the_parent
 
 if TYPE_CHECKING:
     import gymnasium
@@ -225,7 +226,7 @@ def _record_all(assignments: Sequence[Assignment], config: Config) -> Iterator[R
     )
     with _one_thread_each():
         pool = ProcessPoolExecutor(
-            min(workers, len(assignments)), get_context("spawn"), initializer=_ignore_interrupts
+            min(workers, len(assignments)), get_context("spawn"), initializer=follow_the_parent
         )
         try:
             yield from in_order(pool, task, assignments, _AHEAD * workers)
@@ -328,10 +329,6 @@ def _novice(world_model: str | None) -> Novice:
         return np.asarray(actions[0].numpy())
 
     return act
-
-
-def _ignore_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager

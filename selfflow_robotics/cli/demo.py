@@ -63,7 +63,8 @@ def run(config: Config) -> int:
     )
     from selfflow_robotics.cli.policies import task_ids
     from selfflow_robotics.evaluation.report import episode_videos, write_report
-    from selfflow_robotics.evaluation.results import write_atomically, write_results
+    from selfflow_robotics.evaluation.results import write_results
+    from selfflow_robotics.whole import write_whole
     from selfflow_robotics.world_model import WorldModel
 
     began = time.monotonic()
@@ -100,9 +101,7 @@ def run(config: Config) -> int:
     videos = episode_videos(results.tasks, world_model, config.horizon)
     report = write_report(config.out / "report.html", results, videos)
     if config.json is not None:
-        write_atomically(
-            config.json, json_text.dumps(success_table(results.tasks), indent=1) + "\n"
-        )
+        write_whole(config.json, json_text.dumps(success_table(results.tasks), indent=1) + "\n")
     print(f"\nsuccess of {config.episodes} episodes each, with 95% intervals:\n")
     print(table(results.tasks))
     if results.imagination is not None:

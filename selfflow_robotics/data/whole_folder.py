@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
-import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-_Written = TypeVar("_Written", bound="WholeFolder")
+from selfflow_robotics.whole import beside, told_of_full_disk
 
-_FULL = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]
+_Written = TypeVar("_Written", bound="WholeFolder")
 
 
 class WholeFolder(ABC):
     """Something written in a hidden sibling folder, renamed when the `with` block succeeds.
+
+    What killed writers of the same folder left is removed.
 
     Raises:
         FileExistsError: path exists, or does by the end: another process wrote it.
@@ -28,11 +25,8 @@ class WholeFolder(ABC):
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
         _require_absent(self._path)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        partial = tempfile.mkdtemp(
-            prefix=f".{self._path.name}-", suffix="-partial", dir=self._path.parent
-        )
-        self._folder = Path(partial)
+        self._beside = beside(self._path, folder=True)
+        self._folder = self._beside.__enter__()
 
     @abstractmethod
     def _finish(self) -> None:
@@ -62,26 +56,7 @@ class WholeFolder(ABC):
                 with suppress(OSError, RuntimeError):  # the error that is there is the one to tell
                     self._abandon()
         finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
-
-
-@contextmanager
-def told_of_full_disk(path: Path) -> Iterator[None]:
-    """Turn what a full disk raises, from whichever library, into a sentence about `path`.
-
-    Raises:
-        OSError: the disk is full.
-    """
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        reason = next((text for text in _FULL if text in str(error)), None)
-        if reason is None:
-            raise
-        raise OSError(
-            f"{path} could not be written ({reason}); make room on its disk and run again: nothing "
-            "half-written is left"
-        ) from error
+            self._beside.__exit__(None, None, None)
 
 
 def _require_absent(path: Path) -> None:

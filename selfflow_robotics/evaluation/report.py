@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from selfflow_robotics.evaluation.results import Results, TaskResult, write_atomically
+from selfflow_robotics.evaluation.results import Results, TaskResult
 from selfflow_robotics.evaluation.video import EncodedVideo, encode, side_by_side
 from selfflow_robotics.evaluation.video_metrics import Imagination, Imagines, imagine_episode
+from selfflow_robotics.whole import write_whole
 
 _SPEED = 2.0  # videos play at twice the 3 Hz of control
 _CONTROL_HZ = 3.0
@@ -112,7 +113,7 @@ def write_report(path: Path, results: Results, videos: Sequence[EpisodeVideo] = 
     Returns:
         `path`.
     """
-    write_atomically(path, render(results, videos))
+    write_whole(path, render(results, videos))
     return path
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -19,6 +17,7 @@ from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.evaluation.intervals import Interval, wilson
 from selfflow_robotics.evaluation.starts import Starts, doubt
 from selfflow_robotics.evaluation.video_metrics import Imagination
+from selfflow_robotics.whole import write_whole
 
 FORMAT = 1
 _PACKAGES = ("selfflow_robotics", "torch", "numpy", "gymnasium", "mujoco")
@@ -162,29 +161,6 @@ def git_revision() -> str | None:
     return shown.stdout.strip() or None
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a whole file or nothing: a reader never sees a part of it.
-
-    Args:
-        path: the file; its folder is made when missing.
-        content: text (written as UTF-8) or bytes.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode() if isinstance(content, str) else content
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        # A temporary file is private; the result gets the rights of any new file.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
 def write_results(path: Path, results: Results) -> None:
     """Write results.json atomically.
 
@@ -199,7 +175,7 @@ def write_results(path: Path, results: Results) -> None:
         "tasks": [_task_to_json(task) for task in results.tasks],
         "imagination": None if results.imagination is None else asdict(results.imagination),
     }
-    write_atomically(path, json.dumps(document, indent=1) + "\n")
+    write_whole(path, json.dumps(document, indent=1) + "\n")
 
 
 def read_results(path: Path) -> Results:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from selfflow_robotics.evaluation.results import write_atomically
+from selfflow_robotics.whole import write_whole
 
 Frames = NDArray[np.uint8]  # (T, height, width, 3)
 _GAP = 4
@@ -75,7 +75,7 @@ def write_video(path: Path, frames: Frames, fps: float = 3.0) -> Path:
     """
     video = encode(frames, fps)
     path = path.with_suffix(video.suffix)
-    write_atomically(path, video.data)
+    write_whole(path, video.data)
     return path
 
 

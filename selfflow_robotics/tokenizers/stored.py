@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from selfflow_robotics.stored_model import load_weights, read_model, write_model
+from selfflow_robotics.stored_model import CONFIG, build_loaded, read_model, write_model
 from selfflow_robotics.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
 from selfflow_robotics.tokenizers.patches import Patches
 from selfflow_robotics.tokenizers.stable_diffusion import StableDiffusion
@@ -75,8 +75,11 @@ def load(folder: str | os.PathLike[str], device: str | torch.device = "cpu") -> 
         config, own = config["tokenizer"], "tokenizer."
         state = {k.removeprefix(own): v for k, v in state.items() if k.startswith(own)}
     try:
-        tokenizer = build(config)
+        tokenizer = build_loaded(lambda: build(config), state, source)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:
+        raise ValueError(f"{source / CONFIG}: {error}".splitlines()[0]) from None
     except ValueError as error:
-        raise ValueError(f"{source / 'config.json'}: {error}") from None
-    load_weights(tokenizer, state, source)
+        raise (
+            error if str(source) in str(error) else ValueError(f"{source / CONFIG}: {error}")
+        ) from None
     return tokenizer.to(device).eval()

@@ -13,7 +13,6 @@ import io
 import pickle
 import shutil
 import warnings
-import zipfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from hashlib import blake2b
@@ -36,6 +35,7 @@ from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import async_save, save
 
+from .archives import require_intact
 from .parallelize import local
 from .ranks import Ranks
 
@@ -106,12 +106,9 @@ class _Reader(FileSystemReader):
                 file.seek(stored.offset)
                 content = io.BytesIO(file.read(stored.length))
             try:
-                with zipfile.ZipFile(content) as archive:
-                    damaged = archive.testzip()
-            except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
-                raise ValueError(f"{name} in {path.name} is damaged: {error}") from None
-            if damaged is not None:
-                raise ValueError(f"{name} in {path.name} is not what was written")
+                require_intact(content)
+            except ValueError as error:
+                raise ValueError(f"{name} in {path.name}: {error}") from None
         return super().read_data(plan, planner)
 
 

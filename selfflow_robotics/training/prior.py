@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
+import pickle
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from tqdm import tqdm
 
 from ..data.clips import NEVER, LatentEpisodes
 from ..model.prior import PolicyPrior
+from ..whole import write_whole
+from .archives import require_intact
 from .config import PriorTraining
 
 
@@ -78,16 +81,39 @@ def fit_prior_once(
     config: PriorTraining,
     held_out: LatentEpisodes | None = None,
 ) -> float | None:
-    """Take what was fitted before from `path`, or fit, and write it there."""
+    """Take what was fitted before from `path`, or fit, and write it there.
+
+    Raises:
+        ValueError: the file is damaged, or of another prior; see also `fit_prior`.
+    """
     if path.exists():
-        prior.load_state_dict(torch.load(path, weights_only=True))
+        _take(prior, path)
         return None if held_out is None else prior_error(prior, held_out)
     error = fit_prior(prior, episodes, config, held_out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    torch.save(prior.state_dict(), partial)
-    os.replace(partial, path)
+    write_whole(path, partial(torch.save, prior.state_dict()))
     return error
+
+
+def _take(prior: PolicyPrior, path: Path) -> None:
+    own = prior.state_dict()
+    try:
+        require_intact(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict) or state.keys() != own.keys():
+            raise ValueError("it is of another kind of prior")
+        for name, value in state.items():
+            if value.shape != own[name].shape:
+                there, here = tuple(value.shape), tuple(own[name].shape)
+                raise ValueError(f"{name} is {there} there and {here} here")
+            if not value.isfinite().all():
+                raise ValueError(f"{name} holds numbers that are not finite")
+    except (AttributeError, EOFError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"{path} cannot be gone on with ({reason}); remove it and run again, the policy prior "
+            "alone is fitted anew"
+        ) from None
+    prior.load_state_dict(state)
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from tqdm import tqdm
 from ..data.clips import LatentEpisodes
 from ..data.digests import text_digest
 from ..extras import require
+from ..whole import write_whole
 
 _BATCH = 32
 _MAX_TOKENS = 512
@@ -146,11 +147,9 @@ def tell_vectors(
     vectors = _read(kept, encoder, texts)
     if vectors is None:
         vectors = encoder.encode(texts, device)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = kept.with_suffix(".partial")
-        with unfinished.open("wb") as file:
-            np.savez(file, encoder=encoder.name, texts=text_digest(*texts), vectors=vectors)
-        os.replace(unfinished, kept)
+        buffer = io.BytesIO()
+        np.savez(buffer, encoder=encoder.name, texts=text_digest(*texts), vectors=vectors)
+        write_whole(kept, buffer.getvalue())
     return replace(episodes, vectors=vectors)
 
 

@@ -15,10 +15,10 @@ from selfflow_robotics.evaluation.results import (
     Settings,
     read_results,
     versions,
-    write_atomically,
     write_results,
 )
 from selfflow_robotics.evaluation.video_metrics import Imagination
+from selfflow_robotics.whole import write_whole
 
 
 def results() -> Results:
@@ -63,14 +63,14 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "results.json"
-    write_atomically(path, "old")
+    write_whole(path, "old")
 
     def broken(*_: object) -> None:
         raise OSError("disk full")
 
     monkeypatch.setattr("os.replace", broken)
     with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, "new")
+        write_whole(path, "new")
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 

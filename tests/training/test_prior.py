@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from selfflow_robotics.data.latents.joined_rows import JoinedRows
 from selfflow_robotics.model.dit import MAX_WORDS
 from selfflow_robotics.model.prior import PolicyPrior, PriorConfig
 from selfflow_robotics.training.config import PriorTraining
-from selfflow_robotics.training.prior import demonstrations, fit_prior, prior_error
+from selfflow_robotics.training.prior import demonstrations, fit_prior, fit_prior_once, prior_error
 
 CONFIG = PriorConfig((CHANNELS, 4, 6), P, A, VOCABULARY.size, MAX_WORDS, horizon=2)
 QUICK = PriorTraining(steps=300, batch_size=32, learning_rate=3e-3, noise=0.0, state_noise=0.0)
@@ -91,3 +92,28 @@ def test_what_is_told_and_felt_counts() -> None:
     assert guess.shape == (2, 2, A)
     assert not torch.equal(guess, prior(latents, state, place))
     assert not torch.equal(guess, prior(latents, None, pick))
+
+
+def test_what_was_fitted_is_gone_on_with_and_damage_to_it_is_a_sentence(
+    episodes: LatentEpisodes, tmp_path: Path
+) -> None:
+    path, quick = tmp_path / "training" / "prior.pt", replace(QUICK, steps=2)
+    fitted = PolicyPrior(CONFIG)
+    fit_prior_once(fitted, path, episodes, quick)
+    assert [entry.name for entry in path.parent.iterdir()] == ["prior.pt"]
+    again = PolicyPrior(CONFIG)
+    fit_prior_once(again, path, episodes, quick)
+    for name, value in fitted.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+    whole = path.read_bytes()
+    weight = next(iter(fitted.state_dict().values())).numpy().tobytes()[:32]
+    changed = bytearray(whole)
+    changed[whole.index(weight)] ^= 0x40
+    for content in (b"", b"hello", whole[: len(whole) // 2], whole[:-1], bytes(changed)):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"prior\.pt cannot be gone on with .*remove it"):
+            fit_prior_once(PolicyPrior(CONFIG), path, episodes, quick)
+    wider = PolicyPrior(replace(CONFIG, hidden=2 * CONFIG.hidden))
+    path.write_bytes(whole)
+    with pytest.raises(ValueError, match=r"prior\.pt .* there and .* here"):
+        fit_prior_once(wider, path, episodes, quick)

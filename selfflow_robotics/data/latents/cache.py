@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from ...one_writer import only_writer
 from ...tokenizers.tokenizer import Tokenizer
+from ...whole import write_whole
 from ..action_spec import ActionSpec, StateSpec
 from ..clips import Episodes, LatentEpisodes
 from ..digests import text_digest
@@ -243,9 +244,7 @@ def _agreed(encoding: Encoding, folder: Path) -> Encoding:
 def _write_key(encoding: Encoding, folder: Path) -> None:
     path = folder / KEY_FILE
     if not path.exists():
-        unfinished = path.with_suffix(".partial")
-        unfinished.write_text(json.dumps(encoding.key(), indent=2) + "\n")
-        unfinished.replace(path)
+        write_whole(path, json.dumps(encoding.key(), indent=2) + "\n")
 
 
 def _weights(tokenizer: Tokenizer) -> str:

@@ -25,7 +25,8 @@ from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
 from selfflow_robotics.data.rlds.rt1_features import Rt1Episode, rt1_features, serialize
 from selfflow_robotics.data.rlds.source import ACTION_SPEC_FILE, DEMONSTRATED_FILE, STATE_SPEC_FILE
 from selfflow_robotics.data.rlds.tfrecord import TFRecordWriter
-from selfflow_robotics.data.whole_folder import WholeFolder, told_of_full_disk
+from selfflow_robotics.data.whole_folder import WholeFolder
+from selfflow_robotics.whole import told_of_full_disk
 
 Container = Literal["array_record", "tfrecord"]
 

@@ -1,0 +1,126 @@
+"""Files and folders that appear whole or not at all. Imports nothing of ours.
+
+They are written beside their place under a hidden name, `.NAME-xxxxxxxx-partial`, and renamed. A
+lock tells the partial of a writer that goes on from that of one that was killed, which the next
+writer of the same thing removes.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from glob import escape
+from pathlib import Path
+
+_SUFFIX = "-partial"
+_FULL = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]
+
+
+def write_whole(path: Path, content: str | bytes | Callable[[Path], object]) -> None:
+    """Write a whole file or nothing: a reader never sees a part of it.
+
+    Args:
+        path: the file; its folder is made when missing.
+        content: text (written as UTF-8), bytes, or what writes a file of the name it is given.
+
+    Raises:
+        OSError: there is no room, or no right to write.
+    """
+    with beside(path) as partial, told_of_full_disk(path):
+        if callable(content):
+            content(partial)
+        else:
+            partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        # A temporary file is private; the result gets the rights of any new file.
+        mask = os.umask(0)
+        os.umask(mask)
+        partial.chmod(0o666 & ~mask)
+        os.replace(partial, path)
+
+
+@contextmanager
+def beside(path: Path, *, folder: bool = False) -> Iterator[Path]:
+    """An empty file or folder to write, for its writer to rename to `path`; removed if it is not.
+
+    What killed writers of the same path left is removed before.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{escape(path.name)}-*{_SUFFIX}"):
+        _remove_if_left(left)
+    partial, lock = _new(path, folder)
+    try:
+        yield partial
+    finally:
+        _remove(partial)
+        os.close(lock)
+
+
+def _new(path: Path, folder: bool) -> tuple[Path, int]:
+    """A partial that is locked."""
+    while True:
+        prefix = f".{path.name}-"
+        if folder:
+            name = tempfile.mkdtemp(_SUFFIX, prefix, path.parent)
+        else:
+            made, name = tempfile.mkstemp(_SUFFIX, prefix, path.parent)
+            os.close(made)
+        try:
+            lock = _locked(name)
+        except FileNotFoundError:  # another process took it for one that was left
+            continue
+        if lock is not None and os.path.exists(name):
+            return Path(name), lock
+        if lock is not None:
+            os.close(lock)
+
+
+def _locked(name: str | Path) -> int | None:
+    """A handle that holds it; None where another process does."""
+    handle = os.open(name, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _remove_if_left(partial: Path) -> None:
+    try:
+        lock = _locked(partial)
+    except OSError:  # gone, or another's
+        return
+    if lock is not None:
+        _remove(partial)
+        os.close(lock)
+
+
+def _remove(partial: Path) -> None:
+    if partial.is_dir():
+        shutil.rmtree(partial, ignore_errors=True)
+    else:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def told_of_full_disk(path: Path) -> Iterator[None]:
+    """Turn what a full disk raises, from whichever library, into a sentence about `path`.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        reason = next((text for text in _FULL if text in str(error)), None)
+        if reason is None:
+            raise
+        raise OSError(
+            f"{path} could not be written ({reason}); make room on its disk and run again: nothing "
+            "half-written is left"
+        ) from error
