@@ -1,9 +1,10 @@
-"""The README does what it says."""
+"""The README does what it says, and other pages' command lines are understood."""
 
 from __future__ import annotations
 
 import importlib
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -28,9 +29,29 @@ def test_python_example_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("line", re.findall(r"`selfflow ([a-z]+[^`]*)`", README))
+def command_lines() -> list[str]:
+    """What stands after `selfflow` in sentences and in blocks of commands; 1 for a variable."""
+    found: list[str] = []
+    for name in ("README.md", "CONTRIBUTING.md", "Makefile", *ROOT.glob("docs/*.md")):
+        text = (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ")
+        blocks = [text] if name == "Makefile" else re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+        found += re.findall(r"`selfflow ([a-z]+[^`]*)`", text)
+        for block in blocks:
+            lines = re.findall(r"^\s*(?:exec )?(?:\S*/)?selfflow (.*?)(?:'? &&|; *|$)", block, re.M)
+            found += [line.replace(" $(ARGS)", "") for line in lines]
+    variable = r"\$+\(\([^)]*\)\)|\$+\(\w+\)|\$+\w+"
+    return [re.sub(variable, "1", line) for line in dict.fromkeys(found)]
+
+
+def test_command_lines_are_found_in_all_pages() -> None:
+    starts = ("submit finetune device=cuda", "finetune device=cuda", "evaluate policies=[planner]")
+    assert all(any(line.startswith(start) for line in command_lines()) for start in starts)
+    assert len(command_lines()) > 30
+
+
+@pytest.mark.parametrize("line", command_lines())
 def test_command_lines_are_understood(line: str) -> None:
-    words = [word.strip('"') for word in re.findall(r'(?:[^\s"]|"[^"]*")+', line)]
+    words = shlex.split(line)
     command = named_by(words, commands())
     assert command is not None
     rest = words[len(command.split()) :]
