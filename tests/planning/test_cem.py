@@ -59,7 +59,11 @@ def test_a_plan_that_gains_too_little_leaves_the_start() -> None:
 
 
 bounds = st.lists(
-    st.tuples(st.floats(-2, 2, width=32), st.floats(-2, 2, width=32)), min_size=1, max_size=4
+    st.tuples(st.floats(-2, 2, width=32), st.floats(-2, 2, width=32)).filter(
+        lambda ends: not 0 < abs(ends[0] - ends[1]) < 1e-30  # which single precision cannot hold
+    ),
+    min_size=1,
+    max_size=4,
 )
 
 

@@ -278,7 +278,11 @@ def test_a_budget_of_passes_is_kept_in_every_row(make: Make) -> None:
 
 
 boxes = st.lists(
-    st.tuples(st.floats(-2, 2, width=32), st.floats(-2, 2, width=32)), min_size=2, max_size=2
+    st.tuples(st.floats(-2, 2, width=32), st.floats(-2, 2, width=32)).filter(
+        lambda ends: not 0 < abs(ends[0] - ends[1]) < 1e-30  # which single precision cannot hold
+    ),
+    min_size=2,
+    max_size=2,
 )
 
 
