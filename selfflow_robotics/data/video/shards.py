@@ -2,105 +2,251 @@
 
 from __future__ import annotations
 
-import glob
 import io
 import json
 import os
 import tarfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import fsspec
 
 from selfflow_robotics.data.digests import text_digest
-from selfflow_robotics.data.video.source import EXTENSIONS, VideoClips, VideoFolder
+from selfflow_robotics.data.video.files import EXTENSIONS, find_files, is_apple_double
+from selfflow_robotics.data.video.source import (
+    VideoClips,
+    VideoFile,
+    VideoFolder,
+    loose_digest,
+    loose_videos,
+)
 
 __all__ = ["VideoShards", "open_videos"]
 
+_CAPTIONS = (".txt", ".json")
+_LONGEST_CAPTION = 1 << 20  # bytes
+_DAMAGED = (tarfile.TarError, ValueError, OverflowError, EOFError, UnicodeError)
+
 
 @dataclass(frozen=True)
-class _Member:
+class ShardVideo(VideoFile):
+    """A stretch of a tar file."""
+
     shard: str
     offset: int  # bytes
     size: int  # bytes
-    caption: str
+
+    def open(self) -> BinaryIO:
+        """A file object of its bytes alone."""
+        file = fsspec.open(self.shard).open()
+        return io.BufferedReader(_Window(file, self.offset, self.size))
 
 
 class VideoShards(VideoClips):
     """Clips of the videos in tar files, with the captions that lie beside them.
 
     The samples are those of WebDataset: files of one name, ``key.mp4`` with ``key.txt`` or
-    ``key.json`` (its "caption" or "text"). Tars are not unpacked: their headers say where each
-    video lies, and its bytes alone are read. Paths are globs of any fsspec file system,
-    ``gs://bucket/videos-*.tar``; a file system other than the local one needs its package (gcsfs,
-    s3fs).
+    ``key.json`` (its "caption" or "text"). A caption whose name is the video's but for the ending
+    is its own; otherwise names count up to their first dot. Tars are not unpacked: their headers
+    say where each video lies, and its bytes alone are read. Paths are globs of any fsspec file
+    system, ``gs://bucket/videos-*.tar``; a file system other than the local one needs its package
+    (gcsfs, s3fs).
 
     Example:
-        ``VideoShards("shards/videos-*.tar", image_size=(64, 80), frames=32)[5].images``
+        ``VideoShards("shards/videos-{000..063}.tar", image_size=(64, 80), frames=32)[5].images``
     """
 
-    def _find(self) -> Sequence[str]:
-        local = os.path.isdir(self._path)
-        shards = fsspec.open_files(os.path.join(self._path, "*.tar") if local else self._path)
-        names = sorted(file.full_name if "://" in self._path else file.path for file in shards)
-        self._members: dict[str, _Member] = {}
-        for shard in names:
-            self._members.update(_index(shard))
-        if not self._members:
+    def _find(self) -> Sequence[VideoFile]:
+        _, shards = find_files(self._path)
+        found = [video for shard in shards for video in _videos_in(shard)]
+        if not found:
             raise FileNotFoundError(
                 f"{self._path} holds no tar file with videos ({', '.join(EXTENSIONS)}); give a "
                 "folder, a file or a glob of them"
             )
-        return list(self._members)
+        return found
 
-    def _open(self, number: int) -> BinaryIO:
-        member = self._members[self._files[number]]
-        file = fsspec.open(member.shard).open()
-        return io.BufferedReader(_Window(file, member.offset, member.size))
-
-    def _caption(self, number: int) -> str:
-        return self._members[self._files[number]].caption
-
-    def _digest(self, numbers: Sequence[int]) -> str:
-        members = [self._members[self._files[number]] for number in numbers]
-        return text_digest(
-            *(f"{os.path.basename(m.shard)} {m.offset} {m.size} {m.caption}" for m in members)
-        )
+    def _digest(self, files: Sequence[VideoFile]) -> str:
+        return _members_digest(files)
 
 
-def _index(shard: str) -> Iterator[tuple[str, _Member]]:
-    """Name and place of each video of a shard."""
-    captions: dict[str, str] = {}
-    found: list[tuple[str, tarfile.TarInfo]] = []
+class VideosAndShards(VideoClips):
+    """Clips of a folder's video files, and of those in its tar files."""
+
+    def _find(self) -> Sequence[VideoFile]:
+        loose, shards = find_files(self._path)
+        return [*loose_videos(loose), *(video for shard in shards for video in _videos_in(shard))]
+
+    def _digest(self, files: Sequence[VideoFile]) -> str:
+        members = [file for file in files if isinstance(file, ShardVideo)]
+        loose = [file for file in files if not isinstance(file, ShardVideo)]
+        return text_digest(loose_digest(loose), _members_digest(members))
+
+
+def open_videos(
+    path: str | os.PathLike[str],
+    image_size: tuple[int, int] = (64, 80),
+    frames: int = 32,
+    rate_hz: float = 5.0,
+    max_broken: float = 0.05,
+) -> VideoClips:
+    """Clips of the video files and the WebDataset shards that a path names.
+
+    Args:
+        path: a folder, a glob or a file, several as `a.tar::b.tar` or `v-{000..063}.tar`; see
+            :func:`find_files`. The rest: see :class:`VideoClips`.
+
+    Raises:
+        FileNotFoundError, ValueError: See :class:`VideoClips`.
+    """
+    loose, shards = find_files(os.fspath(path))
+    kind = VideosAndShards if loose and shards else VideoShards if shards else VideoFolder
+    return kind(path, image_size, frames, rate_hz, max_broken)
+
+
+def _members_digest(files: Sequence[VideoFile]) -> str:
+    members = [file for file in files if isinstance(file, ShardVideo)]
+    return text_digest(
+        *(f"{os.path.basename(m.shard)} {m.offset} {m.size} {m.caption}" for m in members)
+    )
+
+
+def _videos_in(shard: str) -> list[ShardVideo]:
+    """The videos of a shard, in its order."""
+    videos: list[tarfile.TarInfo] = []
+    captions: dict[str, str] = {}  # by the member's name
     try:
         with fsspec.open(shard) as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            for member in tar:
-                # WebDataset's key of a sample: everything before the first dot of the file's name.
-                folder, name = os.path.split(member.name)
-                key = os.path.join(folder, name.partition(".")[0])
-                suffix = os.path.splitext(name)[1].lower()
-                if suffix in (".txt", ".json"):
-                    content = cast(Any, tar.extractfile(member)).read()
-                    captions[key] = captions.get(key) or _caption_of(content, suffix)
-                elif suffix in EXTENSIONS:
-                    found.append((key, member))
-    except (tarfile.TarError, UnicodeDecodeError) as error:
+            for member in _files_of(tar, shard):
+                if _ending(member.name) in _CAPTIONS:
+                    captions[member.name] = _caption_of(tar, member, shard)
+                elif _ending(member.name) in EXTENSIONS:
+                    videos.append(member)
+            _require_end(tar, file, shard)
+    except _RefusedError:
+        raise
+    except _DAMAGED as error:
         raise ValueError(
             f"{shard} is truncated, compressed or no tar file ({error}); copy or pack it again, "
             "uncompressed"
         ) from None
-    for key, member in found:
-        caption = captions.get(key, "")
-        yield f"{shard}/{member.name}", _Member(shard, member.offset_data, member.size, caption)
+    told = _captions_by_video(videos, captions, shard)
+    return [
+        ShardVideo(f"{shard}/{member.name}", caption, shard, member.offset_data, member.size)
+        for member, caption in zip(videos, told, strict=True)
+    ]
 
 
-def _caption_of(content: bytes, suffix: str) -> str:
-    if suffix == ".txt":
-        return content.decode().strip()
+class _RefusedError(ValueError):
+    """What is wrong with a member, in a whole sentence."""
+
+
+def _files_of(tar: tarfile.TarFile, shard: str) -> Iterator[tarfile.TarInfo]:
+    """The members that are videos and captions; links are what they lead to."""
+    for member in tar:
+        if _ending(member.name) not in (*_CAPTIONS, *EXTENSIONS) or member.isdir():
+            continue
+        if member.islnk() or member.issym():
+            member = _target(tar, member, shard)
+        if not member.isreg() or member.issparse():
+            raise _RefusedError(
+                f"{member.name} in {shard} is no ordinary file; pack the shard again without it"
+            )
+        if os.path.basename(member.name).startswith("._") and is_apple_double(_read(tar, member)):
+            continue
+        yield member
+
+
+def _target(tar: tarfile.TarFile, link: tarfile.TarInfo, shard: str) -> tarfile.TarInfo:
     try:
-        entries = json.loads(content)
-    except ValueError:
+        target = tar._find_link_target(link)  # type: ignore[attr-defined]
+    except KeyError:
+        raise _RefusedError(
+            f"{link.name} in {shard} is a link to {link.linkname}, which is not in it; pack the "
+            "shard again with the file itself"
+        ) from None
+    found: tarfile.TarInfo = target.replace(name=link.name, deep=False)
+    return found
+
+
+def _read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(member)
+    return b"" if file is None else file.read(_LONGEST_CAPTION + 1)
+
+
+def _require_end(tar: tarfile.TarFile, file: Any, shard: str) -> None:
+    """tarfile takes a damaged header for the end; behind the end of a whole tar all is zero."""
+    members = tar.getmembers()
+    last = f"behind {members[-1].name}" if members else "at its beginning"
+    file.seek(0, os.SEEK_END)
+    size = file.tell()
+    if size < tar.offset + tarfile.BLOCKSIZE:
+        raise _RefusedError(
+            f"{shard} is truncated {last}: its end is missing; copy or pack it again"
+        )
+    file.seek(tar.offset)
+    while block := file.read(1 << 20):
+        if block.strip(b"\0"):
+            raise _RefusedError(
+                f"{shard} is damaged {last}, so that nothing further is found though bytes "
+                "follow; copy or pack it again (tars that were joined are no tar)"
+            )
+
+
+def _captions_by_video(
+    videos: Sequence[tarfile.TarInfo], captions: dict[str, str], shard: str
+) -> list[str]:
+    """The caption of each video: that of exactly its name, else that of its key."""
+    stems = {os.path.splitext(video.name)[0] for video in videos}
+    exact: dict[str, str] = {}
+    by_key: dict[str, str] = {}
+    for name, caption in captions.items():
+        stem = os.path.splitext(name)[0]
+        chosen, key = (exact, stem) if stem in stems else (by_key, _key(name))
+        chosen[key] = chosen.get(key) or caption
+    left = [video for video in videos if os.path.splitext(video.name)[0] not in exact]
+    for key, number in Counter(_key(video.name) for video in left).items():
+        if number > 1 and by_key.get(key):
+            names = [video.name for video in left if _key(video.name) == key]
+            raise ValueError(
+                f"{names[0]} and {names[1]} in {shard} have the same name up to the first dot, and "
+                "one caption; name each caption as its video but for the ending"
+            )
+    return [
+        exact.get(os.path.splitext(video.name)[0]) or by_key.get(_key(video.name), "")
+        for video in videos
+    ]
+
+
+def _key(name: str) -> str:
+    """WebDataset's key of a sample: everything before the first dot of the file's name."""
+    folder, base = os.path.split(name)
+    return os.path.join(folder, base.partition(".")[0])
+
+
+def _ending(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def _caption_of(tar: tarfile.TarFile, member: tarfile.TarInfo, shard: str) -> str:
+    content = _read(tar, member)
+    if len(content) > _LONGEST_CAPTION:
+        raise _RefusedError(
+            f"{member.name} in {shard} has {member.size} bytes, too many for a caption"
+        )
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise _RefusedError(
+            f"{member.name} in {shard} is no text in UTF-8 ({error}); write the caption again"
+        ) from None
+    if _ending(member.name) == ".txt":
+        return text.strip()
+    try:
+        entries = json.loads(text)
+    except (ValueError, RecursionError):
         return ""
     known = entries if isinstance(entries, dict) else {}
     return str(known.get("caption") or known.get("text") or "")
@@ -133,21 +279,3 @@ class _Window(io.RawIOBase):
     def close(self) -> None:
         self._file.close()
         super().close()
-
-
-def open_videos(
-    path: str | os.PathLike[str],
-    image_size: tuple[int, int] = (64, 80),
-    frames: int = 32,
-    rate_hz: float = 5.0,
-    max_broken: float = 0.05,
-) -> VideoClips:
-    """Clips of video files or, where a path names tar files or a folder of them, of shards.
-
-    Raises:
-        FileNotFoundError, ValueError: See :class:`VideoClips`.
-    """
-    name = os.fspath(path)
-    tars = name.endswith(".tar") or (os.path.isdir(name) and glob.glob(f"{name}/*.tar"))
-    source = VideoShards if tars else VideoFolder
-    return source(path, image_size, frames, rate_hz, max_broken)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,10 +15,9 @@ from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
 from selfflow_robotics.data.digests import files_digest, text_digest
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.data.video.decoding import UNREADABLE, decode_clip, readable_seconds
+from selfflow_robotics.data.video.files import EXTENSIONS, find_files
 
 __all__ = ["BrokenVideo", "UnreadableVideoError", "VideoClips", "VideoFolder"]
-
-EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".gif")
 
 
 @dataclass(frozen=True)
@@ -30,6 +27,9 @@ class BrokenVideo:
     path: str
     reason: str
 
+    def __str__(self) -> str:
+        return f"left out {self.path}: {self.reason}"
+
 
 class UnreadableVideoError(ValueError):
     """A clip cannot be decoded; its file is set aside, and the others can be read on."""
@@ -37,6 +37,18 @@ class UnreadableVideoError(ValueError):
     def __init__(self, video: BrokenVideo) -> None:
         super().__init__(f"{video.path} cannot be read ({video.reason}) and is set aside")
         self.video = video
+
+
+@dataclass(frozen=True)
+class VideoFile(ABC):
+    """A video file, wherever it lies."""
+
+    name: str
+    caption: str  # what it is said to show; empty when nothing is
+
+    @abstractmethod
+    def open(self) -> str | BinaryIO:
+        """What PyAV reads."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +102,9 @@ class VideoClips(ABC):
         bar = tqdm(self._files, desc=f"looking through {self._path}", unit="file", delay=2)
         for number, file in enumerate(bar):
             try:
-                seconds = readable_seconds(partial(self._open, number))
+                seconds = readable_seconds(file.open)
             except UNREADABLE as error:
-                self._broken[file] = BrokenVideo(file, str(error))
+                self._broken[file.name] = BrokenVideo(file.name, str(error))
                 continue
             total = max(1, int(seconds * rate_hz + 1e-6))
             self._clips += [
@@ -100,24 +112,16 @@ class VideoClips(ABC):
                 for first in range(0, total, frames)
             ]
         self._require_enough()
-        digest = self._digest([i for i, file in enumerate(self._files) if file not in self._broken])
+        digest = self._digest([file for file in self._files if file.name not in self._broken])
         self.identity: Mapping[str, Any] = {"files": digest, "frames": frames, "rate_hz": rate_hz}
 
     @abstractmethod
-    def _find(self) -> Sequence[str]:
-        """Names of the files."""
+    def _find(self) -> Sequence[VideoFile]:
+        """The files."""
 
     @abstractmethod
-    def _open(self, number: int) -> str | BinaryIO:
-        """File ``number``, for PyAV."""
-
-    @abstractmethod
-    def _digest(self, numbers: Sequence[int]) -> str:
+    def _digest(self, files: Sequence[VideoFile]) -> str:
         """Of what these files hold."""
-
-    def _caption(self, number: int) -> str:
-        """What file ``number`` is said to show; empty when nothing is."""
-        return ""
 
     @property
     def name(self) -> str:
@@ -160,29 +164,24 @@ class VideoClips(ABC):
             raise IndexError(f"{self._path} has {len(self._clips)} clips, not a number {index}")
         clip = self._clips[index]
         file = self._files[clip.file]
-        if file in self._broken:
-            raise UnreadableVideoError(self._broken[file])
+        if file.name in self._broken:
+            raise UnreadableVideoError(self._broken[file.name])
         try:
             images = decode_clip(
-                partial(self._open, clip.file),
-                clip.start,
-                clip.frames,
-                self._rate_hz,
-                self._image_size,
+                file.open, clip.start, clip.frames, self._rate_hz, self._image_size
             )
         except UNREADABLE as error:
-            video = BrokenVideo(file, f"at {clip.start:.1f} s: {error}")
+            video = BrokenVideo(file.name, f"at {clip.start:.1f} s: {error}")
             self.set_aside(video)
             raise UnreadableVideoError(video) from error
-        caption = self._caption(clip.file)
         return Episode(
             images=images,
             actions=None,
             states=None,
-            instructions=(caption,) * clip.frames if caption else (),
+            instructions=(file.caption,) * clip.frames if file.caption else (),
             success=None,
             source="video",
-            id=f"{file}@{clip.start:.2f}s",
+            id=f"{file.name}@{clip.start:.2f}s",
         )
 
     def set_aside(self, video: BrokenVideo) -> None:
@@ -207,6 +206,15 @@ class VideoClips(ABC):
             )
 
 
+@dataclass(frozen=True)
+class LooseVideo(VideoFile):
+    """A file of its own."""
+
+    def open(self) -> str:
+        """Its path."""
+        return self.name
+
+
 class VideoFolder(VideoClips):
     """Clips of the video files of a folder (searched with its subfolders), of a glob, or one file.
 
@@ -217,38 +225,41 @@ class VideoFolder(VideoClips):
         ``VideoFolder("videos", image_size=(64, 80), frames=32)[5].images``
     """
 
-    def _find(self) -> Sequence[str]:
-        if os.path.isdir(self._path):
-            paths = (p for p in Path(self._path).rglob("*") if p.suffix.lower() in EXTENSIONS)
-            found = [str(p) for p in paths]
-        else:
-            found = [p for p in glob.glob(self._path, recursive=True) if os.path.isfile(p)]
+    def _find(self) -> Sequence[VideoFile]:
+        found, _ = find_files(self._path)
         if not found:
             raise FileNotFoundError(
                 f"{self._path} holds no video file ({', '.join(EXTENSIONS)}); give a folder, a "
                 "glob or a file"
             )
-        self._captions = {name: _caption_beside(Path(name)) for name in found}
-        return sorted(found)
+        return loose_videos(found)
 
-    def _open(self, number: int) -> str:
-        return self._files[number]
+    def _digest(self, files: Sequence[VideoFile]) -> str:
+        return loose_digest(files)
 
-    def _caption(self, number: int) -> str:
-        return self._captions[self._files[number]]
 
-    def _digest(self, numbers: Sequence[int]) -> str:
-        files = files_digest(Path(self._files[number]) for number in numbers)
-        captions = [self._caption(number) for number in numbers]
-        return text_digest(files, *captions) if any(captions) else files
+def loose_videos(names: Sequence[str]) -> list[LooseVideo]:
+    """Files with their captions.
+
+    Raises:
+        ValueError: a caption is no text.
+    """
+    return [LooseVideo(name, _caption_beside(Path(name))) for name in names]
+
+
+def loose_digest(files: Sequence[VideoFile]) -> str:
+    """16 hexadecimal digits of what files of their own hold, and of their captions."""
+    digest = files_digest(Path(file.name) for file in files)
+    captions = [file.caption for file in files]
+    return text_digest(digest, *captions) if any(captions) else digest
 
 
 def _caption_beside(video: Path) -> str:
     path = video.with_suffix(".txt")
+    if not path.is_file():
+        return ""
     try:
         return path.read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
-        return ""
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path} is no text in UTF-8 ({error}), though it lies where the caption of "
