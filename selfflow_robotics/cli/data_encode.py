@@ -76,7 +76,7 @@ def run(config: Config) -> int:
             f"{found.latents.shape[1:]}"
         )
         for video in episodes.broken if isinstance(episodes, VideoClips) else ():
-            print(f"left out {video.path}: {video.reason}")
+            print(video)
     print(f"wrote {config.out}")
     return 0
 

@@ -63,9 +63,11 @@ def _run(config: Config, ranks: Ranks) -> int:
     import torch
 
     from ..data.action_spec import RT1_ACTIONS, RT1_STATE
+    from ..data.clips import LatentEpisodes
     from ..data.latents.cache import Encodable, latents_of
     from ..data.video.physics import PhysicsVideo
     from ..data.video.shards import open_videos
+    from ..data.video.source import VideoClips
     from ..data.vocabulary import Vocabulary
     from ..stored_model import require_model_folder
     from ..training.recipe import (
@@ -80,15 +82,18 @@ def _run(config: Config, ranks: Ranks) -> int:
 
     require_model_folder(config.out)
     tokenizer = load_tokenizer(None, config.tokenizer).to(ranks.device)
+    sources: list[Encodable] = []
     if config.videos is not None:
-        source: Encodable = open_videos(
-            config.videos, config.image_size, config.frames, config.rate_hz, config.max_broken
+        sources.append(
+            open_videos(
+                config.videos, config.image_size, config.frames, config.rate_hz, config.max_broken
+            )
         )
-    elif config.physics_episodes:
-        source = PhysicsVideo(
-            config.physics_episodes, 24, config.image_size, seed=config.trainer.seed
+    if config.physics_episodes:
+        sources.append(
+            PhysicsVideo(config.physics_episodes, 24, config.image_size, seed=config.trainer.seed)
         )
-    else:
+    if not sources:
         raise ValueError("there is no video: add videos=FOLDER or physics_episodes=1000")
     with ranks.first_alone():
         objective = build_objective(config.objective, config.model.patch, 0, tokenizer)
@@ -111,7 +116,10 @@ def _run(config: Config, ranks: Ranks) -> int:
         print(f"took over {start_from(world_model, config.start):,} weights of {config.start}")
     with ranks.first_alone():
         cache = shared_cache(config.cache, config.out, ranks)
-        latents = latents_of(source, tokenizer, cache)
+        latents = LatentEpisodes.join([latents_of(one, tokenizer, cache) for one in sources])
+        for one in sources if ranks.first else ():
+            for video in one.broken if isinstance(one, VideoClips) else ():
+                print(video)
         if encoder is not None:
             kept = config.out / "training" / "captions.npz"
             latents = tell_vectors(latents, encoder, kept, ranks.device)

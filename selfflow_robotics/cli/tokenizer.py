@@ -167,7 +167,10 @@ def _sources(config: Config) -> list[EpisodeSource]:
     if config.videos is not None:
         from selfflow_robotics.data.video.shards import open_videos
 
-        sources.append(open_videos(config.videos, config.image_size))
+        videos = open_videos(config.videos, config.image_size)
+        for video in videos.broken:
+            print(video)
+        sources.append(videos)
     if config.physics_episodes:
         from selfflow_robotics.data.video.physics import PhysicsVideo
 

@@ -116,6 +116,19 @@ def captioned(tokenizer: Path, tmp_path: Path) -> list[str]:
     return [f"tokenizer={tokenizer}", *words, *TINY]
 
 
+def test_pretraining_reads_videos_and_scenes_and_names_what_it_leaves_out(
+    tokenizer: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        write_video(tmp_path / name, frames=20)
+    (tmp_path / "b.mp4").write_bytes(b"no video")
+    sources = [f"videos={tmp_path}", "max_broken=0.5", "physics_episodes=2", "image_size=[16,24]"]
+    words = [f"tokenizer={tokenizer}", *sources, *TINY, f"cache={tmp_path / 'cache'}"]
+    assert main(["pretrain", f"out={tmp_path / 'out'}", *words]) == 0
+    assert f"left out {tmp_path}/b.mp4: " in capfd.readouterr().out
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
 def test_a_model_that_was_told_captions_is_where_finetuning_starts(
     dataset: Path, captioned: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -68,7 +68,8 @@ def readable_seconds(open_file: Open) -> float:
 
 @contextmanager
 def _opened(open_file: Open) -> Iterator[tuple[InputContainer, VideoStream]]:
-    with av.open(open_file(), "r") as container:
+    limit = {"max_pixels": str(MOST_PIXELS)}
+    with av.open(open_file(), "r", options=limit) as container:
         if not container.streams.video:
             raise ValueError("it has no video stream")
         stream = container.streams.video[0]
@@ -76,11 +77,12 @@ def _opened(open_file: Open) -> Iterator[tuple[InputContainer, VideoStream]]:
             raise ValueError("its codec is unknown")
         if stream.time_base is None:
             raise ValueError("its video stream has no time base")
-        if stream.width * stream.height > MOST_PIXELS:
+        if not 0 < stream.width * stream.height <= MOST_PIXELS:
             raise ValueError(
-                f"it declares frames of {stream.width}x{stream.height}, more than "
-                f"{MOST_PIXELS // 10**6} million pixels"
+                f"it declares no size of its frames or one of over {MOST_PIXELS // 10**6} million "
+                "pixels"
             )
+        stream.codec_context.options = limit
         yield container, stream
 
 
