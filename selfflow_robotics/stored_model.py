@@ -57,7 +57,7 @@ def write_model(
     with only_writer(target), told_of_full_disk(target):
         _put_in_place(target)
         try:
-            save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, new_weights)
+            _save(state, new_weights)
             entries = {**config, _CHECKSUM: _sha256(new_weights)}
             new_config.write_text(json.dumps(entries, indent=2) + "\n")
             for path in (new_config, new_weights):
@@ -71,6 +71,13 @@ def write_model(
                     target.rmdir()
             raise
         os.replace(new_weights, target / WEIGHTS)
+
+
+def _save(state: Mapping[str, Tensor], path: Path) -> None:
+    try:
+        save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, path)
+    except SafetensorError as error:  # that of the system, in words
+        raise OSError(str(error)) from None
 
 
 def _put_in_place(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -76,9 +77,11 @@ def run(config: Config) -> int:
     """
     import numpy as np
 
+    from selfflow_robotics.stored_model import require_model_folder
     from selfflow_robotics.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
     from selfflow_robotics.tokenizers.train import Loss, train_autoencoder
 
+    require_model_folder(config.out)
     sources = _sources(config)
     if config.kind in ("sd-vae", "wan"):
         _take_over(sources, config)
@@ -108,10 +111,34 @@ def run(config: Config) -> int:
         loss=Loss(config.moving, config.detail, config.gradient, config.noise),
         start=start,
     )
+    _keep(autoencoder, config.out)
     _report(autoencoder, sources, gathered)
-    autoencoder.save_pretrained(config.out)
     print(f"wrote {config.out}")
     return 0
+
+
+def _keep(trained: Tokenizer, out: Path) -> None:
+    """Write what took long to make, if need be elsewhere.
+
+    Raises:
+        OSError: it could not be written where it was to be; the message says where it is.
+    """
+    import tempfile
+
+    from selfflow_robotics.tokenizers.stored import save
+
+    try:
+        save(trained, out)
+    except OSError as error:
+        elsewhere = tempfile.mkdtemp(prefix="selfflow-tokenizer-")
+        try:
+            save(trained, elsewhere)
+        except OSError:
+            os.rmdir(elsewhere)
+            raise error from None
+        raise OSError(
+            f"{error}. What was trained is kept in {elsewhere}: move it to {out}"
+        ) from error
 
 
 def _report(

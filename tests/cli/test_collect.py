@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -142,3 +147,38 @@ def test_actions_stand_beside_the_frame_they_follow(tmp_path: Path) -> None:
     later = np.corrcoef(actions, np.concatenate(moved_later).ravel())[0, 1]
     assert now > 0.7
     assert now > later + 0.1
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="looks for processes in /proc")
+def test_killed_it_leaves_no_workers_and_the_next_run_none_of_its_files(tmp_path: Path) -> None:
+    words = [f"out={tmp_path / 'data'}", "tasks=CloseDrawer", "image_size=[16,24]", "workers=2"]
+    command = [sys.executable, "-m", "selfflow_robotics.cli.main", "collect", *words]
+    running = subprocess.Popen([*command, "episodes=1000"], start_new_session=True)
+
+    def alive() -> list[str]:
+        """Processes of its session but itself that have not ended."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                state, _, _, session = path.read_text().rpartition(")")[2].split()[:4]
+                if int(session) == running.pid != int(path.parent.name) and state != "Z":
+                    found.append(path.parent.name)
+        return found
+
+    try:
+        wait_until(lambda: len(alive()) >= 3)  # two workers and what multiprocessing needs
+    finally:
+        running.kill()
+        running.wait()
+    wait_until(lambda: not alive())
+    assert any(path.name.endswith("-partial") for path in tmp_path.iterdir())
+    subprocess.run([*command, "episodes=1"], check=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 120) -> None:
+    """Look every so often."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)

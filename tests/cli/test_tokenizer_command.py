@@ -57,3 +57,20 @@ def test_absent_data_set_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         run(configured(tmp_path / "t", f"data={tmp_path / 'nowhere'}"))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder nobody can write")
+def test_what_was_trained_is_kept_where_it_cannot_be_written_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(OSError, match=r"trained is kept in .*selfflow-tokenizer-.*: move it to"):
+        run(configured(Path("/proc/nobody-writes-here/t")))
+    (kept,) = tmp_path.iterdir()
+    assert Autoencoder.from_pretrained(kept).channels == 4
+
+
+def test_a_folder_of_other_things_is_refused_before_training(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(FileExistsError, match=r"it holds thesis\.tex"):
+        run(configured(tmp_path, "steps=100000000"))
