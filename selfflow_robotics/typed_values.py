@@ -194,7 +194,7 @@ def _convert(value: Any, kind: Any, name: str, who: str) -> Any:
             for index, item in enumerate(value)
         ]
         return origin(items)
-    if origin is dict:
+    if origin in (dict, Mapping):
         if not isinstance(value, Mapping):
             return _UNFIT
         return {k: build(v, arguments[1], f"{name}.{k}", who) for k, v in value.items()}

@@ -62,7 +62,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "envs": {"data", "gl", "extras"},
     "policies": {"streams", "planning", "world_model", "pretrained", "data", "envs", "extras"},
-    "evaluation": {"planning", "world_model", "data", "envs", "policies", "extras", "gl", "whole"},
+    "evaluation": {
+        "planning",
+        "world_model",
+        "data",
+        "envs",
+        "policies",
+        "extras",
+        "gl",
+        "whole",
+        "typed_values",
+    },
 }
 
 

@@ -17,6 +17,7 @@ from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.evaluation.intervals import Interval, wilson
 from selfflow_robotics.evaluation.starts import Starts, doubt
 from selfflow_robotics.evaluation.video_metrics import Imagination
+from selfflow_robotics.typed_values import build
 from selfflow_robotics.whole import write_whole
 
 FORMAT = 1
@@ -187,7 +188,7 @@ def read_results(path: Path) -> Results:
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f'{path} is not readable as JSON ({error}); run "selfflow evaluate" again'
         ) from error
@@ -198,15 +199,15 @@ def read_results(path: Path) -> Results:
             'run "selfflow evaluate" again'
         )
     try:
-        imagination = document["imagination"]
+        tasks = build(document["tasks"], list[dict[str, Any]], "tasks", "it")
         return Results(
-            settings=Settings(**_tuples(document["settings"])),
-            tasks=tuple(_task_from_json(task) for task in document["tasks"]),
-            imagination=None if imagination is None else Imagination(**_tuples(imagination)),
-            versions=document["versions"],
-            revision=document["revision"],
+            settings=build(document["settings"], Settings, "settings", "it"),
+            tasks=tuple(_task_from_json(task, f"tasks[{i}]") for i, task in enumerate(tasks)),
+            imagination=build(document["imagination"], Imagination | None, "imagination", "it"),
+            versions=build(document["versions"], dict[str, str], "versions", "it"),
+            revision=build(document["revision"], str | None, "revision", "it"),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, ValueError) as error:
         raise ValueError(
             f"{path} lacks or has a field that results should not ({error}); "
             'run "selfflow evaluate" again'
@@ -233,17 +234,15 @@ def _task_to_json(task: TaskResult) -> dict[str, Any]:
     }
 
 
-def _task_from_json(values: Mapping[str, Any]) -> TaskResult:
-    starts = values.get("starts")
+def _task_from_json(values: Mapping[str, Any], name: str) -> TaskResult:
+    def field_of(key: str, kind: Any) -> Any:
+        return build(values[key], kind, f"{name}.{key}", "it")
+
     return TaskResult(
-        task=values["task"],
-        policy=values["policy"],
-        episodes=tuple(EpisodeResult(**episode) for episode in values["episodes"]),
-        planning=PlanningTime(**values["planning_seconds"]),
-        solved_at_start=tuple(values["solved_at_start"]),
-        starts=None if starts is None else Starts(**starts),
+        task=field_of("task", str),
+        policy=field_of("policy", str),
+        episodes=field_of("episodes", tuple[EpisodeResult, ...]),
+        planning=field_of("planning_seconds", PlanningTime),
+        solved_at_start=field_of("solved_at_start", tuple[int, ...]),
+        starts=field_of("starts", Starts | None) if "starts" in values else None,
     )
-
-
-def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,6 +59,36 @@ def test_damaged_results_are_named(tmp_path: Path) -> None:
     path.write_text(whole.replace('"steps": 7', '"stages": 7'))
     with pytest.raises(ValueError, match="stages"):
         read_results(path)
+
+
+@pytest.mark.parametrize("value", [None, 3, "x", [], [[]], {}, {"x": 1}, True, 1e308])
+def test_every_field_of_a_wrong_type_is_a_sentence(tmp_path: Path, value: object) -> None:
+    """Of each entry, however deep: it is read as what it was declared to be, or named."""
+    path = tmp_path / "results.json"
+    write_results(path, results())
+    sound = json.loads(path.read_text())
+
+    def places(tree: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+        keys = list(tree) if isinstance(tree, dict) else range(len(tree))
+        for key in keys:
+            yield (*way, key)
+            if isinstance(tree[key], (dict, list)):
+                yield from places(tree[key], (*way, key))
+
+    refused = 0
+    for *way, last in places(sound):
+        tree = json.loads(json.dumps(sound))
+        holder = tree
+        for key in way:
+            holder = holder[key]
+        holder[last] = value
+        path.write_text(json.dumps(tree))
+        try:
+            write_results(tmp_path / "again.json", read_results(path))
+        except ValueError as error:
+            assert str(path) in str(error)
+            refused += 1
+    assert refused > 10
 
 
 def test_failed_write_leaves_the_old_file_and_nothing_else(
