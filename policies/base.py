@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -110,12 +111,13 @@ class EnvMapping:
             if not isinstance(observation_space, gymnasium.spaces.Dict):
                 raise ValueError(
                     f"the mapping takes the {role} from the key {key!r}, but observations are no "
-                    f"dictionary: {observation_space}; set {role}=None in the EnvMapping"
+                    f"dictionary: {observation_space}; give mapping.{role}=null (None in Python)"
                 )
             if key not in observation_space.spaces:
                 raise ValueError(
                     f"the mapping takes the {role} from the key {key!r}, which observations lack; "
-                    f"they have {sorted(observation_space.spaces)}: name one in the EnvMapping"
+                    f"they have {sorted(observation_space.spaces)}: name one in mapping.{role}"
+                    + ("" if role == "image" else ", or give null (None in Python) for none")
                 )
         self._action_plan(action_space, action_size)
 
@@ -156,14 +158,17 @@ class EnvMapping:
         for name, given in (("take", take), ("scale", scale), ("offset", offset)):
             if len(given) != size:
                 raise ValueError(
-                    f"EnvMapping.{name} covers {len(given)} action entries, the environment has "
+                    f"mapping.{name} covers {len(given)} action entries, the environment has "
                     f"{size}: {action_space}; give one each (the policy's actions have "
                     f"{action_size})"
                 )
+        for name, given in (("scale", scale), ("offset", offset)):
+            if not np.isfinite(given).all():
+                raise ValueError(f"mapping.{name} is {given}; give finite numbers")
         wrong = [i for i in take if i is not None and not 0 <= i < action_size]
         if wrong:
             raise ValueError(
-                f"EnvMapping.take names the action entry {wrong[0]}; the policy's actions have "
+                f"mapping.take names the action entry {wrong[0]}; the policy's actions have "
                 f"the entries 0 to {action_size - 1}"
             )
         return action_space, take, scale, offset
@@ -190,19 +195,39 @@ def observe_env(observation: Any, mapping: EnvMapping, *, vectorized: bool = Tru
         raise ValueError(
             f"the image {'' if mapping.image is None else repr(mapping.image) + ' '}has shape "
             f"{image.shape[1:]} and type {image.dtype}; a policy reads (height, width, 3) uint8: "
-            "choose another key in the EnvMapping, or wrap the environment"
+            "choose another key in mapping.image, or wrap the environment"
         )
     instruction = (mapping.text,) * len(image)
     if mapping.instruction is not None:
         texts = _entry(observation, mapping.instruction, "instruction")
-        instruction = tuple(str(text) for text in (texts if vectorized else [texts]))
+        listed = texts if vectorized else [texts]
+        instruction = tuple(_text(text, mapping.instruction) for text in listed)
     proprioception = None
     if mapping.proprioception is not None:
-        values = np.asarray(
-            _entry(observation, mapping.proprioception, "proprioception"), dtype=np.float32
-        )
-        proprioception = values.reshape(len(image), -1)
+        told = _entry(observation, mapping.proprioception, "proprioception")
+        try:
+            proprioception = np.asarray(told, dtype=np.float32).reshape(len(image), -1)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"the proprioception {mapping.proprioception!r} is no array of numbers but "
+                f"{type(told).__name__}; name another key in mapping.proprioception, or wrap the "
+                "environment"
+            ) from None
     return Observations(image, instruction, proprioception)
+
+
+def _text(value: Any, key: str) -> str:
+    """An instruction, alone or in an array of one entry, perhaps as bytes in UTF-8."""
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.item()
+    with suppress(UnicodeDecodeError):
+        value = value.decode() if isinstance(value, bytes) else value
+    if not isinstance(value, str):
+        raise ValueError(
+            f"the instruction {key!r} is no text but {value!r:.60}; name another key in "
+            "mapping.instruction, or null (None in Python) and give mapping.text"
+        )
+    return value
 
 
 def _entry(observation: Any, key: str | None, role: str) -> Any:
@@ -214,5 +239,5 @@ def _entry(observation: Any, key: str | None, role: str) -> Any:
         there = sorted(observation) if isinstance(observation, dict) else type(observation).__name__
         raise ValueError(
             f"the observation lacks the {role} {key!r}; it has {there}: "
-            "name the right key in the EnvMapping"
+            f"name the right key in mapping.{role}"
         ) from None

@@ -52,7 +52,8 @@ def run_comparison(
         mapping: of tasks that are not this project's.
 
     Raises:
-        ValueError: the world model's actions mean something else than those of our tasks.
+        ValueError: the world model's actions mean something else than those of our tasks, or
+            another task does not fit the mapping: before any episode is played.
     """
     from selfflow_robotics.data.action_spec import RT1_ACTIONS
     from selfflow_robotics.envs import TASKS
@@ -64,6 +65,8 @@ def run_comparison(
         versions,
         write_results,
     )
+    from selfflow_robotics.evaluation.trial import try_task
+    from selfflow_robotics.policies.base import EnvMapping
 
     settings = Settings(
         world_model=model_name if world_model is not None else "",
@@ -78,6 +81,10 @@ def run_comparison(
             **{f"planner.{k}": str(v) for k, v in asdict(comparison.planner).items()},
         },
     )
+    spec = RT1_ACTIONS if world_model is None else world_model.step_spec
+    for task in comparison.tasks:
+        if task not in TASKS:
+            try_task(task, mapping or EnvMapping(), spec.size)
     if world_model is not None and set(TASKS) & set(comparison.tasks):
         world_model.step_spec.require_match(RT1_ACTIONS, model_name, "the tasks of this project")
     device = "cpu" if world_model is None else str(world_model.device)

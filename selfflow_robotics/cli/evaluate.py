@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from selfflow_robotics.cli.dataset import DataConfig, one_data_set
+from selfflow_robotics.cli.imports import import_modules
 from selfflow_robotics.cli.policies import NEED_WORLD_MODEL, PlannerConfig
 from selfflow_robotics.computing import Precision, use_threads
 from selfflow_robotics.policies.base import EnvMapping
@@ -63,7 +63,10 @@ class Config:
     )
     planner: PlannerConfig = field(default_factory=PlannerConfig)
     imports: tuple[str, ...] = field(
-        default=(), metadata={"help": "modules to import, which register other people's tasks"}
+        default=(),
+        metadata={
+            "help": "modules that register other people's tasks; the working folder's come first"
+        },
     )
     mapping: EnvMapping = field(default_factory=EnvMapping)
 
@@ -91,8 +94,7 @@ def run(config: Config) -> int:
         if getattr(config, name) < 1:
             raise ValueError(f"{name}={getattr(config, name)} is too few; give a number from 1")
     use_threads(config.threads)
-    for module in config.imports:
-        importlib.import_module(module)
+    import_modules(config.imports)
     tasks = task_ids(config.tasks)
     check_policies(config.policies, tasks)
     world_model = None

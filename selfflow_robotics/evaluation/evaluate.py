@@ -19,13 +19,13 @@ from selfflow_robotics.evaluation.results import (
     Recording,
     TaskResult,
 )
-from selfflow_robotics.evaluation.starts import Starts, digest, seed_decides_start
+from selfflow_robotics.evaluation.rows import IDLE
+from selfflow_robotics.evaluation.starts import Starts, seed_decides_start
+from selfflow_robotics.evaluation.trial import make_row, step_limit
 from selfflow_robotics.policies.base import EnvMapping, Observations, Policy, observe_env
 
 PolicyFactory = Callable[[VectorEnv[Any, Any, Any]], Policy]
 """Makes the policy for these environments; it is made once an evaluation."""
-
-_IDLE = "idle"
 
 
 @runtime_checkable
@@ -61,7 +61,8 @@ def evaluate(
     environment made for that, and told in ``starts``.
 
     Args:
-        task_id: Gymnasium id; ``info`` must carry ``success``.
+        task_id: Gymnasium id; ``info`` must carry ``success`` and may carry ``subtask``, in
+            the forms that :mod:`~selfflow_robotics.evaluation.rows` reads.
         policy_factory: makes the policy from the vector environment.
         seeds: different from each other, 0 or more.
         num_envs: rows; at most as many as seeds are made.
@@ -88,49 +89,18 @@ def evaluate(
     rows = max(1, min(num_envs, len(seeds)))
 
     def make() -> gymnasium.Env[Any, Any]:
-        return _Rests(gymnasium.make(task_id, **options))
+        return make_row(task_id, options)
 
     decided = seed_decides_start(make, seeds[0])
     envs = SyncVectorEnv([make] * rows, autoreset_mode=AutoresetMode.DISABLED)
     try:
-        limit = max_steps or _limit(envs, task_id)
+        limit = max_steps or step_limit(envs.envs[0], task_id)
         run = _Run(task_id, envs, policy_factory(envs), mapping, limit, record)
         found = run.all(seeds, on_decision, on_episode)
         different = {start for env in envs.envs for start in env.get_wrapper_attr("starts")}
         return replace(found, starts=Starts(decided, len(different)))
     finally:
         envs.close()
-
-
-class _Rests(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """An environment that, once told to rest, answers steps with its last observation, for free.
-
-    A vector environment steps every row; this spares those that have no episode left.
-    """
-
-    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
-        super().__init__(env)
-        self._last: Any = None
-        self.starts: set[str] = set()
-        self._resting = False
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        """Start an episode, or rest when the options say so."""
-        self._resting = bool(options and options.get(_IDLE))
-        if self._resting:
-            return self._last, {}
-        self._last, info = self.env.reset(seed=seed, options=options)
-        self.starts.add(digest(self._last))
-        return self._last, info
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """One step, or none when resting."""
-        if self._resting:
-            return self._last, 0.0, False, False, {}
-        self._last, reward, terminated, truncated, info = self.env.step(action)
-        return self._last, reward, terminated, truncated, info
 
 
 @dataclass
@@ -212,7 +182,7 @@ class _Run:
             info = self._reset(taken, [self.open[row].seed for row in taken])
             rows = []
             for row in taken:
-                if "success" in info and info["_success"][row] and info["success"][row]:
+                if info["success"][row]:
                     self.solved.append(self.open.pop(row).seed)
                     rows.append(row)
                 elif self.open[row].seed in self.kept:
@@ -233,7 +203,7 @@ class _Run:
         if rows:
             mask = np.zeros(self.envs.num_envs, np.bool_)
             mask[rows] = True
-            self.observation, _ = self.envs.reset(options={"reset_mask": mask, _IDLE: True})
+            self.observation, _ = self.envs.reset(options={"reset_mask": mask, IDLE: True})
 
     def _step(self) -> list[int]:
         """One step of every open episode; returns the rows whose episodes ended."""
@@ -249,19 +219,13 @@ class _Run:
         for i, row in enumerate(rows):
             self._note(self.open[row], seen, i, chosen[i])
         self.observation, _, terminated, truncated, info = self.envs.step(actions)
-        if "success" not in info:
-            raise ValueError(
-                f'task {self.task} does not report info["success"] at every step, which alone '
-                "counts as success; wrap it so that it does"
-            )
         ended = []
         after: Observations | None = None
         for row in rows:
             episode = self.open[row]
             episode.steps += 1
             episode.planning += seconds / len(rows)
-            if "subtask" in info and info["_subtask"][row]:
-                episode.subtask = max(episode.subtask, int(info["subtask"][row]))
+            episode.subtask = max(episode.subtask, int(info["subtask"][row]))
             success = bool(info["success"][row])
             if success or terminated[row] or truncated[row] or episode.steps >= self.limit:
                 if episode.images is not None:
@@ -332,16 +296,6 @@ class _Run:
         if isinstance(self.policy, Decides):
             plans = tuple((d.step, d.actions_HA.copy()) for d in self.policy.decisions(row))
         self.recorded[episode.seed] = Recording(episode.seed, happened, plans)
-
-
-def _limit(envs: SyncVectorEnv, task_id: str) -> int:
-    spec = envs.envs[0].spec
-    if spec is None or spec.max_episode_steps is None:
-        raise ValueError(
-            f"task {task_id} has no step limit, so a failing episode would never end; "
-            "give max_steps"
-        )
-    return spec.max_episode_steps
 
 
 def _planning_time(calls: Sequence[float], decisions: int) -> PlanningTime:

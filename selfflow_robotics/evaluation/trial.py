@@ -1,0 +1,64 @@
+"""One step of a task, tried before any episode is played: does it fit its mapping, does it tell?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from selfflow_robotics.evaluation.rows import Row, failing
+from selfflow_robotics.policies.base import EnvMapping, observe_env
+
+
+def make_row(task: str, options: Mapping[str, Any]) -> Row:
+    """A task's environment, as an evaluation plays it.
+
+    Raises:
+        RuntimeError: it cannot be made.
+    """
+    with failing(task, "cannot be made"):
+        return Row(gymnasium.make(task, **options), task)
+
+
+def try_task(task: str, mapping: EnvMapping, action_size: int) -> None:
+    """Make other people's task, look at it through its mapping, and take one step of nothing.
+
+    Args:
+        task: Gymnasium id.
+        mapping: where its observations and actions are found.
+        action_size: entries of the policies' actions.
+
+    Raises:
+        ValueError: the mapping does not fit it, it has no limit, or does not tell success.
+        RuntimeError: it cannot be made, or fails.
+    """
+    env = make_row(task, {})
+    try:
+        step_limit(env, task)
+        try:
+            mapping.check(env.observation_space, env.action_space, action_size)
+            observation, _ = env.reset(seed=0)
+            observe_env(observation, mapping, vectorized=False)
+            still = np.zeros((1, action_size), np.float32)
+            action = mapping.to_environment(still, env.action_space)[0]
+        except ValueError as error:
+            raise ValueError(f"task {task}: {error}") from error
+        env.step(action)
+    finally:
+        env.close()
+
+
+def step_limit(env: gymnasium.Env[Any, Any], task: str) -> int:
+    """Most steps of an episode.
+
+    Raises:
+        ValueError: the task has no limit.
+    """
+    if env.spec is None or env.spec.max_episode_steps is None:
+        raise ValueError(
+            f"task {task} has no step limit, so a failing episode would never end; "
+            "register it with max_episode_steps"
+        )
+    return env.spec.max_episode_steps
