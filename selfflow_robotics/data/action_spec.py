@@ -22,6 +22,13 @@ _Spec = TypeVar("_Spec", "ActionSpec", "StateSpec")
 
 _MEANING = ("names", "units", "frame", "rotation", "gripper", "rate_hz")
 _BOUND_SLACK = 1e-5
+_GREATEST = 1e30  # beyond it, differences overflow float32
+_FIELD_KINDS = {
+    "str": "text",
+    "float": "finite number",
+    "tuple[str, ...]": "list of texts",
+    "tuple[float, ...]": "list of finite numbers",
+}
 _MEASURE = (
     'convert the data set ("selfflow data convert rlds"), which measures them, or give them in '
     "the mapping"
@@ -43,8 +50,24 @@ def _from_json(cls: type[_Spec], values: Mapping[str, Any]) -> _Spec:
             f"a stored {cls.__name__} lacks the fields {lacking} and has the unknown fields "
             f"{surplus}; it was written by another version: write the data set or checkpoint again"
         )
+    for field in fields(cls):
+        if not _fits(values[field.name], str(field.type)):
+            raise ValueError(
+                f"a stored {cls.__name__} has {field.name} = {str(values[field.name])[:100]}, no "
+                f"{_FIELD_KINDS[str(field.type)]}; write the data set or checkpoint again"
+            )
     entries: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     return cls(**entries)
+
+
+def _fits(value: Any, kind: str) -> bool:
+    """Whether a value of JSON is of a field's type; numbers must be finite, also as float32."""
+    if kind.startswith("tuple"):
+        inner = "str" if "str" in kind else "float"
+        return isinstance(value, list | tuple) and all(_fits(item, inner) for item in value)
+    if kind == "str":
+        return isinstance(value, str)
+    return type(value) in (int, float) and abs(value) < _GREATEST
 
 
 @dataclass(frozen=True)
@@ -52,7 +75,8 @@ class ActionSpec:
     """Meaning, bounds and statistics of an action vector of A entries.
 
     Raises:
-        ValueError: the tuples differ in length, or a lower value exceeds its upper one.
+        ValueError: the tuples differ in length, a value is not finite, or a lower value exceeds
+            its upper one.
     """
 
     names: tuple[str, ...]  # A entries
@@ -76,11 +100,18 @@ class ActionSpec:
                     f"ActionSpec.{key} has {len(entries)} entries for {len(self.names)} names "
                     f"{self.names}; give one each"
                 )
+        if not 0 < self.rate_hz < _GREATEST:
+            raise ValueError(f"ActionSpec.rate_hz is {self.rate_hz}; give steps a second, above 0")
         for lower, upper in (("low", "high"), ("q01", "q99")):
             for name, a, b in zip(
                 self.names, getattr(self, lower), getattr(self, upper), strict=False
             ):
-                if not a <= b:
+                if not (abs(a) < _GREATEST and abs(b) < _GREATEST):
+                    raise ValueError(
+                        f"ActionSpec.{lower} and {upper} of {name} are {a} and {b}; give finite "
+                        "numbers"
+                    )
+                if a > b:
                     raise ValueError(
                         f"ActionSpec.{lower} of {name} is {a}, above its {upper} {b}; exchange them"
                     )
@@ -211,7 +242,7 @@ class ActionSpec:
         """Inverse of :meth:`to_json`.
 
         Raises:
-            ValueError: a field lacks or is unknown.
+            ValueError: a field lacks, is unknown or holds something else.
         """
         return _from_json(cls, values)
 
@@ -243,8 +274,12 @@ class StateSpec:
                 f"StateSpec has {len(self.names)} names, {len(self.mean)} means and "
                 f"{len(self.std)} standard deviations; give one each"
             )
-        if any(not value > 0 for value in self.std):
-            raise ValueError(f"StateSpec.std is {self.std}; every entry must be above 0")
+        if any(not 0 < value < _GREATEST for value in self.std):
+            raise ValueError(
+                f"StateSpec.std is {self.std}; every entry must be above 0, and finite"
+            )
+        if any(not abs(value) < _GREATEST for value in self.mean):
+            raise ValueError(f"StateSpec.mean is {self.mean}; give finite numbers")
 
     @property
     def size(self) -> int:
@@ -297,7 +332,7 @@ class StateSpec:
         """Inverse of :meth:`to_json`.
 
         Raises:
-            ValueError: a field lacks or is unknown.
+            ValueError: a field lacks, is unknown or holds something else.
         """
         return _from_json(cls, values)
 

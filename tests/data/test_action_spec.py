@@ -110,3 +110,33 @@ def test_spec_of_wrong_length_is_refused() -> None:
         replace(RT1_ACTIONS, units=("m", "m"))
     with pytest.raises(ValueError, match=r"low of x is 1\.0, above its high"):
         replace(RT1_ACTIONS, low=(1.0, *RT1_ACTIONS.low[1:]))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("low", [float("-inf")] * 7, "low = .*no list of finite numbers"),
+        ("q99", [float("nan")] * 7, "q99 = .*no list of finite numbers"),
+        ("high", [1e308] * 7, "high = .*no list of finite numbers"),
+        ("low", 3, "low = 3, no list of finite numbers"),
+        ("low", ["a"] * 7, "no list of finite numbers"),
+        ("names", [1] * 7, "no list of texts"),
+        ("names", None, "names = None, no list of texts"),
+        ("frame", {}, "frame = {}, no text"),
+        ("rate_hz", "3", "rate_hz = 3, no finite number"),
+        ("rate_hz", True, "rate_hz = True, no finite number"),
+        ("rate_hz", 0, "rate_hz is 0; give steps a second, above 0"),
+        ("high", [-1.0] * 7, "low of x is -0.25, above its high -1.0; exchange them"),
+    ],
+)
+def test_stored_spec_of_other_values_is_refused(field: str, value: object, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        ActionSpec.from_json({**RT1_ACTIONS.to_json(), field: value})
+
+
+@pytest.mark.parametrize("field", ["mean", "std"])
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 1e200])
+def test_statistics_that_are_not_finite_are_refused(field: str, value: float) -> None:
+    spread = {"mean": (0.0, 1.0), "std": (1.0, 1.0), field: (1.0, value)}
+    with pytest.raises(ValueError, match=f"StateSpec.{field} is "):
+        StateSpec(("a", "b"), spread["mean"], spread["std"])

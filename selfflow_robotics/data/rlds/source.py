@@ -250,7 +250,11 @@ def stored_spec(path: Path, declared: _Spec, mapping: str) -> _Spec:
     """
     if not path.is_file():
         return declared
-    stored = type(declared).from_json(_json(path))
+    try:
+        stored = type(declared).from_json(_json(path))
+    except ValueError as error:
+        text = str(error)
+        raise ValueError(text if str(path) in text else f"{path}: {text}") from error
     stored.require_match(declared, ours=str(path), theirs=f'the mapping "{mapping}"')
     return stored
 

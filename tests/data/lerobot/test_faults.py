@@ -295,3 +295,10 @@ def test_stored_actions_of_another_meaning(tmp_path: Path) -> None:
     stored = replace(FRACTAL_MIRROR.action_spec, rotation="quaternion")
     (path / "meta/action_spec.json").write_text(json.dumps(stored.to_json()))
     refused(path, "action_spec.json", "quaternion", f'the mapping "{MAPPING}"')
+
+
+def test_stored_actions_of_another_kind_name_their_file(tmp_path: Path) -> None:
+    path = write_v3(tmp_path / "set")
+    stored = {**FRACTAL_MIRROR.action_spec.to_json(), "low": [float("-inf")] * 7}
+    (path / "meta/action_spec.json").write_text(json.dumps(stored))
+    refused(path, "meta/action_spec.json", "low = [-inf", "finite numbers")
