@@ -31,5 +31,5 @@ def test_ends_lie_inside_the_environments_bounds_and_have_a_gradient() -> None:
 
 @pytest.mark.parametrize("most", [float("inf"), 1e300, 1e-40])
 def test_a_range_that_single_precision_cannot_hold_is_refused(most: float) -> None:
-    with pytest.raises(ValueError, match="axis 1 (ranges over|are -)"):
+    with pytest.raises(ValueError, match=r"axis 1 (ranges over|are -)"):
         Bounds(spec(q01=(-0.5, -most), q99=(0.5, most)))
