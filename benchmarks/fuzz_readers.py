@@ -29,6 +29,7 @@ from selfflow_robotics.model import released
 from selfflow_robotics.probe import load_probe
 from selfflow_robotics.tokenizers import stored
 from selfflow_robotics.training.checkpoints import Checkpoints
+from selfflow_robotics.training.prior import take_prior
 from selfflow_robotics.training.ranks import Ranks
 from selfflow_robotics.training.recipe import OneSide
 from selfflow_robotics.world_model import WorldModel
@@ -206,6 +207,13 @@ def _checkpoint(folder: Path) -> Iterator[Any]:
     ).values()
 
 
+def _prior(folder: Path) -> Iterator[Any]:
+    prior = WorldModel.from_pretrained(str(folder)).prior
+    assert prior is not None
+    take_prior(prior, folder / "training" / "prior.pt")
+    yield from prior.state_dict().values()
+
+
 def _probe(folder: Path) -> Iterator[Any]:
     world_model = WorldModel.from_pretrained(str(folder.parent / "model"))
     yield load_probe(world_model, str(folder)).weight_FP
@@ -242,5 +250,6 @@ READERS = {
     "probe": Reader("probe", ("config.json", "*.safetensors"), _probe, kept=True),
     "image model": Reader("image_model", ("weights.*",), _image_model),
     "training checkpoint": Reader("model", ("training/checkpoints/*/*",), _checkpoint, kept=True),
+    "policy prior": Reader("model", ("training/prior.pt",), _prior, kept=True),
     "results.json": Reader("evaluation", ("results.json",), _results),
 }

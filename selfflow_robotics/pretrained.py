@@ -6,6 +6,7 @@ one tokenizer, to the bit.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -22,6 +23,7 @@ from .model.prior import PriorConfig
 from .stored_model import CONFIG, UNSTORED, build_loaded, find_model, read_model, write_model
 from .tokenizers import stored
 from .tokenizers.tokenizer import Tokenizer
+from .typed_values import build
 from .values import WorldModelConfig
 from .world_model import WorldModel
 
@@ -115,18 +117,22 @@ def _require_fit(config: WorldModelConfig, tokenizer: Tokenizer) -> None:
 
 
 def _config(entries: dict[str, Any]) -> WorldModelConfig:
-    network = dict(entries["network"])
-    network["grid"] = tuple(network["grid"])
-    spec, prior = entries["state_spec"], entries["prior"]
+    def entry(name: str, kind: Any) -> Any:
+        return build(entries[name], kind, name, "it")
+
+    spec = entry("state_spec", dict[str, Any] | None)
+    history_len, time_shift = entry("history_len", int), entry("time_shift", float)
+    if history_len < 1 or not 0 < time_shift < math.inf:
+        raise ValueError(f"history_len is {history_len} and time_shift {time_shift}")
     return WorldModelConfig(
-        DiTConfig(**network),
-        entries["patch"],
-        tuple(entries["image_size"]),
-        entries["history_len"],
-        ActionSpec.from_json(entries["action_spec"]),
+        entry("network", DiTConfig),
+        entry("patch", int),
+        entry("image_size", tuple[int, int]),
+        history_len,
+        ActionSpec.from_json(entry("action_spec", dict[str, Any])),
         StateSpec.from_json(spec) if spec else None,
-        Vocabulary(tuple(entries["vocabulary"])),
-        float(entries["time_shift"]),
-        PriorConfig(**{**prior, "latent": tuple(prior["latent"])}) if prior else None,
-        entries.get("text_encoder"),
+        Vocabulary(entry("vocabulary", tuple[str, ...])),
+        time_shift,
+        entry("prior", PriorConfig | None),
+        entry("text_encoder", str | None) if "text_encoder" in entries else None,
     )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .stored_model import find_model, read_model, write_model
+from .typed_values import build
 from .world_model import WorldModel
 
 FORMAT = "selfflow_robotics/probe/1"
@@ -86,12 +87,12 @@ def load_probe(world_model: WorldModel, name: str, beside: str = "") -> StatePro
         )
     try:
         probe = StateProbe(
-            tuple(config["names"]),
-            int(config["image_tokens"]),
+            build(config["names"], tuple[str, ...], "names", "it"),
+            build(config["image_tokens"], int, "image_tokens", "it"),
             state["weight"],
             state["bias"],
-            str(config["network"]),
-            tuple(config["held_out_r2"]),
+            build(config["network"], str, "network", "it"),
+            build(config["held_out_r2"], tuple[float | None, ...], "held_out_r2", "it"),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder} lacks or has a wrong entry ({error}); fit it again") from None
@@ -100,6 +101,13 @@ def load_probe(world_model: WorldModel, name: str, beside: str = "") -> StatePro
         raise ValueError(
             f"{folder} has weights of shape {shape} for {entries} entries, which do not fit; "
             "fit it again"
+        )
+    rows, columns = world_model.config.network.grid
+    if probe.image_tokens != rows * columns or len(probe.held_out_r2) != entries:
+        raise ValueError(
+            f"{folder} reads {probe.image_tokens} image tokens and says how well {entries} entries "
+            f"were read by {len(probe.held_out_r2)} numbers; the model has {rows * columns} tokens "
+            "a frame; fit it again"
         )
     if probe.network != network_digest(world_model):
         raise ValueError(

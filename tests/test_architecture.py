@@ -40,8 +40,16 @@ MAY_IMPORT: dict[str, set[str]] = {
         "imagination",
         "streams",
     },
-    "pretrained": {"values", "model", "data", "tokenizers", "stored_model", "world_model"},
-    "probe": {"stored_model", "world_model"},
+    "pretrained": {
+        "values",
+        "model",
+        "data",
+        "tokenizers",
+        "stored_model",
+        "typed_values",
+        "world_model",
+    },
+    "probe": {"stored_model", "typed_values", "world_model"},
     "planning": {"streams", "world_model", "pretrained", "flow", "tokenizers", "data", "model"},
     "training": {
         "values",

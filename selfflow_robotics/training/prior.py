@@ -87,14 +87,19 @@ def fit_prior_once(
         ValueError: the file is damaged, or of another prior; see also `fit_prior`.
     """
     if path.exists():
-        _take(prior, path)
+        take_prior(prior, path)
         return None if held_out is None else prior_error(prior, held_out)
     error = fit_prior(prior, episodes, config, held_out)
     write_whole(path, partial(torch.save, prior.state_dict()))
     return error
 
 
-def _take(prior: PolicyPrior, path: Path) -> None:
+def take_prior(prior: PolicyPrior, path: Path) -> None:
+    """Take weights that `fit_prior_once` wrote.
+
+    Raises:
+        ValueError: the file is damaged, or of another prior.
+    """
     own = prior.state_dict()
     try:
         require_intact(path)
