@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from selfflow_robotics.data.resize import resize
+from selfflow_robotics.data.image_fit import ImageFit
 
 from .base import Observations
 
@@ -37,12 +37,12 @@ class History:
 
     Args:
         length: frames kept, 1 or more.
-        image_size: (height, width) that frames are scaled to.
+        fit: how frames are made the size that the model reads.
         action_size: A.
     """
 
-    def __init__(self, length: int, image_size: tuple[int, int], action_size: int) -> None:
-        self.length, self.image_size, self.action_size = length, image_size, action_size
+    def __init__(self, length: int, fit: ImageFit, action_size: int) -> None:
+        self.length, self.fit, self.action_size = length, fit, action_size
         self._rows: dict[int, _Row] = {}
 
     def reset(self, rows: Sequence[int]) -> None:
@@ -64,7 +64,7 @@ class History:
                 f"{len(observations.image)} images and {len(observations.instruction)} "
                 f"instructions were given for {len(rows)} rows; give one each"
             )
-        images = resize(observations.image, self.image_size)
+        images = self.fit(observations.image)
         for i, row in enumerate(rows):
             # Copies: a vector environment may write its next observation into the same memory.
             self._rows[row].frames.append(images[i].copy())

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfflow_robotics.data.action_spec import ActionSpec
+from selfflow_robotics.data.image_fit import ImageFit
 from selfflow_robotics.planning.protocol import Dynamics
 from selfflow_robotics.streams import RowStreams, derive_seed
 
@@ -37,8 +38,8 @@ class SeeingModel(Dynamics, Protocol):
         ...
 
     @property
-    def image_size(self) -> tuple[int, int]:
-        """(height, width) of the images it reads."""
+    def image_fit(self) -> ImageFit:
+        """How images become those that it reads."""
         ...
 
 
@@ -86,7 +87,7 @@ class RecedingHorizon(ABC):
             raise ValueError(f"gripper_threshold is {gripper_threshold}; it must lie in 0..1")
         self.world_model, self.receding_horizon = world_model, receding_horizon
         self.gripper_threshold = gripper_threshold
-        self.history = History(world_model.history_len, world_model.image_size, spec.size)
+        self.history = History(world_model.history_len, world_model.image_fit, spec.size)
         self._decisions: defaultdict[int, list[Decision]] = defaultdict(list)
         self._seeds: dict[int, int] = {}
         self._steps: dict[int, int] = {}

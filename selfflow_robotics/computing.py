@@ -9,7 +9,7 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
     import torch
@@ -27,9 +27,16 @@ def resolve(precision: Precision, device: str | torch.device) -> Literal["bf16",
             faster, which is measured once in some milliseconds: those without bf16 instructions
             emulate it slowly.
         device: "cpu", "cuda", "cuda:1", ….
+
+    Raises:
+        ValueError: another word than these three.
     """
     import torch
 
+    if precision not in get_args(Precision):
+        raise ValueError(
+            f'no precision "{precision}"; choose one of {", ".join(get_args(Precision))}'
+        )
     if precision != "auto":
         return precision
     kind = torch.device(device).type

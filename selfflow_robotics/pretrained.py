@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from .data.action_spec import ActionSpec, StateSpec
+from .data.image_fit import ImageFit
 from .data.vocabulary import Vocabulary
 from .model.dit import DiTConfig
 from .model.prior import PriorConfig
@@ -41,12 +42,14 @@ def save_world_model(world_model: WorldModel, folder: str | os.PathLike[str]) ->
         "patch": config.patch,
         "image_size": list(config.image_size),
         "history_len": config.history_len,
-        "action_spec": config.action_spec.to_json(),
+        "action_spec": config.action_spec.to_json() if config.action_spec else None,
         "state_spec": config.state_spec.to_json() if config.state_spec else None,
         "vocabulary": list(config.vocabulary.words),
         "time_shift": config.time_shift,
         "prior": asdict(config.prior) if config.prior else None,
         "text_encoder": config.text_encoder,
+        "image_fit": config.image_fit,
+        "camera_size": list(config.camera_size) if config.camera_size else None,
     }
     state = {
         name: value.to(torch.bfloat16) if _is_rounded(name, value) else value
@@ -109,6 +112,8 @@ def _require_fit(config: WorldModelConfig, tokenizer: Tokenizer) -> None:
     rows, columns = tokenizer.latent_size(config.image_size)
     patch, network = config.patch, config.network
     made = (rows // patch, columns // patch), tokenizer.channels * patch**2
+    if (config.action_spec is None) != (network.action_dim == 0):
+        raise ValueError("action_spec does not go with the network's action_dim")
     if made != (network.grid, network.token_dim):
         raise ValueError(
             f"images of {config.image_size} make tokens of {made}, the network takes "
@@ -120,19 +125,25 @@ def _config(entries: dict[str, Any]) -> WorldModelConfig:
     def entry(name: str, kind: Any) -> Any:
         return build(entries[name], kind, name, "it")
 
-    spec = entry("state_spec", dict[str, Any] | None)
+    def later(name: str, kind: Any, default: Any) -> Any:
+        return entry(name, kind) if name in entries else default
+
+    actions, states = (entry(key, dict[str, Any] | None) for key in ("action_spec", "state_spec"))
+    network, image_size = entry("network", DiTConfig), entry("image_size", tuple[int, int])
     history_len, time_shift = entry("history_len", int), entry("time_shift", float)
     if history_len < 1 or not 0 < time_shift < math.inf:
         raise ValueError(f"history_len is {history_len} and time_shift {time_shift}")
     return WorldModelConfig(
-        entry("network", DiTConfig),
+        network,
         entry("patch", int),
-        entry("image_size", tuple[int, int]),
+        image_size,
         history_len,
-        ActionSpec.from_json(entry("action_spec", dict[str, Any])),
-        StateSpec.from_json(spec) if spec else None,
-        Vocabulary(entry("vocabulary", tuple[str, ...])),
+        ActionSpec.from_json(actions) if actions is not None else None,
+        StateSpec.from_json(states) if states else None,
+        Vocabulary(entry("vocabulary", tuple[str, ...]), network.max_words),
         time_shift,
         entry("prior", PriorConfig | None),
-        entry("text_encoder", str | None) if "text_encoder" in entries else None,
+        later("text_encoder", str | None, None),
+        ImageFit(image_size, later("image_fit", str, "crop")).how,
+        later("camera_size", tuple[int, int] | None, None),
     )

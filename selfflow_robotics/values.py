@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from .data.action_spec import ActionSpec, StateSpec
+from .data.image_fit import How
 from .data.vocabulary import Vocabulary
 from .model.attention import Cache
 from .model.dit import DiTConfig
@@ -17,6 +18,10 @@ from .model.prior import PriorConfig
 class WorldModelConfig:
     """Everything but the weights; steps of denoising lie as training's timesteps did.
 
+    Pictures are made `image_size` as :class:`ImageFit` with `image_fit` does; those that it was
+    trained on had `camera_size`, or that size already where it is None. `action_spec` is None in a
+    model of video, which never saw an action.
+
     `text_encoder` is the model of transformers (a folder, or its name on the Hub) whose vectors of
     `network.text_dim` values the network was told; see `training.text_vectors`.
     """
@@ -25,12 +30,29 @@ class WorldModelConfig:
     patch: int
     image_size: tuple[int, int]
     history_len: int
-    action_spec: ActionSpec
+    action_spec: ActionSpec | None
     state_spec: StateSpec | None
     vocabulary: Vocabulary
     time_shift: float = 1.0
     prior: PriorConfig | None = None
     text_encoder: str | None = None
+    image_fit: How = "crop"
+    camera_size: tuple[int, int] | None = None
+
+    @property
+    def known_actions(self) -> ActionSpec:
+        """`action_spec`.
+
+        Raises:
+            ValueError: it is a model of video, which knows none.
+        """
+        if self.action_spec is None:
+            raise ValueError(
+                "this model was pretrained on video and never saw an action, so it can neither be "
+                "told actions nor propose them; train it on the episodes of a robot: "
+                '"selfflow finetune start=FOLDER data=FOLDER"'
+            )
+        return self.action_spec
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .data.action_spec import ActionSpec, StateSpec
+from .data.image_fit import ImageFit, fitted_frames
 from .flow.shared_timestep import conditions_at
 from .imagination.futures import Imagination
 from .model.dit import DiT, Frames, Output
@@ -51,8 +52,8 @@ class WorldModel(nn.Module):
 
     @property
     def action_spec(self) -> ActionSpec:
-        """What its actions mean."""
-        return self.config.action_spec
+        """What its actions mean; an error in a model of video, which knows none."""
+        return self.config.known_actions
 
     @property
     def action_block(self) -> int:
@@ -76,8 +77,18 @@ class WorldModel(nn.Module):
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """(height, width) of the images it reads and draws."""
+        """(height, width) of the images it reads and draws; see `image_fit`."""
         return self.config.image_size
+
+    @property
+    def image_fit(self) -> ImageFit:
+        """How images of another size are made `image_size`, as in training."""
+        return ImageFit(self.config.image_size, self.config.image_fit)
+
+    @property
+    def camera_size(self) -> tuple[int, int]:
+        """(height, width) that its images of training had before: what a simulator should draw."""
+        return self.config.camera_size or self.config.image_size
 
     @property
     def device(self) -> torch.device:
@@ -113,8 +124,9 @@ class WorldModel(nn.Module):
         observe and plan for it apart, as the policies here do.
 
         Args:
-            frames: (B, S, height, width, 3) uint8, oldest first, S from 1 to `history_len`; where
-                a latent frame spans several, the oldest that do not fill one are left out.
+            frames: (B, S, height, width, 3) uint8, oldest first, S from 1 to `history_len`; those
+                of another size than `image_size` are made it as `image_fit` says. Where a latent
+                frame spans several, the oldest that do not fill one are left out.
             past_actions: (B, S - 1, A) in the environment's units, as `step_spec` says; row i led
                 from frame i to i + 1.
             instruction: one for all, one a row, or None.
@@ -123,8 +135,7 @@ class WorldModel(nn.Module):
         Raises:
             ValueError: a shape that does not fit, or a word the model does not know.
         """
-        images = torch.as_tensor(frames)
-        self._check_frames(images)
+        images = self._fitted(frames)
         batch, count = images.shape[:2]
         actions = torch.as_tensor(past_actions, dtype=torch.float32, device=self.device)
         spec, block = self.step_spec, self.action_block
@@ -176,17 +187,8 @@ class WorldModel(nn.Module):
         last = None if states_BSP is None else states_BSP[:, -1]
         return Context(batch, out.cache, video[:, -1], last, *self._instruct(instruction, batch))
 
-    def _check_frames(self, images: Tensor) -> None:
-        expected = (*self.image_size, 3)
-        if images.dim() != 5 or tuple(images.shape[2:]) != expected or images.dtype != torch.uint8:
-            raise ValueError(
-                f"frames have shape {tuple(images.shape)} and type {images.dtype}; give "
-                f"(B, S, {expected[0]}, {expected[1]}, 3) uint8"
-            )
-        if not 1 <= images.shape[1] <= self.history_len:
-            raise ValueError(
-                f"{images.shape[1]} frames of history; give 1 to {self.history_len}, newest last"
-            )
+    def _fitted(self, frames: NDArray[np.uint8] | Tensor) -> Tensor:
+        return fitted_frames(frames, self.image_fit, self.history_len)
 
     def _encode(self, images: Tensor) -> Tensor:
         return self.tokenizer.encode_videos(images.to(self.device)).to(self.dtype)
@@ -360,8 +362,7 @@ class WorldModel(nn.Module):
         """
         if self.action_block > 1:
             raise ValueError("react sees one frame, and this model's span several; use guess")
-        images = torch.as_tensor(frames)[:, None]
-        self._check_frames(images)
+        images = self._fitted(frames[:, None])
         given = None if states is None else torch.as_tensor(states)[:, None]
         state = self._state_tokens(given, len(images), 1)
         words, _, _ = self._instruct(instruction, len(images))
@@ -410,8 +411,7 @@ class WorldModel(nn.Module):
         states: NDArray[np.float32] | Tensor | None = None,
     ) -> Tensor:
         """Features (B, M, D) of goal images (B, height, width, 3) uint8."""
-        goal = torch.as_tensor(images)[:, None]
-        self._check_frames(goal)
+        goal = self._fitted(images[:, None])
         given = None if states is None else torch.as_tensor(states)[:, None]
         tokens = self._state_tokens(given, len(goal), 1)
         known = None if states is None or tokens is None else tokens[:, 0]

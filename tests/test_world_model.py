@@ -314,7 +314,7 @@ def test_progress_depends_on_the_instruction_of_its_own_row(model: WorldModel) -
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"frames": np.zeros((B, S, 8, 10, 3), np.uint8)}, r"frames have shape \(3, 2, 8, 10, 3\)"),
+        ({"frames": np.zeros((B, S, 8, 10, 4), np.uint8)}, r"frames have shape \(3, 2, 8, 10, 4\)"),
         (
             {"frames": np.zeros((B, S, *IMAGE, 3), np.float32)},
             r"float32; give \(B, S, 8, 12, 3\) uint8",
@@ -356,7 +356,7 @@ def test_a_missing_instruction_and_missing_streams_are_sentences(model: WorldMod
     with pytest.raises(ValueError, match="1 random streams for 3 rows"):
         model.rollout(untold, candidate_actions(B, K, H), generator=[seeded(0)])
     with pytest.raises(ValueError, match="frames have shape"):
-        model.encode_goal(np.zeros((B, 4, 4, 3), np.uint8))
+        model.encode_goal(np.zeros((B, 4, 4, 3), np.float32))
 
 
 # -- on disk -------------------------------------------------------------------------------------

@@ -100,7 +100,6 @@ def _reach(path: Path, world_model: WorldModel, goal_as: str, discount: float) -
     import numpy as np
     from PIL import Image, UnidentifiedImageError
 
-    from selfflow_robotics.data.resize import resize
     from selfflow_robotics.planning import GoalFeatures, GoalImage, GoalLatents
 
     try:
@@ -108,7 +107,7 @@ def _reach(path: Path, world_model: WorldModel, goal_as: str, discount: float) -
             picture = np.asarray(image.convert("RGB"))
     except UnidentifiedImageError:
         raise ValueError(f"goal={path} is no picture; give a PNG or JPEG file") from None
-    goal = resize(picture[None], world_model.image_size)[0]
+    goal = world_model.image_fit(picture[None])[0]
     if goal_as == "features":
         return GoalFeatures(world_model, goal, discount=discount)
     if goal_as == "latents":

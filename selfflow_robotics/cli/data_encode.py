@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from .dataset import DataConfig
 
@@ -16,8 +16,9 @@ HELP = """Encode a data set's frames once, for training to read.
 
 Reads an RLDS data set (data), or videos (videos: a folder or glob of video files, or of WebDataset
 shards, *.tar, also gs://... and the like), and a tokenizer's folder; writes a folder of latents for
-each under out, in parts. Training reads them with cache=OUT where data and tokenizer are the same;
-with another tokenizer they are refused. Killed and run again, it goes on where it was.
+each under out, in parts. Training reads them with cache=OUT where data, tokenizer and image size
+are the same; with another tokenizer they are refused. Killed and run again, it goes on where it
+was.
 """
 
 
@@ -31,7 +32,14 @@ class Config:
     videos: str | None = field(
         default=None, metadata={"help": "folder or glob of video files, or of shards (.tar)"}
     )
-    image_size: tuple[int, int] = field(default=(64, 80), metadata={"help": "of videos"})
+    image_size: tuple[int, int] | None = field(
+        default=None,
+        metadata={"help": "height, width; null: the data's, made to fit, and [64,80] of videos"},
+    )
+    image_fit: Literal["crop", "pad"] = field(
+        default="crop", metadata={"help": "what becomes of images of other proportions, in data"}
+    )
+    patch: int = field(default=2, metadata={"help": "model.patch of the training, for what fits"})
     frames: int = field(default=32, metadata={"help": "frames a clip, of videos"})
     rate_hz: float = field(default=5.0, metadata={"help": "frames a second, of videos"})
     max_broken: float = field(
@@ -60,7 +68,7 @@ def run(config: Config) -> int:
     spread = None if config.ray is None else spread_over(config.ray, config.device)
     if spread is None:
         tokenizer = tokenizer.to(config.device)
-    for episodes, actions, states in _sources(config):
+    for episodes, actions, states in _sources(config, tokenizer.factor * config.patch):
         found = latents_of(
             episodes,
             tokenizer,
@@ -81,11 +89,18 @@ def run(config: Config) -> int:
     return 0
 
 
-def _sources(config: Config) -> list[tuple[Encodable, ActionSpec | None, StateSpec | None]]:
-    """Both sides of the split of each data set, and the videos."""
+def _sources(
+    config: Config, unit: int
+) -> list[tuple[Encodable, ActionSpec | None, StateSpec | None]]:
+    """Both sides of the split of each data set, and the videos.
+
+    Args:
+        unit: pixels along a token's side, which what a data set is made by default divides into.
+    """
     from ..data.datasets import open_dataset
+    from ..data.fitted import fitted
     from ..data.video.shards import open_videos
-    from ..training.recipe import OneSide
+    from ..training.recipe import OneSide, common_fit
 
     if not config.data.path and config.videos is None:
         raise ValueError("there is nothing to encode: add data=FOLDER or videos=FOLDER")
@@ -95,17 +110,21 @@ def _sources(config: Config) -> list[tuple[Encodable, ActionSpec | None, StateSp
             "negative number of workers"
         )
     sources: list[tuple[Encodable, ActionSpec | None, StateSpec | None]] = []
-    for path in config.data.path:
-        source = open_dataset(path, config.data.mapping, config.data.split)
+    data = [open_dataset(path, config.data.mapping, config.data.split) for path in config.data.path]
+    fit = common_fit(data, config.image_size, config.image_fit, unit) if data else None
+    for source in data:
         for which in ("train", "held-out"):
             side = OneSide(source, which)
-            if len(side):
+            if len(side) and fit is not None:
                 # Training on several data sets normalises by the first's statistics.
-                first = sources[0][1:] if sources else (source.action_spec, source.state_spec)
-                sources.append((side, *first))
+                sources.append((fitted(side, fit), data[0].action_spec, data[0].state_spec))
     if config.videos is not None:
         videos = open_videos(
-            config.videos, config.image_size, config.frames, config.rate_hz, config.max_broken
+            config.videos,
+            config.image_size or (64, 80),
+            config.frames,
+            config.rate_hz,
+            config.max_broken,
         )
         sources.append((videos, None, None))
     return sources

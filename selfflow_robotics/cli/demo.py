@@ -85,7 +85,7 @@ def run(config: Config) -> int:
             policies=tuple(p for p in POLICIES if p != "prior" or world_model.prior is not None),
             seeds=tuple(range(config.seed, config.seed + config.episodes)),
             num_envs=config.episodes,
-            image_size=world_model.image_size,
+            image_size=world_model.camera_size,
             planner=config.planner,
             record=config.episodes,
             precision=config.precision,

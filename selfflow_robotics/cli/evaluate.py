@@ -102,7 +102,7 @@ def run(config: Config) -> int:
         world_model = WorldModel.from_pretrained(config.world_model, config.device)
         for name in sorted(NEED_WORLD_MODEL & set(config.policies)):
             imagining_policy(name, world_model, config.planner)  # its settings are checked here
-    image_size = config.image_size or (world_model.image_size if world_model else (64, 80))
+    image_size = config.image_size or (world_model.camera_size if world_model else (64, 80))
 
     results = run_comparison(
         Comparison(

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ..training.config import ModelConfig, ObjectiveConfig, PriorTraining, TrainerConfig
 from .dataset import DataConfig
 
 if TYPE_CHECKING:
+    from ..data.clips import LatentEpisodes
+    from ..data.datasets import Dataset
+    from ..data.image_fit import ImageFit
+    from ..tokenizers.tokenizer import Tokenizer
     from ..training.ranks import Ranks
+    from ..training.trainer import Evaluate
+    from ..world_model import WorldModel
 
 HELP = """Train an action-conditioned world model on a robot's episodes.
 
 Reads an RLDS or LeRobot data set (data) and the model to start from (start), or a tokenizer;
-writes the world model (config.json, model.safetensors) and, in training/, checkpoints and curves
-under out. Run again with the same out, it resumes; SIGTERM saves and leaves. On several GPUs:
+writes the world model (config.json, model.safetensors) and, in training/, its settings, checkpoints
+and curves under out. Run again with the same out, it resumes; SIGTERM and Ctrl-C save and leave.
+Images are made image_size, or else what divides into tokens. On several GPUs:
 torchrun --nproc-per-node 8 -m selfflow_robotics.cli.main finetune device=cuda ...
 """
 
@@ -42,6 +49,12 @@ class Config:
     )
     tokenizer: Path | None = field(default=None, metadata={"help": "default: that of start"})
     cache: Path | None = field(default=None, metadata={"help": "folder that keeps latents"})
+    image_size: tuple[int, int] | None = field(
+        default=None, metadata={"help": "height, width to train at; null: the data's, made to fit"}
+    )
+    image_fit: Literal["crop", "pad"] = field(
+        default="crop", metadata={"help": "what becomes of images of other proportions"}
+    )
     device: str = field(default="cpu", metadata={"help": "to train on: cpu, cuda, cuda:1, ..."})
     model: ModelConfig = field(default_factory=ModelConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
@@ -63,82 +76,150 @@ def run(config: Config) -> int:
 
 
 def _run(config: Config, ranks: Ranks) -> int:
-    import numpy as np
     import torch
 
-    from ..data.clips import LatentEpisodes
-    from ..data.datasets import open_dataset
-    from ..data.latents.cache import latents_of
+    from ..data.latents.cache import weights_digest
     from ..data.vocabulary import Vocabulary
     from ..stored_model import require_model_folder
-    from ..training.diagnostics import diagnose
-    from ..training.prior import fit_prior_once
+    from ..training.prior import add_prior
     from ..training.recipe import (
-        OneSide,
         build_objective,
         build_world_model,
+        common_fit,
         load_tokenizer,
         start_from,
     )
-    from ..training.shared_latents import forget_shared_latents, shared_cache
+    from ..training.run_settings import RunSettings
+    from ..training.shared_latents import forget_shared_latents
     from ..training.trainer import Trainer
-    from ..world_model import WorldModel
 
-    if not config.data.path:
-        raise ValueError('there are no episodes: add data=FOLDER ("selfflow collect" makes one)')
     require_model_folder(config.out)
-    sources = [
-        open_dataset(path, config.data.mapping, config.data.split) for path in config.data.path
-    ]
-    source = sources[0]
-    if source.action_spec is None or source.image_size is None:
-        raise ValueError(
-            f"{source.name} has no actions or no fixed image size; a world model needs both"
-        )
-    for other in sources[1:]:
-        if other.action_spec is None or other.image_size != source.image_size:
-            raise ValueError(
-                f"{other.name} has no actions, or images of {other.image_size} and not "
-                f"{source.image_size} as {source.name}; train on data sets of one kind"
-            )
-        source.action_spec.require_match(other.action_spec, source.name, other.name)
-        if source.state_spec is not None and other.state_spec is not None:
-            source.state_spec.require_match(other.state_spec, source.name, other.name)
+    sources = _sources(config)
+    source, folder = sources[0], config.out / "training"
     tokenizer = load_tokenizer(config.start, config.tokenizer).to(ranks.device)
-    cache = shared_cache(config.cache, config.out, ranks)
+    unit = tokenizer.factor * config.model.patch
+    fit = common_fit(sources, config.image_size, config.image_fit, unit)
     with ranks.first_alone():
         objective = build_objective(config.objective, config.model.patch, 1, tokenizer)
-        train, *held_out = (
-            LatentEpisodes.join(
-                [
-                    latents_of(side, tokenizer, cache, source.action_spec, source.state_spec)
-                    for side in sides
-                ]
-            )
-            for which in ("train", "held-out")
-            if (sides := [side for one in sources if len(side := OneSide(one, which))])
-        )
-    vocabulary = Vocabulary.of(np.concatenate([train.texts, *(side.texts for side in held_out)]))
-    judged = [side for side in held_out if len(side.starts(config.model.history_len + 1)) > 1]
-    if not judged:
-        print("the few held-out episodes are not enough to judge the model by; collect more")
+        found = {
+            "data.identity": [dict(one.identity) for one in sources],
+            "tokenizer.weights": weights_digest(tokenizer),
+            "model.image_size": list(fit.size),
+        }
+    settings = RunSettings.of(folder, config, found)
+    settings.require_same()
+    with ranks.first_alone():
+        train, held_out = _encoded(config, sources, tokenizer, fit, ranks)
+    vocabulary = Vocabulary.of(
+        str(text) for side in (train, held_out) if side is not None for text in side.texts
+    )
+    train = train.with_words(vocabulary)
+    held_out = held_out and held_out.with_words(vocabulary)
     torch.manual_seed(config.trainer.seed)
+    assert source.action_spec is not None
     world_model = build_world_model(
         config.model,
         tokenizer,
-        source.image_size,
+        fit.size,
         source.action_spec.block(tokenizer.temporal),
         source.state_spec,
         vocabulary,
         config.objective.shift,
-        with_prior=config.prior.steps > 0 and bool(vocabulary.words),
         step_sizes=config.objective.shortcut > 0,
+        image_fit=fit.how,
+        camera_size=source.image_size,
     ).to(ranks.device)
+    with_prior = _has_prior(config, world_model, train)
     if config.start is not None:
         print(f"took over {start_from(world_model, config.start):,} weights of {config.start}")
+    evaluate = _judge(config, held_out)
+    repeat = config.data.repeat
+    trainer = Trainer(
+        world_model, objective, train, config.trainer, folder, evaluate, repeat, ranks
+    )
+    if ranks.first:
+        settings.write()
+    trained = trainer.fit()
+    if trained is None or not ranks.first:
+        return 0
+    # Before the prior is fitted: whatever happens to that, what was trained is there.
+    trained.save_pretrained(str(config.out))
+    if with_prior:
+        error = add_prior(trained, folder / "prior.pt", train, config.prior, held_out)
+        if error is not None:
+            print(f"policy prior: mean error {error:.4f} of held-out demonstrations, normalised")
+        trained.save_pretrained(str(config.out))
+    forget_shared_latents(config.out)
+    print(f"wrote {config.out}")
+    return 0
+
+
+def _sources(config: Config) -> list[Dataset]:
+    """The data sets, whose actions and proprioception mean the same."""
+    from ..data.datasets import open_dataset
+
+    if not config.data.path:
+        raise ValueError('there are no episodes: add data=FOLDER ("selfflow collect" makes one)')
+    sources = [
+        open_dataset(path, config.data.mapping, config.data.split) for path in config.data.path
+    ]
+    first = sources[0]
+    for other in sources:
+        if first.action_spec is None or other.action_spec is None:
+            raise ValueError(f"{other.name} has no actions, which a world model needs")
+        first.action_spec.require_match(other.action_spec, first.name, other.name)
+        if first.state_spec is not None and other.state_spec is not None:
+            first.state_spec.require_match(other.state_spec, first.name, other.name)
+    return sources
+
+
+def _encoded(
+    config: Config, sources: list[Dataset], tokenizer: Tokenizer, fit: ImageFit, ranks: Ranks
+) -> tuple[LatentEpisodes, LatentEpisodes | None]:
+    """Latents to train on, and held-out ones where there are any."""
+    from ..data.clips import LatentEpisodes
+    from ..data.fitted import fitted
+    from ..data.latents.cache import latents_of
+    from ..training.recipe import OneSide
+    from ..training.shared_latents import shared_cache
+
+    cache = shared_cache(config.cache, config.out, ranks)
+    specs = sources[0].action_spec, sources[0].state_spec
+    train, *held_out = (
+        LatentEpisodes.join(
+            [latents_of(fitted(side, fit), tokenizer, cache, *specs) for side in sides]
+        )
+        for which in ("train", "held-out")
+        if (sides := [side for one in sources if len(side := OneSide(one, which))])
+    )
+    return train, held_out[0] if held_out else None
+
+
+def _has_prior(config: Config, world_model: WorldModel, train: LatentEpisodes) -> bool:
+    """Whether a policy prior is to be fitted; said where nothing shows it what to do."""
+    from ..training.prior import demonstrations, prior_sizes
+
+    if not config.prior.steps or train.words is None:
+        return False
+    frames, _ = demonstrations(train, prior_sizes(world_model).horizon)
+    if not len(frames):
+        print(
+            "no episode succeeds, so there is nothing to imitate: the model is trained without a "
+            "policy prior, and planners start from what it proposes itself"
+        )
+    return len(frames) > 0
+
+
+def _judge(config: Config, held_out: LatentEpisodes | None) -> Evaluate | None:
+    """What is measured on held-out episodes while training goes on."""
+    from ..training.diagnostics import diagnose
+
+    if held_out is None or len(held_out.starts(config.model.history_len + 1)) < 2:
+        print("the few held-out episodes are not enough to judge the model by; collect more")
+        return None
 
     def evaluate(model: WorldModel, step: int) -> dict[str, float]:
-        found = diagnose(model, judged[0])
+        found = diagnose(model, held_out)
         if found.warning:
             print(f"warning at step {step}: {found.warning}")
         values = {
@@ -148,26 +229,4 @@ def _run(config: Config, ranks: Ranks) -> int:
         }
         return values | ({} if found.unexplained is None else {"unexplained": found.unexplained})
 
-    trainer = Trainer(
-        world_model,
-        objective,
-        train.with_words(vocabulary),
-        config.trainer,
-        config.out / "training",
-        evaluate if judged else None,
-        config.data.repeat,
-        ranks,
-    )
-    trained = trainer.fit()
-    if trained is None or not ranks.first:
-        return 0
-    if trained.prior is not None:
-        told = [side.with_words(vocabulary) for side in (train, *held_out)]
-        fitted = config.out / "training" / "prior.pt"
-        error = fit_prior_once(trained.prior, fitted, told[0], config.prior, *told[1:])
-        if error is not None:
-            print(f"policy prior: mean error {error:.4f} of held-out demonstrations, normalised")
-    trained.save_pretrained(str(config.out))
-    forget_shared_latents(config.out)
-    print(f"wrote {config.out}")
-    return 0
+    return evaluate

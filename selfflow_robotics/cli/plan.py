@@ -71,7 +71,7 @@ def run(config: Config) -> int:
     use_threads(config.threads)
     (task,) = task_ids((config.task,))
     world_model = WorldModel.from_pretrained(config.world_model, config.device)
-    env = gymnasium.make(task, image_size=world_model.image_size, robot=config.robot)
+    env = gymnasium.make(task, image_size=world_model.camera_size, robot=config.robot)
     try:
         seen, actions = _play(env, config)
         seen = seen[-world_model.history_len :]

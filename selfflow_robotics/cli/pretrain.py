@@ -16,7 +16,8 @@ HELP = """Pretrain the network on general video.
 Reads video files (videos) or generated physics scenes (physics_episodes) and a tokenizer's folder;
 writes the model (config.json, model.safetensors) and, in training/, checkpoints and curves under
 out. With text_encoder the network is told the captions of videos (NAME.txt beside NAME.mp4, in
-shards too). Run again with the same out, it resumes; SIGTERM saves and leaves. On several GPUs:
+shards too). Run again with the same out, it resumes; SIGTERM and Ctrl-C save and leave. On several
+GPUs:
 torchrun --nproc-per-node 8 -m selfflow_robotics.cli.main pretrain device=cuda ...
 """
 
@@ -62,9 +63,8 @@ def run(config: Config) -> int:
 def _run(config: Config, ranks: Ranks) -> int:
     import torch
 
-    from ..data.action_spec import RT1_ACTIONS, RT1_STATE
     from ..data.clips import LatentEpisodes
-    from ..data.latents.cache import Encodable, latents_of
+    from ..data.latents.cache import Encodable, latents_of, weights_digest
     from ..data.video.physics import PhysicsVideo
     from ..data.video.shards import open_videos
     from ..data.video.source import VideoClips
@@ -76,6 +76,7 @@ def _run(config: Config, ranks: Ranks) -> int:
         load_tokenizer,
         start_from,
     )
+    from ..training.run_settings import RunSettings
     from ..training.shared_latents import forget_shared_latents, shared_cache
     from ..training.text_vectors import TextEncoder, tell_vectors
     from ..training.trainer import Trainer
@@ -98,14 +99,20 @@ def _run(config: Config, ranks: Ranks) -> int:
     with ranks.first_alone():
         objective = build_objective(config.objective, config.model.patch, 0, tokenizer)
         encoder = None if config.text_encoder is None else TextEncoder(config.text_encoder)
+        found = {
+            "data.identity": [{"videos": len(one), **one.identity} for one in sources],
+            "tokenizer.weights": weights_digest(tokenizer),
+        }
+    settings = RunSettings.of(config.out / "training", config, found)
+    settings.require_same()
     torch.manual_seed(config.trainer.seed)
-    # Actions and proprioception are learned later; pretraining leaves those parts as they begin.
+    # Actions and proprioception are a robot's, and come with its episodes.
     world_model = build_world_model(
         config.model,
         tokenizer,
         config.image_size,
-        RT1_ACTIONS.block(tokenizer.temporal),
-        RT1_STATE,
+        None,
+        None,
         Vocabulary(()),
         config.objective.shift,
         step_sizes=config.objective.shortcut > 0,
@@ -133,6 +140,8 @@ def _run(config: Config, ranks: Ranks) -> int:
         config.out / "training",
         ranks=ranks,
     )
+    if ranks.first:
+        settings.write()
     trained = trainer.fit()
     if trained is None or not ranks.first:
         return 0

@@ -89,6 +89,7 @@ def _encoded(
     world_model: WorldModel, source: Dataset, side: Literal["train", "held-out"], most: int
 ) -> LatentEpisodes:
     """Episodes of one side, spread over the data set."""
+    from selfflow_robotics.data.fitted import fitted
     from selfflow_robotics.data.latents.encoding import encode_episodes
     from selfflow_robotics.training.recipe import OneSide
 
@@ -99,7 +100,7 @@ def _encoded(
             "all are held out"
         )
     return encode_episodes(
-        _Spread(episodes, most),
+        _Spread(fitted(episodes, world_model.image_fit), most),
         world_model.tokenizer,
         actions=world_model.step_spec,
         states=world_model.state_spec,

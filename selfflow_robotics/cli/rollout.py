@@ -67,14 +67,14 @@ def run(config: Config) -> int:
         episodes, spec = _stored(config)
         world_model.step_spec.require_match(spec, config.world_model, str(config.data.path[0]))
     else:
-        episodes = _played(config, world_model.image_size)
+        episodes = _played(config, world_model.camera_size)
     shown, *others = episodes
     print(imagination_table(imagination(world_model, episodes, config.horizon)))
 
     actions = OTHER_ACTIONS[config.other](shown, others, world_model.step_spec)
     video = side_by_side(
         [
-            ("happened", shown.images[1:]),
+            ("happened", world_model.image_fit(shown.images[1:])),
             ("imagined: true actions", imagine_episode(world_model, shown, config.horizon)),
             (
                 f"imagined: {config.other} actions",

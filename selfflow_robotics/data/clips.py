@@ -139,6 +139,11 @@ class LatentEpisodes:
         times = np.array([repeat.get(str(text).partition(" ")[0], 1) for text in self.texts])
         return np.repeat(starts, times[self.told[starts]])
 
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Frames of each episode."""
+        return np.diff(self.offsets)
+
     def ids_at(self, frames: NDArray[np.int64]) -> tuple[str, ...]:
         """The episodes that these frames are of."""
         return tuple(self.ids[np.searchsorted(self.offsets, frames, side="right") - 1].tolist())

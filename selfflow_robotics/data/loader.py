@@ -51,8 +51,8 @@ class ClipLoader:
         self.starts = episodes.starts(frames, repeat)
         if not len(self.starts):
             raise ValueError(
-                f"no episode has {frames} frames; use shorter clips (trainer.frames) or "
-                "longer episodes"
+                f"no episode has {frames} frames; use shorter clips (trainer.frames) or longer "
+                f"episodes: the longest here has {max(episodes.lengths, default=0)}"
             )
         if batch_size % ranks:
             raise ValueError(

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from selfflow_robotics.data.episode import Episode
-from selfflow_robotics.data.resize import resize
+from selfflow_robotics.data.image_fit import ImageFit
 
 _ROUNDING = 1 / 12  # mean squared error of rounding to whole levels: the least that counts
 
@@ -30,8 +30,8 @@ class Imagines(Protocol):
         ...
 
     @property
-    def image_size(self) -> tuple[int, int]:
-        """Height and width of its images."""
+    def image_fit(self) -> ImageFit:
+        """How images become those that it reads."""
         ...
 
     @property
@@ -196,7 +196,7 @@ def imagination(
             shuffled_CH.append(error_BKH[:, 1])
             copy_CH.append(mean_squared_error(truth.images[batch][:, None], after))
     true, shuffled, copied = (np.concatenate(rows) for rows in (true_CH, shuffled_CH, copy_CH))
-    height, width = world_model.image_size
+    height, width = world_model.image_fit.size
     return Imagination(
         horizon=horizon,
         clips=len(true),
@@ -225,7 +225,7 @@ class _Truth:
             )
         if len(episode) < 2:
             raise ValueError(f"episode {episode.id} has one frame; imagining needs at least two")
-        self.images = resize(episode.images, world_model.image_size)
+        self.images = world_model.image_fit(episode.images)
         self.actions = episode.actions
         self.states = episode.states if world_model.state_spec is not None else None
 

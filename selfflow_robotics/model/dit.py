@@ -35,7 +35,8 @@ class DiTConfig:
     """Sizes of a network. A modality whose size is 0 is absent.
 
     Without `anchor` the network has no projections of the last clean frame (an image model); with
-    `step_sizes` it can be told how far the step goes that its velocity is for.
+    `step_sizes` it can be told how far the step goes that its velocity is for. Instructions have up
+    to `max_words` words.
     """
 
     token_dim: int
@@ -52,6 +53,7 @@ class DiTConfig:
     anchor: bool = True
     step_sizes: bool = False
     text_dim: int = 0
+    max_words: int = MAX_WORDS
 
     def layer(self, share: float) -> int:
         """The block, counted from 1, after which `share` of the depth is done (0.3 -> 8 of 28)."""
@@ -168,7 +170,7 @@ class DiT(nn.Module):
             text_dim=config.text_dim,
         )
         self.instruction = (
-            InstructionEncoder(config.vocabulary, config.width, MAX_WORDS)
+            InstructionEncoder(config.vocabulary, config.width, config.max_words)
             if config.vocabulary
             else None
         )
@@ -236,7 +238,7 @@ class DiT(nn.Module):
             block.forward = torch.compile(block.forward)
 
     def encode_instruction(self, words_BL: Tensor) -> Tensor:
-        """Word indices (B, L), 0 pads, L at most MAX_WORDS -> (B, D)."""
+        """Word indices (B, L), 0 pads, L at most `max_words` -> (B, D)."""
         if self.instruction is None:
             raise ValueError("this model was built without instructions (vocabulary=0)")
         return self.instruction(words_BL)  # type: ignore[no-any-return]

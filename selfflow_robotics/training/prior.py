@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import math
 import pickle
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +19,10 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from ..data.clips import NEVER, LatentEpisodes
-from ..model.prior import PolicyPrior
+from ..data.digests import text_digest
+from ..model.prior import PolicyPrior, PriorConfig
 from ..whole import write_whole
+from ..world_model import WorldModel
 from .archives import require_intact
 from .config import PriorTraining
 
@@ -74,51 +80,120 @@ def fit_prior(
     return None if held_out is None else prior_error(prior, held_out)
 
 
-def fit_prior_once(
-    prior: PolicyPrior,
+def add_prior(
+    world_model: WorldModel,
     path: Path,
     episodes: LatentEpisodes,
     config: PriorTraining,
     held_out: LatentEpisodes | None = None,
 ) -> float | None:
-    """Take what was fitted before from `path`, or fit, and write it there.
+    """Give a world model a policy prior: the one of before from `path`, or fit it, and keep it.
+
+    What lies there counts where it was fitted with the same settings to the same episodes; a line
+    says where it does not. What the prior is does not depend on the network.
+
+    Returns:
+        Its error, see :func:`prior_error`.
 
     Raises:
-        ValueError: the file is damaged, or of another prior; see also `fit_prior`.
+        ValueError: what :func:`fit_prior` refuses.
     """
-    if path.exists():
-        take_prior(prior, path)
-        return None if held_out is None else prior_error(prior, held_out)
-    error = fit_prior(prior, episodes, config, held_out)
-    write_whole(path, partial(torch.save, prior.state_dict()))
+    sizes = prior_sizes(world_model)
+    torch.manual_seed(config.seed)
+    prior = PolicyPrior(sizes).to(world_model.device)
+    made_with = _made_with(world_model, sizes, config, episodes)
+    if take_prior(prior, path, made_with):
+        error = None if held_out is None else prior_error(prior, held_out)
+    else:
+        error = fit_prior(prior, episodes, config, held_out)
+        kept = {"made_with": made_with, "weights": prior.state_dict()}
+        write_whole(path, partial(torch.save, kept))
+    world_model.prior = prior.eval()
+    world_model.config = replace(world_model.config, prior=sizes)
     return error
 
 
-def take_prior(prior: PolicyPrior, path: Path) -> None:
-    """Take weights that `fit_prior_once` wrote.
+def prior_sizes(world_model: WorldModel) -> PriorConfig:
+    """The prior that goes with a world model."""
+    config = world_model.config
+    channels = world_model.tokenizer.channels
+    rows, columns = world_model.tokenizer.latent_size(config.image_size)
+    states = config.state_spec.size if config.state_spec else 0
+    words = config.vocabulary
+    actions = world_model.action_spec.size
+    return PriorConfig((channels, rows, columns), states, actions, words.size, words.length)
+
+
+def _made_with(
+    world_model: WorldModel, sizes: PriorConfig, config: PriorTraining, episodes: LatentEpisodes
+) -> dict[str, str]:
+    """What a fitted prior depends on, by what to call it."""
+    frames, _ = demonstrations(episodes, sizes.horizon)
+    assert episodes.actions is not None
+    spread = np.linspace(0, len(episodes.latents) - 1, 64).astype(np.int64)
+    sample = (
+        episodes.latents_at(spread).numpy(),
+        episodes.actions,
+        episodes.states,
+        episodes.told,
+        frames,
+        sizes,
+        episodes.ids.tolist(),
+    )
+    settings = {f"prior.{key}": str(value) for key, value in vars(config).items()}
+    words = " ".join(world_model.config.vocabulary.words)
+    return {**settings, "instructions": text_digest(words), "episodes": _digest(sample)}
+
+
+def _digest(values: Sequence[object]) -> str:
+    digest = blake2b(digest_size=8)
+    for value in values:
+        array = isinstance(value, np.ndarray)
+        digest.update(np.ascontiguousarray(value).tobytes() if array else repr(value).encode())
+    return digest.hexdigest()
+
+
+def take_prior(prior: PolicyPrior, path: Path, made_with: Mapping[str, str] | None = None) -> bool:
+    """Whether what :func:`add_prior` kept was made with just this; its weights are taken then.
+
+    Args:
+        made_with: None takes it whatever it was made with.
 
     Raises:
-        ValueError: the file is damaged, or of another prior.
+        ValueError: it is damaged.
     """
+    if not path.exists():
+        return False
     own = prior.state_dict()
     try:
         require_intact(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(state, dict) or state.keys() != own.keys():
-            raise ValueError("it is of another kind of prior")
-        for name, value in state.items():
-            if value.shape != own[name].shape:
-                there, here = tuple(value.shape), tuple(own[name].shape)
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        then = found.get("made_with")
+        if made_with is not None and then != made_with:
+            known = then if isinstance(then, dict) else {}
+            keys = sorted(known.keys() | made_with.keys())
+            other = [key for key in keys if known.get(key) != made_with.get(key)]
+            why = f"was made with other {', '.join(other)}" if known else "is an older version's"
+            print(f"{path} {why}; the policy prior is fitted anew", file=sys.stderr)
+            return False
+        state = found["weights"]
+        for name, value in own.items():
+            if state[name].shape != value.shape:
+                there, here = tuple(state[name].shape), tuple(value.shape)
                 raise ValueError(f"{name} is {there} there and {here} here")
-            if not value.isfinite().all():
+            if not state[name].isfinite().all():
                 raise ValueError(f"{name} holds numbers that are not finite")
-    except (AttributeError, EOFError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
+        prior.load_state_dict(state)
+    except (
+        *(AttributeError, EOFError, KeyError, TypeError, ValueError, RuntimeError),
+        pickle.UnpicklingError,
+    ) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
             f"{path} cannot be gone on with ({reason}); remove it and run again, the policy prior "
             "alone is fitted anew"
         ) from None
-    prior.load_state_dict(state)
+    return True
 
 
 @torch.no_grad()

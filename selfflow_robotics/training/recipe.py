@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
+
+from torch import nn
 
 from ..data.action_spec import ActionSpec, StateSpec
 from ..data.datasets import Dataset
 from ..data.episode import Episode
 from ..data.held_out import split_of
+from ..data.image_fit import How, ImageFit, divisible
 from ..data.vocabulary import Vocabulary
 from ..flow.noising import Noising
 from ..flow.objectives import FlowMatching, Repa, SelfFlow, Sra
 from ..flow.shortcut import Shortcut
 from ..flow.timesteps import SRA_GAP, TimestepDistribution
 from ..model import released
-from ..model.dit import MAX_WORDS, DiTConfig
+from ..model.dit import DiTConfig
 from ..model.presets import preset
-from ..model.prior import PriorConfig
 from ..pretrained import load_world_model
 from ..tokenizers import stored
 from ..tokenizers.tokenizer import Tokenizer
@@ -64,7 +66,60 @@ def _base(
             )
         features = FrameFeatures(config.encoder, tokenizer, patch)
         return Repa(noising, patch, features, weights, config.representation)
-    return FlowMatching(noising, patch, weights)
+    if config.name in ("flow_matching", "diffusion_forcing"):
+        return FlowMatching(noising, patch, weights)
+    raise ValueError(
+        f'no objective "{config.name}"; choose one of '
+        f"{', '.join(get_args(get_type_hints(ObjectiveConfig)['name']))}"
+    )
+
+
+def common_fit(
+    sources: Sequence[Dataset], asked: tuple[int, int] | None, how: How, unit: int
+) -> ImageFit:
+    """What the pictures of all these data sets are made; see :func:`fit_of` of the first.
+
+    Said in a line for each size that it changes.
+    """
+    fit = fit_of(sources[0].image_size, asked, how, unit, sources[0].name)
+    for size in sorted({source.image_size for source in sources if source.image_size}):
+        if size != fit.size:
+            print(f"images: {fit.described(size)}")
+    return fit
+
+
+def fit_of(
+    given: tuple[int, int] | None,
+    asked: tuple[int, int] | None,
+    how: How,
+    unit: int,
+    name: str,
+) -> ImageFit:
+    """The size that the pictures of a data set are trained at.
+
+    Args:
+        given: (height, width) of its pictures; None where they differ.
+        asked: what they are to be; None leaves them, but for what does not divide.
+        unit: pixels along a token's side, of which both sides must be multiples.
+        name: of the data set, for the message.
+
+    Raises:
+        ValueError: the size asked for is no such multiple, or none was and pictures differ.
+    """
+    if asked is None and given is None:
+        raise ValueError(
+            f"{name} has pictures of no fixed size; say at which to train, as image_size=[64,80]"
+        )
+    if asked is None:
+        assert given is not None
+        return ImageFit(divisible(given, unit, how), how)
+    if divisible(asked, unit, "pad") != tuple(asked):
+        near = " or ".join(str(list(divisible(asked, unit, way))) for way in get_args(How))
+        raise ValueError(
+            f"image_size={list(asked)} does not divide into tokens of {unit}x{unit} pixels; "
+            f"give {near}"
+        )
+    return ImageFit((asked[0], asked[1]), how)
 
 
 class OneSide:
@@ -93,16 +148,19 @@ def build_world_model(
     model: ModelConfig,
     tokenizer: Tokenizer,
     image_size: tuple[int, int],
-    actions: ActionSpec,
+    actions: ActionSpec | None,
     states: StateSpec | None,
     vocabulary: Vocabulary,
     time_shift: float = 1.0,
-    with_prior: bool = False,
     step_sizes: bool = False,
     text_encoder: str | None = None,
     text_dim: int = 0,
+    image_fit: How = "crop",
+    camera_size: tuple[int, int] | None = None,
 ) -> WorldModel:
     """A world model with random weights that begins by keeping the last frame.
+
+    Without `actions` it is one of video. A policy prior is added to it when it is trained.
 
     With `text_dim` its network is told vectors of that many values, which `text_encoder` makes.
     """
@@ -120,15 +178,12 @@ def build_world_model(
         depth=sizes.depth,
         heads=sizes.heads,
         mlp_ratio=sizes.mlp_ratio,
-        action_dim=actions.size,
+        action_dim=actions.size if actions else 0,
         state_dim=states.size if states else 0,
         vocabulary=vocabulary.size if vocabulary.words else 0,
         step_sizes=step_sizes,
         text_dim=text_dim,
-    )
-    latent = (tokenizer.channels, rows, columns)
-    prior = PriorConfig(
-        latent, states.size if states else 0, actions.size, vocabulary.size, MAX_WORDS
+        max_words=vocabulary.length,
     )
     config = WorldModelConfig(
         network,
@@ -139,8 +194,9 @@ def build_world_model(
         states,
         vocabulary,
         time_shift,
-        prior if with_prior else None,
-        text_encoder,
+        text_encoder=text_encoder,
+        image_fit=image_fit,
+        camera_size=camera_size,
     )
     world_model = WorldModel(config, tokenizer.requires_grad_(False))
     world_model.network.start_from_anchor()
@@ -151,7 +207,11 @@ def start_from(world_model: WorldModel, start: Path) -> int:
     """Take over the weights of a world model's folder, or of the published image checkpoint.
 
     Parts that the start lacks, or has in another size, stay as they are; so do words where it knows
-    others, and what captions say where another text encoder read them. The tokenizer is not taken.
+    others, proprioception where it means something else, and what captions say where another text
+    encoder read them. Tokenizer and policy prior are not taken.
+
+    Actions must mean the same where the start learned any: one that was pretrained on video has
+    none to disagree about.
 
     Returns:
         The number of weights taken over.
@@ -167,7 +227,11 @@ def start_from(world_model: WorldModel, start: Path) -> int:
         given = {f"network.{k}": v for k, v in network.state_dict().items()}
     else:
         found = load_world_model(start)
-        given = {k: v for k, v in found.state_dict().items() if not k.startswith("tokenizer.")}
+        given = {
+            k: v
+            for k, v in found.state_dict().items()
+            if not k.startswith(("tokenizer.", "prior."))
+        }
         if found.config.vocabulary != world_model.config.vocabulary:
             given.pop("network.instruction.word.weight", None)
         if found.config.text_encoder != world_model.config.text_encoder:
@@ -176,7 +240,14 @@ def start_from(world_model: WorldModel, start: Path) -> int:
             raise ValueError(
                 f"{start} learned to take large steps, which would be lost; add objective=shortcut"
             )
-        found.action_spec.require_match(world_model.action_spec, str(start), "the data")
+        ours, theirs = world_model.config, found.config
+        if ours.action_spec and theirs.action_spec and _learned_actions(found):
+            theirs.action_spec.require_match(ours.action_spec, str(start), "the data")
+        states = [spec.state_spec.names for spec in (ours, theirs) if spec.state_spec]
+        if len(set(states)) > 1:
+            for part in ("tokens_in", "tokens_out"):
+                for kind in ("weight", "bias"):
+                    given.pop(f"network.{part}.state.{kind}", None)
     own = world_model.state_dict()
     fits = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
     if not any(k.startswith("network.blocks.") for k in fits):
@@ -186,6 +257,16 @@ def start_from(world_model: WorldModel, start: Path) -> int:
         )
     world_model.load_state_dict(fits, strict=False)
     return sum(v.numel() for v in fits.values())
+
+
+def _learned_actions(world_model: WorldModel) -> bool:
+    """Whether it ever saw an action; until then they have no effect, by weights that are zero.
+
+    Models pretrained on video used to name RT-1's actions all the same.
+    """
+    action = world_model.network.conditioning.action
+    last = action[-1] if action is not None else None
+    return isinstance(last, nn.Linear) and bool(last.weight.any())
 
 
 def load_tokenizer(start: Path | None, tokenizer: Path | None) -> Tokenizer:

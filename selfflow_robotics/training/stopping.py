@@ -1,4 +1,4 @@
-"""A request to stop: SIGTERM, as schedulers send it before a job's time is up or taken away."""
+"""A request to stop: SIGTERM, as schedulers send it before a job's time is up, or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -17,20 +17,27 @@ class StopRequest:
 
 @contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """Within this context SIGTERM interrupts nothing; it is noted, to be heeded between steps.
+    """Within this context SIGTERM and SIGINT interrupt nothing; they are heeded between steps.
 
-    Only the main thread can listen; in another one a request is never received.
+    A second SIGINT interrupts, as ever. Only the main thread can listen; in another one a request
+    is never received.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
 
-    def note(*_: object) -> None:
-        request.received = True
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
-    before = signal.signal(signal.SIGTERM, note)
+    def note(number: int, _: object) -> None:
+        request.received = True
+        if number == signal.SIGINT:
+            signal.signal(number, before[signal.SIGINT])
+
+    for number in before:
+        signal.signal(number, note)
     try:
         yield request
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

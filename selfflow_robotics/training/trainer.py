@@ -21,6 +21,7 @@ from ..world_model import WorldModel
 from .checkpoints import Checkpoints
 from .config import TrainerConfig
 from .curves import Curves
+from .divergence import require_sound_weights, say_if_diverged
 from .ema import Ema
 from .judge_losses import WEIGHTS, judge_counts, judge_losses
 from .parallelize import gathered, keep_fewer_activations, shard, whole
@@ -63,6 +64,8 @@ class Trainer:
         self.loader = ClipLoader(
             episodes, config.frames, config.batch_size, config.seed, repeat, rank, count
         )
+        if self.ranks.first:
+            _say_too_short(episodes, config.frames)
         _require_divisible(config.batch_size, count, config.accumulate)
         torch.manual_seed(config.seed)
         projector = objective.projector(world_model.config.network.width).to(world_model.device)
@@ -91,12 +94,14 @@ class Trainer:
             self.state.take(self.checkpoints.read(step, self.state.make_room))
 
     def fit(self) -> WorldModel | None:
-        """Train to the last step and return the EMA model; None if SIGTERM asked to stop before.
+        """Train to the last step and return the EMA model; None if it was asked to stop before, by
+        SIGTERM or Ctrl-C.
 
         Where a checkpoint has that many steps, its model is returned, also while a run goes on.
 
         Raises:
             BlockingIOError: another process trains into the same folder.
+            RuntimeError: too many steps were skipped, or weights are not finite.
         """
         done = (self.checkpoints.latest() or 0) >= self.config.steps
         with only_writer(self.folder) if self.ranks.first and not done else nullcontext():
@@ -105,18 +110,22 @@ class Trainer:
                 with stop_request() as stop:
                     if self._train(stop):
                         return None
-        return gathered(self.state.ema.module, self.ranks)
+        trained = gathered(self.state.ema.module, self.ranks)
+        if self.ranks.first:
+            require_sound_weights(trained, self.checkpoints.path(self.state.step))
+        return trained
 
     def _train(self, stop: StopRequest) -> bool:
         """Steps until the last one, or until a rank was asked to stop; returns whether it was."""
         state, config = self.state, self.config
         curves = Curves(self.folder, state.step, config.steps, shown=self.ranks.first)
         batches = self.loader.batches(state.step)
-        stopping = False
+        stopping, first = False, None
         while state.step < config.steps and not stopping:
             values = self._train_step(curves.wait_for(batches), stop)
             state.step += 1
             stopping = values.pop("stop") > 0
+            first = values["loss"] if first is None else first
             if state.step % config.log_every == 0:
                 curves.add(values, state.step)
             if stopping or state.step % config.save_every == 0 or state.step == config.steps:
@@ -128,6 +137,8 @@ class Trainer:
                         curves.add_held_out(self.evaluate(model, state.step), state.step)
         self.checkpoints.wait()
         curves.close()
+        if first is not None and self.ranks.first:
+            say_if_diverged(first, values["loss"])
         if stopping and self.ranks.first:
             print(f"asked to stop: saved step {state.step}; the same command goes on from there")
         return stopping
@@ -184,6 +195,15 @@ class Trainer:
             shown.append({"loss": total, **losses.parts, **judged, **means, "stop": stops})
         summed = torch.stack(ranks.sum(_added(shown))).tolist()
         return dict(zip(shown[0], summed, strict=True))
+
+
+def _say_too_short(episodes: LatentEpisodes, frames: int) -> None:
+    lengths = episodes.lengths
+    if short := int((lengths < frames).sum()):
+        print(
+            f"{short} of {len(lengths)} episodes are not trained on: they have fewer than "
+            f"trainer.frames={frames} frames, the shortest {lengths.min()}"
+        )
 
 
 def _require_divisible(batch_size: int, ranks: int, accumulate: int) -> None:

@@ -10,19 +10,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_dataset import SIZE, write_dataset
+from tiny_dataset import SIZE, rt1_episode, write_dataset
 from tiny_encoder import write_encoder
 from tiny_text_encoder import WIDTH, write_t5
 from videos import write_video
 
 from selfflow_robotics.cli.main import main
 from selfflow_robotics.data.held_out import split_of
+from selfflow_robotics.data.rlds.rt1_writer import Rt1Writer
 from selfflow_robotics.tokenizers import stored
 from selfflow_robotics.tokenizers.patches import Patches
 from selfflow_robotics.world_model import WorldModel
@@ -391,3 +393,72 @@ def test_finetune_reads_a_lerobot_data_set(dataset: Path, tokenizer: Path, tmp_p
     words = [f"data=[{exported}]", f"tokenizer={tokenizer}", f"out={output}"]
     assert main(["finetune", *words, *FINETUNED]) == 0
     assert WorldModel.from_pretrained(str(output)).image_size == SIZE
+
+
+def test_images_that_do_not_divide_are_made_to_and_acting_does_the_same(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data, tokenizer = write_dataset(tmp_path / "data", 3, size=(20, 34)), tmp_path / "tokenizer"
+    stored.save(Patches(4), tokenizer)
+    cache, given = f"out={tmp_path / 'cache'}", [f"data={data}", f"tokenizer={tokenizer}"]
+    assert main(["data", "encode", cache, *given, "workers=0"]) == 0
+    latents = {p: p.stat().st_mtime_ns for p in (tmp_path / "cache").rglob("*")}
+    words = [*given, f"cache={tmp_path / 'cache'}", *FINETUNED]
+    assert main(["finetune", f"out={tmp_path / 'crop'}", *words]) == 0
+    assert "images: 20x34 pixels become 16x32: " in capfd.readouterr().out
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "cache").rglob("*")} == latents
+    model = WorldModel.from_pretrained(str(tmp_path / "crop"))
+    assert (model.image_size, model.camera_size, model.image_fit.how) == (
+        (16, 32),
+        (20, 34),
+        "crop",
+    )
+    frames = np.random.default_rng(0).integers(0, 256, (1, 1, 20, 34, 3), np.uint8)
+    past = np.zeros((1, 0, 7), np.float32)
+    by_hand = model.image_fit(frames[0])[None]
+    one, other = (model.observe(seen, past).anchor_BNC for seen in (frames, by_hand))
+    assert torch.equal(one, other)
+
+    words = [*words, "image_size=[24,56]", "image_fit=pad"]
+    assert main(["finetune", f"out={tmp_path / 'pad'}", *words]) == 0
+    assert "20x34 pixels become 24x56: scaled by 1.2 and padded" in capfd.readouterr().out
+    assert WorldModel.from_pretrained(str(tmp_path / "pad")).image_fit.how == "pad"
+    words[-2] = "image_size=[24,36]"
+    assert main(["finetune", f"out={tmp_path / 'odd'}", *words]) == 1
+    said = capfd.readouterr().err
+    assert "does not divide into tokens of 8x8 pixels; give [24, 32] or [24, 40]" in said
+
+
+def test_settings_are_kept_and_another_run_is_refused(
+    dataset: Path, tokenizer: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["finetune", f"out={tmp_path / 'out'}", f"data={dataset}", f"tokenizer={tokenizer}"]
+    words += [*TINY, "prior.steps=2", f"cache={tmp_path / 'cache'}"]
+    assert main(words) == 0
+    kept = json.loads((tmp_path / "out" / "training" / "config.json").read_text())
+    assert kept["trainer.batch_size"] == 2 and kept["data.path"] == [str(dataset)]
+    capfd.readouterr()
+    assert main([*words, "trainer.seed=4", "objective=flow_matching"]) == 1
+    said = capfd.readouterr().err
+    assert "trainer.seed was 0 and is 4" in said and 'is "flow_matching"' in said
+    weights = (tmp_path / "out" / "model.safetensors").read_bytes()
+    assert main([*words, "trainer.steps=4", "prior.steps=3"]) == 0
+    assert "made with other prior.steps; the policy prior is fitted anew" in capfd.readouterr().err
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() != weights
+
+
+def test_play_without_a_success_trains_and_says_so(
+    tokenizer: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Rt1Writer(tmp_path / "data", SIZE) as writer:
+        for i, steps in enumerate((4, 4, 2, 4)):
+            told = ("Move the block, slowly, to " + "the left and then " * 8,) * steps
+            writer.add(replace(rt1_episode(i, steps), success=False, instructions=told))
+    words = [f"out={tmp_path / 'out'}", f"data={tmp_path / 'data'}", f"tokenizer={tokenizer}"]
+    assert main(["finetune", *words, *FINETUNED]) == 0
+    said = capfd.readouterr().out
+    assert "no episode succeeds, so there is nothing to imitate" in said
+    assert "1 of 4 episodes are not trained on: they have fewer than trainer.frames=3" in said
+    model = WorldModel.from_pretrained(str(tmp_path / "out"))
+    assert model.prior is None and model.config.vocabulary.length == 37
+    assert main(["finetune", *words, *FINETUNED, "prior.steps=0"]) == 0

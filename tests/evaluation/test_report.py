@@ -10,6 +10,7 @@ import av
 import numpy as np
 from counting import TASK, Drunk, Forward
 
+from selfflow_robotics.data.image_fit import ImageFit
 from selfflow_robotics.evaluation.evaluate import evaluate
 from selfflow_robotics.evaluation.report import episode_videos, render, short_name, write_report
 from selfflow_robotics.evaluation.results import Results, Settings
@@ -41,7 +42,7 @@ class Balanced(HTMLParser):
 class Repeats:
     """Imagines that nothing moves."""
 
-    history_len, image_size, state_spec, action_block = 2, (8, 10), None, 1
+    history_len, image_fit, state_spec, action_block = 2, ImageFit((8, 10)), None, 1
 
     def observe(self, frames, past_actions, instruction=None, states=None):  # type: ignore[no-untyped-def]
         return frames[:, -1]

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from selfflow_robotics.data.episode import Episode
+from selfflow_robotics.data.image_fit import ImageFit
 from selfflow_robotics.evaluation.video_metrics import (
     imagination,
     imagine_episode,
@@ -20,7 +21,7 @@ from selfflow_robotics.evaluation.video_metrics import (
 class Adding:
     """A world whose pixels rise by the action, imagined with an error that grows by one a step."""
 
-    image_size = (4, 6)
+    image_fit = ImageFit((4, 6))
     state_spec = None
     action_block = 1
 

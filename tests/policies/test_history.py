@@ -7,6 +7,8 @@ import pytest
 from selfflow_robotics.policies.base import Observations
 from selfflow_robotics.policies.history import History
 
+from selfflow_robotics.data.image_fit import ImageFit
+
 
 def seen(*values: int, size: tuple[int, int] = (4, 6), states: bool = True) -> Observations:
     images = np.stack([np.full((*size, 3), value, np.uint8) for value in values])
@@ -16,7 +18,7 @@ def seen(*values: int, size: tuple[int, int] = (4, 6), states: bool = True) -> O
 
 
 def test_keeps_the_last_frames_and_what_was_done_between_them() -> None:
-    history = History(3, (4, 6), action_size=1)
+    history = History(3, ImageFit((4, 6)), action_size=1)
     history.reset([5])
     for value in range(1, 6):
         history.see(seen(value), [5])
@@ -30,7 +32,7 @@ def test_keeps_the_last_frames_and_what_was_done_between_them() -> None:
 
 
 def test_a_reset_in_the_middle_forgets_one_row_only() -> None:
-    history = History(4, (4, 6), action_size=1)
+    history = History(4, ImageFit((4, 6)), action_size=1)
     history.reset([0, 1, 2])
     for value in range(3):
         history.see(seen(value, 10 + value, 20 + value), [0, 1, 2])
@@ -44,7 +46,7 @@ def test_a_reset_in_the_middle_forgets_one_row_only() -> None:
 
 
 def test_a_history_of_one_frame_has_no_actions() -> None:
-    history = History(1, (4, 6), action_size=7)
+    history = History(1, ImageFit((4, 6)), action_size=7)
     history.reset([0])
     for value in range(2):
         history.see(seen(value, states=False), [0])
@@ -54,7 +56,7 @@ def test_a_history_of_one_frame_has_no_actions() -> None:
 
 
 def test_frames_are_scaled_to_what_the_model_sees_without_aliasing() -> None:
-    history = History(1, (4, 6), action_size=1)
+    history = History(1, ImageFit((4, 6)), action_size=1)
     history.reset([0])
     stripes = np.zeros((1, 40, 60, 3), np.uint8)
     stripes[:, :, ::2] = 255
@@ -66,7 +68,7 @@ def test_frames_are_scaled_to_what_the_model_sees_without_aliasing() -> None:
 
 
 def test_keeps_what_it_saw_when_the_environment_reuses_its_memory() -> None:
-    history, shared = History(2, (4, 6), action_size=1), seen(1)
+    history, shared = History(2, ImageFit((4, 6)), action_size=1), seen(1)
     history.reset([0])
     for value in (1, 2):
         shared.image[:] = value
@@ -76,7 +78,7 @@ def test_keeps_what_it_saw_when_the_environment_reuses_its_memory() -> None:
 
 
 def test_acting_before_an_episode_begins_is_an_error() -> None:
-    history = History(1, (4, 6), action_size=1)
+    history = History(1, ImageFit((4, 6)), action_size=1)
     history.reset([0])
     with pytest.raises(ValueError, match=r"rows \[3\] act before their episode began"):
         history.see(seen(1, 2), [0, 3])

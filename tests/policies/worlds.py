@@ -14,6 +14,7 @@ from selfflow_robotics.policies import Observations
 from torch import Tensor
 
 from selfflow_robotics.data.action_spec import ActionSpec
+from selfflow_robotics.data.image_fit import ImageFit
 from selfflow_robotics.planning import RowGenerators
 
 
@@ -46,7 +47,7 @@ class Dot:
     """A bright column in an image; actions move it sideways, in pixels, and work a gripper."""
 
     action_spec = step_spec = spec("x", "gripper", bound=2.0)
-    image_size = (8, 32)
+    image_fit = ImageFit((8, 32))
 
     def __init__(self, history_len: int = 3) -> None:
         self.history_len = history_len
@@ -59,7 +60,7 @@ class Dot:
         instruction: str | Sequence[str] | None = None,
         states: NDArray[np.float32] | None = None,
     ) -> Seen:
-        assert frames.shape[1] <= self.history_len and frames.shape[2:] == (*self.image_size, 3)
+        assert frames.shape[1] <= self.history_len and frames.shape[2:] == (*self.image_fit.size, 3)
         assert past_actions.shape == (len(frames), frames.shape[1] - 1, 2)
         self.seen.append(Seen(frames, past_actions, instruction, states))
         return self.seen[-1]
@@ -95,7 +96,7 @@ class Pendulum:
     """The dynamics of Pendulum-v1, as its documentation states them."""
 
     action_spec = step_spec = spec("torque", bound=2.0)
-    history_len, image_size = 1, (4, 4)
+    history_len, image_fit = 1, ImageFit((4, 4))
 
     def observe(
         self,

@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_world import CHANNELS, VOCABULARY, A, P, latent_episodes
+from tiny_world import CHANNELS, VOCABULARY, A, P, latent_episodes, world_model
 
 from selfflow_robotics.data.clips import NEVER, LatentEpisodes
 from selfflow_robotics.data.latents.joined_rows import JoinedRows
+from selfflow_robotics.data.vocabulary import Vocabulary
 from selfflow_robotics.model.dit import MAX_WORDS
 from selfflow_robotics.model.prior import PolicyPrior, PriorConfig
 from selfflow_robotics.training.config import PriorTraining
-from selfflow_robotics.training.prior import demonstrations, fit_prior, fit_prior_once, prior_error
+from selfflow_robotics.training.prior import add_prior, demonstrations, fit_prior, prior_error
 
 CONFIG = PriorConfig((CHANNELS, 4, 6), P, A, VOCABULARY.size, MAX_WORDS, horizon=2)
 QUICK = PriorTraining(steps=300, batch_size=32, learning_rate=3e-3, noise=0.0, state_noise=0.0)
@@ -94,26 +95,59 @@ def test_what_is_told_and_felt_counts() -> None:
     assert not torch.equal(guess, prior(latents, None, pick))
 
 
-def test_what_was_fitted_is_gone_on_with_and_damage_to_it_is_a_sentence(
-    episodes: LatentEpisodes, tmp_path: Path
+def test_a_prior_is_fitted_once_and_anew_where_anything_else_is_asked_for(
+    episodes: LatentEpisodes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    kept, few = tmp_path / "prior.pt", replace(QUICK, steps=3)
+
+    def fitted(config: PriorTraining, vocabulary: Vocabulary = VOCABULARY) -> PolicyPrior:
+        model = world_model()
+        model.config = replace(model.config, vocabulary=vocabulary, prior=None)
+        model.prior = None
+        add_prior(model, kept, episodes, config)
+        assert model.config.prior is not None and model.prior is not None
+        return model.prior
+
+    def weights(prior: PolicyPrior) -> torch.Tensor:
+        return torch.cat([value.detach().flatten() for value in prior.parameters()])
+
+    first = weights(fitted(few))
+    written = kept.stat().st_mtime_ns
+    assert torch.equal(weights(fitted(few)), first) and kept.stat().st_mtime_ns == written
+    assert "fitted anew" not in capsys.readouterr().err
+
+    more = weights(fitted(replace(few, steps=6)))
+    assert not torch.equal(more, first)
+    assert "made with other prior.steps; the policy prior is fitted" in capsys.readouterr().err
+    other = Vocabulary(tuple(reversed(VOCABULARY.words)))
+    fitted(replace(few, steps=6), other)
+    assert "made with other instructions;" in capsys.readouterr().err
+    assert episodes.actions is not None
+    episodes.actions[3] += 0.1
+    fitted(replace(few, steps=6), other)
+    assert "made with other episodes;" in capsys.readouterr().err
+
+
+def test_a_damaged_prior_is_a_sentence(episodes: LatentEpisodes, tmp_path: Path) -> None:
     path, quick = tmp_path / "training" / "prior.pt", replace(QUICK, steps=2)
-    fitted = PolicyPrior(CONFIG)
-    fit_prior_once(fitted, path, episodes, quick)
+    model = world_model()
+    add_prior(model, path, episodes, quick)
     assert [entry.name for entry in path.parent.iterdir()] == ["prior.pt"]
-    again = PolicyPrior(CONFIG)
-    fit_prior_once(again, path, episodes, quick)
-    for name, value in fitted.state_dict().items():
-        assert torch.equal(value, again.state_dict()[name]), name
     whole = path.read_bytes()
-    weight = next(iter(fitted.state_dict().values())).numpy().tobytes()[:32]
+    assert model.prior is not None
+    weight = next(iter(model.prior.state_dict().values())).numpy().tobytes()[:32]
     changed = bytearray(whole)
     changed[whole.index(weight)] ^= 0x40
     for content in (b"", b"hello", whole[: len(whole) // 2], whole[:-1], bytes(changed)):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"prior\.pt cannot be gone on with .*remove it"):
-            fit_prior_once(PolicyPrior(CONFIG), path, episodes, quick)
-    wider = PolicyPrior(replace(CONFIG, hidden=2 * CONFIG.hidden))
-    path.write_bytes(whole)
-    with pytest.raises(ValueError, match=r"prior\.pt .* there and .* here"):
-        fit_prior_once(wider, path, episodes, quick)
+            add_prior(world_model(), path, episodes, quick)
+
+
+def test_a_prior_of_before_priors_said_what_they_are_of_is_fitted_anew(
+    episodes: LatentEpisodes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "prior.pt"
+    torch.save(PolicyPrior(CONFIG).state_dict(), path)
+    add_prior(world_model(), path, episodes, replace(QUICK, steps=2))
+    assert "is an older version's; the policy prior is fitted anew" in capsys.readouterr().err

@@ -3,12 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+import numpy as np
 import pytest
 import torch
 from tiny_encoder import write_encoder
 from tiny_world import IMAGE, VOCABULARY, candidate_actions, history, world_model
 
-from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
+from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE, ActionSpec, StateSpec
 from selfflow_robotics.data.vocabulary import Vocabulary
 from selfflow_robotics.flow.objectives import FlowMatching, SelfFlow
 from selfflow_robotics.flow.shortcut import Shortcut
@@ -134,7 +135,9 @@ def test_a_model_that_learns_steps_starts_as_one_that_was_not_told_of_them(tmp_p
     model = WorldModel(world_model(step_sizes=True).config, Patches(2)).eval()
     taken = start_from(model, tmp_path)
     assert taken == sum(
-        v.numel() for k, v in pretrained.state_dict().items() if not k.startswith("tokenizer.")
+        v.numel()
+        for k, v in pretrained.state_dict().items()
+        if not k.startswith(("tokenizer.", "prior."))
     )
     reference = WorldModel.from_pretrained(str(tmp_path))
     frames, actions, states = history(2, 3)
@@ -158,3 +161,71 @@ def test_a_start_that_knows_large_steps_does_not_lose_them_unsaid(tmp_path: Path
 def test_repa_without_an_encoder_is_a_sentence() -> None:
     with pytest.raises(ValueError, match=r"add objective\.encoder=FOLDER"):
         build_objective(ObjectiveConfig("repa"), 2, 1, Patches(2))
+
+
+def test_an_unknown_objective_is_a_sentence() -> None:
+    with pytest.raises(ValueError, match='no objective "selfflow"; choose one of self_flow, flow_'):
+        build_objective(ObjectiveConfig("selfflow"), 2, 1, Patches(2))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match='no timestep distribution "normal"'):
+        build_objective(ObjectiveConfig(distribution="normal"), 2, 1, Patches(2))  # type: ignore[arg-type]
+
+
+def other_robot(entries: int) -> ActionSpec:
+    return ActionSpec(
+        names=tuple(f"joint{i}" for i in range(entries)),
+        units=("rad",) * entries,
+        frame="joints",
+        rotation="none",
+        gripper="none",
+        rate_hz=15.0,
+        low=(-1.0,) * entries,
+        high=(1.0,) * entries,
+        q01=(-1.0,) * entries,
+        q99=(1.0,) * entries,
+    )
+
+
+@pytest.mark.parametrize("entries", [2, 7, 14])
+@pytest.mark.parametrize("older", [False, True])
+def test_a_model_of_video_becomes_one_of_any_robot(
+    tmp_path: Path, entries: int, older: bool
+) -> None:
+    """Older ones name the actions of RT-1, which they never saw."""
+    specs = (RT1_ACTIONS, RT1_STATE) if older else (None, None)
+    sizes = ModelConfig("tiny"), Patches(2), IMAGE
+    video = build_world_model(*sizes, *specs, Vocabulary(()))
+    video.save_pretrained(str(tmp_path))
+    robot = build_world_model(*sizes, other_robot(entries), None, VOCABULARY)
+    assert start_from(robot, tmp_path) > 0
+    blocks = video.network.blocks.state_dict()
+    for name, value in robot.network.blocks.state_dict().items():
+        assert torch.equal(value, blocks[name].bfloat16().float()), name
+
+
+def test_actions_that_were_learned_must_mean_the_same(tmp_path: Path) -> None:
+    model = build()
+    torch.nn.init.ones_(model.network.conditioning.action[-1].weight)  # type: ignore[index,arg-type]
+    model.save_pretrained(str(tmp_path))
+    sizes = ModelConfig("tiny"), Patches(2), IMAGE
+    robot = build_world_model(*sizes, other_robot(7), RT1_STATE, VOCABULARY)
+    with pytest.raises(ValueError, match="mean different things: names is"):
+        start_from(robot, tmp_path)
+
+
+def test_a_model_of_video_says_that_it_knows_no_actions(tmp_path: Path) -> None:
+    sizes = ModelConfig("tiny"), Patches(2), IMAGE
+    build_world_model(*sizes, None, None, Vocabulary(())).save_pretrained(str(tmp_path))
+    model = WorldModel.from_pretrained(str(tmp_path))
+    frames = np.zeros((1, 1, *IMAGE, 3), np.uint8)
+    with pytest.raises(ValueError, match="pretrained on video and never saw an action"):
+        model.observe(frames, np.zeros((1, 0, 7), np.float32))
+
+
+def test_proprioception_of_another_meaning_is_not_taken_over(tmp_path: Path) -> None:
+    build().save_pretrained(str(tmp_path))
+    renamed = StateSpec(tuple(f"joint{i}" for i in range(RT1_STATE.size)))
+    sizes = ModelConfig("tiny"), Patches(2), IMAGE
+    robot = build_world_model(*sizes, RT1_ACTIONS, renamed, VOCABULARY)
+    before = robot.network.tokens_in.state.weight.clone()  # type: ignore[union-attr]
+    start_from(robot, tmp_path)
+    assert torch.equal(robot.network.tokens_in.state.weight, before)  # type: ignore[union-attr]

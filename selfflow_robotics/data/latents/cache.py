@@ -68,7 +68,7 @@ class Encoding:
         """What latents depend on, as JSON."""
         return {
             "format": FORMAT,
-            "tokenizer": {**self.tokenizer.config, "weights": _weights(self.tokenizer)},
+            "tokenizer": {**self.tokenizer.config, "weights": weights_digest(self.tokenizer)},
             "image_size": self.episodes.image_size,
             "data": {"episodes": len(self.episodes), **self.episodes.identity},
             "actions": self.actions.to_json() if self.actions else None,
@@ -247,7 +247,8 @@ def _write_key(encoding: Encoding, folder: Path) -> None:
         write_whole(path, json.dumps(encoding.key(), indent=2) + "\n")
 
 
-def _weights(tokenizer: Tokenizer) -> str:
+def weights_digest(tokenizer: Tokenizer) -> str:
+    """16 hexadecimal digits of its state, to the bit."""
     digest = blake2b(digest_size=8)
     for name, value in sorted(tokenizer.state_dict().items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
