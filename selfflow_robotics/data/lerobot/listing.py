@@ -53,7 +53,7 @@ def read_episodes(path: Path, version: str, keep: Callable[[str], bool]) -> Colu
         raise ValueError(
             f"{where} lists episode {twice[0]} twice; leave one out, or copy or download it again"
         )
-    order = sorted(range(len(numbers)), key=numbers.__getitem__)
+    order = sorted(range(len(numbers)), key=lambda row: int(numbers[row]))
     if order == list(range(len(numbers))):
         return columns
     return {key: [values[row] for row in order] for key, values in columns.items()}
