@@ -38,7 +38,7 @@ def read_episodes(path: Path, version: str, keep: Callable[[str], bool]) -> Colu
         where, needed = path / "meta" / "episodes.jsonl", PLACE[:2]
         lines = list(_json_lines(where))
         keys = [key for key in set().union(*lines) if key in needed or keep(key)]
-        columns = {key: [line.get(key) for line in lines] for key in keys}
+        columns: Columns = {key: [line.get(key) for line in lines] for key in keys}
     else:
         where, needed = path / "meta" / "episodes", PLACE
         columns = _parquet_columns(where, lambda name: name in PLACE or keep(name))
@@ -47,13 +47,13 @@ def read_episodes(path: Path, version: str, keep: Callable[[str], bool]) -> Colu
             raise ValueError(f"{where} lacks {key} of some episodes; copy or download it again")
     if len({len(values) for values in columns.values()}) > 1:
         raise ValueError(f"{where} lacks a column of some episodes; copy or download it again")
-    numbers = columns["episode_index"]
+    numbers: list[int] = columns["episode_index"]
     if len(set(numbers)) < len(numbers):
         twice = [number for number, times in Counter(numbers).items() if times > 1]
         raise ValueError(
             f"{where} lists episode {twice[0]} twice; leave one out, or copy or download it again"
         )
-    order = sorted(range(len(numbers)), key=lambda row: int(numbers[row]))
+    order = sorted(range(len(numbers)), key=numbers.__getitem__)
     if order == list(range(len(numbers))):
         return columns
     return {key: [values[row] for row in order] for key, values in columns.items()}

@@ -66,6 +66,34 @@ def read_frames(
         return _gather(numbered, first, count, size, count_left)
 
 
+def frames_between(
+    file: Path, start: float, end: float | None
+) -> tuple[NDArray[np.float64], list[NDArray[np.uint8]]]:
+    """The frames whose times lie from start until before end, to look at a file.
+
+    Args:
+        file: a video file; times are as it stores them.
+        start: seconds.
+        end: seconds; None for the end of the file.
+
+    Returns:
+        Their times (n,) in seconds, and the frames (height, width, 3), turned as the file asks.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it cannot be read; the message names it.
+    """
+    times: list[float] = []
+    images: list[NDArray[np.uint8]] = []
+    with _opened(file) as (container, stream):
+        for frame in container.decode(stream):
+            if frame.time is None or frame.time < start or (end is not None and frame.time >= end):
+                continue
+            times.append(frame.time)
+            images.append(_picture(frame))
+    return np.array(times), images
+
+
 def count_frames(file: Path) -> int:
     """How many frames a video file holds, without decoding them.
 
@@ -115,7 +143,7 @@ def _gather(
                 break
             left += 1
             continue
-        image = upright(frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False), frame)
+        image = _picture(frame)
         if image.shape[:2] != size:
             raise _size_error(image.shape[:2], size)
         times.append(-1.0 if frame.time is None else frame.time)
@@ -123,6 +151,10 @@ def _gather(
     if not all(a < b for a, b in pairwise(times)):
         return Frames(None, tuple(images), left)
     return Frames(np.array([time - times[0] for time in times]), tuple(images), left)
+
+
+def _picture(frame: VideoFrame) -> NDArray[np.uint8]:
+    return upright(frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False), frame)
 
 
 def _size_error(found: tuple[int, ...], size: tuple[int, int]) -> ValueError:
