@@ -119,6 +119,16 @@ def _require_fit(config: WorldModelConfig, tokenizer: Tokenizer) -> None:
             f"images of {config.image_size} make tokens of {made}, the network takes "
             f"{(network.grid, network.token_dim)}"
         )
+    told = (
+        {network.vocabulary}
+        if config.prior is None
+        else {network.vocabulary, config.prior.vocabulary}
+    )
+    if not told <= {0, config.vocabulary.size}:
+        raise ValueError(
+            f"the vocabulary has {config.vocabulary.size} entries, those who read it know "
+            f"{', '.join(map(str, sorted(told)))}"
+        )
 
 
 def _config(entries: dict[str, Any]) -> WorldModelConfig:

@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 
@@ -70,34 +70,28 @@ def _new(path: Path, folder: bool) -> tuple[Path, int]:
             made, name = tempfile.mkstemp(_SUFFIX, prefix, path.parent)
             os.close(made)
         try:
-            lock = _locked(name)
+            lock = os.open(name, os.O_RDONLY)
         except FileNotFoundError:  # another process took it for one that was left
             continue
-        if lock is not None and os.path.exists(name):
+        with suppress(OSError):  # some file systems have no locks; nothing is removed there
+            _lock(lock)
+        if os.path.exists(name):
             return Path(name), lock
-        if lock is not None:
-            os.close(lock)
+        os.close(lock)
 
 
-def _locked(name: str | Path) -> int | None:
-    """A handle that holds it; None where another process does."""
-    handle = os.open(name, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        return None
-    return handle
+def _lock(handle: int) -> None:
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _remove_if_left(partial: Path) -> None:
-    try:
-        lock = _locked(partial)
-    except OSError:  # gone, or another's
-        return
-    if lock is not None:
-        _remove(partial)
-        os.close(lock)
+    with suppress(OSError):  # gone, or another's
+        lock = os.open(partial, os.O_RDONLY)
+        try:
+            _lock(lock)
+            _remove(partial)
+        finally:
+            os.close(lock)
 
 
 def _remove(partial: Path) -> None:

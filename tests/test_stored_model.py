@@ -152,3 +152,11 @@ def test_a_new_model_that_is_cut_short_is_no_model(tmp_path: Path) -> None:
         WorldModel.from_pretrained(str(folder))
     world_model().save_pretrained(str(folder))
     assert {p.name for p in folder.iterdir()} == {"config.json", "model.safetensors"}
+
+
+def test_words_are_as_many_as_the_network_knows(folder: Path) -> None:
+    entries = json.loads((folder / "config.json").read_text())
+    entries["vocabulary"].pop()
+    (folder / "config.json").write_text(json.dumps(entries))
+    with pytest.raises(ValueError, match=r"config\.json .* vocabulary has \d+ entries"):
+        WorldModel.from_pretrained(str(folder))

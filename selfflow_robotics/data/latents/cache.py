@@ -33,7 +33,7 @@ from ..episode import Episode
 from ..video.source import BrokenVideo, VideoClips
 from .encoding import encode_each
 from .joined_rows import JoinedRows
-from .parts import Part, clear_partial, part_folder, read_part, write_part
+from .parts import Part, part_folder, read_part, write_part
 from .reading_ahead import read_episodes
 
 FORMAT = "selfflow_robotics/latents/2"
@@ -132,7 +132,6 @@ def latents_of(
     if missing:
         with only_writer(folder):
             _write_key(encoding, folder)
-            clear_partial(folder)
             for i in set(range(encoding.parts)) - set(missing):
                 _count_broken(episodes, read_part(folder, i))
             written = (spread or partial(encode_parts, workers=workers))(encoding, folder, missing)

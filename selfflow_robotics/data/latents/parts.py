@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ...whole import beside
 from ..clips import LatentEpisodes
 from ..video.source import BrokenVideo
 from .checked_rows import CheckedRows, checksums_of
@@ -45,27 +44,25 @@ def write_part(cache: Path, number: int, part: Part) -> None:
         OSError: there is no room, or no right to write.
     """
     target = part_folder(cache, number)
-    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=cache))
     try:
-        made = part.latents
-        latents = np.asarray(made.latents)
-        rows = {name: getattr(made, name) for name in (*_ARRAYS, "ids")}
-        header = _save_latents(partial / _LATENTS, latents)
-        rows["header"] = np.frombuffer(header, np.uint8)
-        rows["checksums"] = checksums_of(latents)
-        broken = [(video.path, video.reason) for video in part.broken]
-        rows["broken"] = np.array(broken, np.str_).reshape(-1, 2)
-        given = {name: array for name, array in rows.items() if array is not None}
-        np.savez(partial / _ROWS, **given)
-        partial.chmod(0o755)
-        partial.rename(target)
+        with beside(target, folder=True) as partial:
+            made = part.latents
+            latents = np.asarray(made.latents)
+            rows = {name: getattr(made, name) for name in (*_ARRAYS, "ids")}
+            header = _save_latents(partial / _LATENTS, latents)
+            rows["header"] = np.frombuffer(header, np.uint8)
+            rows["checksums"] = checksums_of(latents)
+            broken = [(video.path, video.reason) for video in part.broken]
+            rows["broken"] = np.array(broken, np.str_).reshape(-1, 2)
+            given = {name: array for name, array in rows.items() if array is not None}
+            np.savez(partial / _ROWS, **given)
+            partial.chmod(0o755)
+            partial.rename(target)
     except OSError as error:
         raise OSError(
             f"{target} could not be written ({error}); make room on its disk and run again, the "
             "parts before it are kept"
         ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _save_latents(path: Path, latents: NDArray[np.float16]) -> bytes:
@@ -83,12 +80,6 @@ def _save_latents(path: Path, latents: NDArray[np.float16]) -> bytes:
         file.flush()
         os.fsync(file.fileno())
     return header.getvalue()
-
-
-def clear_partial(cache: Path) -> None:
-    """Remove what killed writers left behind."""
-    for folder in cache.glob(".part-*"):
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_part(cache: Path, number: int, check: bool = False) -> Part:

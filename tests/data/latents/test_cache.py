@@ -251,7 +251,7 @@ def test_killed_encoding_resumes_with_the_same_bytes(tmp_path: Path) -> None:
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not (folder / "part-00003").exists()
-    (folder / ".part-00002-left").mkdir()  # what a kill in the middle of writing leaves
+    (folder / ".part-00002-left-partial").mkdir()  # what a kill in the middle of writing leaves
     kept = files(folder)
     assert start(tmp_path / "killed").wait() == 0
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
