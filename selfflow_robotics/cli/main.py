@@ -65,8 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     keep_memory()
     warnings.formatwarning = _as_line
+    global _asked_to_leave
+    _asked_to_leave = None
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminate)
+        signal.signal(signal.SIGTERM, _leave)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, _leave)
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return _dispatch(words)
@@ -77,6 +81,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output has gone; nothing is left to say, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except Exception:
+        if _asked_to_leave is None:
+            raise
+        # A library was interrupted in the middle of an import, and made another error of it.
+        print("interrupted", file=sys.stderr)
+        return 128 + _asked_to_leave
 
 
 def _as_line(
@@ -92,8 +102,15 @@ def _as_line(
     return f"{filename}:{lineno}: {category.__name__}: {message}\n"
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
+_asked_to_leave: int | None = None  # the signal that did
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
     """Leave by an exception, so that half-written files and worker processes are cleared away."""
+    global _asked_to_leave
+    _asked_to_leave = number
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise SystemExit(128 + number)
 
@@ -163,8 +180,10 @@ def _dispatch(words: list[str]) -> int:
     rest = words[command.count(" ") + 1 :]
     try:
         return _run(command, rest)
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError, ImportError, RuntimeError, MemoryError) as error:
-        if os.environ.get("SELFFLOW_DEBUG", "0") not in ("", "0"):
+        if _asked_to_leave or os.environ.get("SELFFLOW_DEBUG", "0") not in ("", "0"):
             raise
         from selfflow_robotics.cli.config import ConfigError
 

@@ -108,6 +108,27 @@ def test_nothing_is_imported_from_the_working_folder(tmp_path: Path) -> None:
         assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_an_interrupt_that_a_library_turns_into_an_error_is_an_interrupt(tmp_path: Path) -> None:
+    for error in ("AttributeError", "ValueError"):
+        lines = ["import os, signal, time", "try:", "    os.kill(os.getpid(), signal.SIGINT)"]
+        lines += ["    time.sleep(10)", "except BaseException:", f"    raise {error}('half there')"]
+        (tmp_path / "einops.py").write_text("\n".join(lines))
+        done = selfflow("estimate", "model=tiny", PYTHONPATH=str(tmp_path))
+        assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
+def test_a_reader_that_has_gone_is_no_error() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "selfflow_robotics.cli.main", "estimate", "model=tiny"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
 def test_nothing_to_do_shows_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     assert "usage: selfflow COMMAND" in capsys.readouterr().out
