@@ -14,6 +14,26 @@ import tensorflow_datasets as tfds
 FEATURES_FILE = "features.json"
 INFO_FILE = "dataset_info.json"
 
+_CLASSES = frozenset(
+    f"tensorflow_datasets.core.features.{name}"
+    for name in (
+        "audio_feature.Audio",
+        "bounding_boxes.BBoxFeature",
+        "class_label_feature.ClassLabel",
+        "dataset_feature.Dataset",
+        "feature.Tensor",
+        "features_dict.FeaturesDict",
+        "image_feature.Image",
+        "labeled_image.LabeledImage",
+        "scalar.Scalar",
+        "sequence_feature.Sequence",
+        "tensor_feature.Tensor",
+        "text_feature.Text",
+        "video_feature.Video",
+    )
+)
+"""What features.json may name. TFDS would import the module of any other class it finds there."""
+
 
 def flatten(features: Any) -> dict[str, Any]:
     """The features of an example by path, as "steps/observation/image"."""
@@ -47,15 +67,36 @@ def read_features(folder: Path) -> tfds.features.FeaturesDict:
     """The features that a folder's features.json declares.
 
     Raises:
-        ValueError: the file is unreadable.
+        ValueError: the file is unreadable, or names a class that is none of TFDS's features.
     """
     try:
-        return tfds.features.FeaturesDict.from_config(str(folder))
+        _require_known(json.loads((folder / FEATURES_FILE).read_bytes()))
+        features = tfds.features.FeaturesDict.from_config(str(folder))
+        if not isinstance(features, tfds.features.FeaturesDict):
+            raise ValueError(f"it declares a {type(features).__name__}, no example with keys")
+        return features
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(
             f"{folder / FEATURES_FILE} is unreadable ({reason}); copy or download it again"
         ) from error
+
+
+def _require_known(tree: Any) -> None:
+    """Refuse classes of others, which reading the file would import."""
+    waiting = [tree]
+    while waiting:
+        entry = waiting.pop()
+        if isinstance(entry, dict):
+            for key in ("pythonClassName", "python_class_name", "type"):
+                named = entry.get(key)
+                if isinstance(named, str) and "." in named and named not in _CLASSES:
+                    raise ValueError(
+                        f"it names the class {named[:80]}, and nothing is imported because a data "
+                        "set says so"
+                    )
+        if isinstance(entry, (dict, list)):
+            waiting += entry.values() if isinstance(entry, dict) else entry
 
 
 @dataclass(frozen=True)
@@ -88,14 +129,17 @@ class DatasetInfo:
         try:
             content = json.loads(text)
             splits = tuple(
-                DeclaredSplit(split["name"], sum(map(int, split.get("shardLengths", ()))) or None)
+                DeclaredSplit(
+                    _file_name(split["name"]),
+                    sum(map(int, split.get("shardLengths", ()))) or None,
+                )
                 for split in content["splits"]
             )
-            return cls(content["name"], content.get("fileFormat", "tfrecord"), splits, content)
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{where} is damaged ({error!r}); copy or download it again"
-            ) from error
+            file_format = _file_name(content.get("fileFormat", "tfrecord"))
+            return cls(_file_name(content["name"]), file_format, splits, content)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            reason = f"{type(error).__name__}: {error}"[:200]
+            raise ValueError(f"{where} is damaged ({reason}); copy or download it again") from error
 
     def as_array_record(self, shards: dict[str, tuple[list[int], int]]) -> str:
         """The file's text for the same data set as ArrayRecord.
@@ -115,6 +159,13 @@ class DatasetInfo:
         content = {**self.content, "fileFormat": "array_record", "splits": splits}
         content.pop("alternativeFileFormats", None)
         return json.dumps(content, indent=2, sort_keys=True) + "\n"
+
+
+def _file_name(name: Any) -> str:
+    """A name of which files are made, which may lead nowhere else."""
+    if not isinstance(name, str) or not re.fullmatch(r"[^/\\\0:]+", name) or name.startswith("."):
+        raise ValueError(f"{name!r} is no part of a file's name")
+    return name
 
 
 def shards_of(

@@ -86,13 +86,24 @@ def columns(found: Mapping[str, Any], keys: Sequence[str], where: str) -> NDArra
     return np.concatenate(parts, axis=1)
 
 
-def texts(values: NDArray[Any]) -> tuple[str, ...]:
+def texts(values: NDArray[Any], where: str) -> tuple[str, ...]:
     """Instructions, one a step: stored as text, or as Language-Table does, as rows of UTF-8 bytes.
 
     Args:
-        values: (S,) of bytes, or (S, length) of integers that end in zeros.
+        values: (S,) of bytes, (S, 1) of them, or (S, length) of integers that end in zeros.
+        where: what the episode is called in messages.
+
+    Raises:
+        ValueError: they are neither.
     """
-    if values.ndim == 1:
+    if values.ndim == 2 and values.shape[1] == 1 and values.dtype == object:
+        values = values[:, 0]
+    if values.ndim == 1 and all(isinstance(text, bytes) for text in values):
         return tuple(text.decode(errors="replace") for text in values)
+    if values.ndim != 2 or values.dtype == object:
+        raise ValueError(
+            f"{where} has instructions of shape {values.shape} and type {values.dtype}; store one "
+            "text a step"
+        )
     rows = (bytes(row[row != 0].astype(np.uint8)) for row in values)
     return tuple(row.decode(errors="replace") for row in rows)

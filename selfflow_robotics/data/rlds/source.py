@@ -11,21 +11,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import tensorflow_datasets as tfds
 from numpy.typing import NDArray
-from tensorflow_datasets.core.file_adapters import FileFormat
+from tqdm import tqdm
 
 from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
 from selfflow_robotics.data.digests import files_digest, text_digest
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.data.held_out import split_of
 from selfflow_robotics.data.image_decoding import decode_image
+from selfflow_robotics.data.measured import Numbers, lack_statistics, with_measured
 from selfflow_robotics.data.rlds.array_record import ArrayRecords
-from selfflow_robotics.data.rlds.features import flatten, require_folder
+from selfflow_robotics.data.rlds.features import (
+    INFO_FILE,
+    DatasetInfo,
+    flatten,
+    read_features,
+    require_folder,
+    shards_of,
+)
 from selfflow_robotics.data.rlds.mapping_fit import require_fit
 from selfflow_robotics.data.rlds.mappings import RldsMapping, mapping_named
 from selfflow_robotics.data.rlds.record import RecordParser, columns, texts
@@ -45,6 +53,9 @@ def open_rlds(
 ) -> RldsSource:
     """Open an RLDS data set for random access to its episodes.
 
+    Statistics that neither mapping nor folder tells are measured on all steps of the split, with a
+    notice; "selfflow data convert rlds" measures them once and for all.
+
     Args:
         path: folder with `features.json`, `dataset_info.json` and the shards.
         mapping: where the data set keeps what is read: the name of a declared mapping, or one.
@@ -56,7 +67,10 @@ def open_rlds(
             another size, a shard is truncated, or the stored action specification differs in
             meaning from the mapping's.
     """
-    return RldsSource(Path(path), mapping_named(mapping), split)
+    source = RldsSource(Path(path), mapping_named(mapping), split)
+    if lack_statistics(source.action_spec, source.state_spec):
+        return source.measured()
+    return source
 
 
 class RldsSource:
@@ -67,8 +81,8 @@ class RldsSource:
 
     def __init__(self, path: Path, mapping: RldsMapping, split: str) -> None:
         self.path, self.mapping, self.split = path, mapping, split
-        builder = _builder(path)
-        features = builder.info.features
+        features = read_features(require_folder(path))
+        self._features = features
         self.image_size = require_fit(mapping, flatten(features), str(path))
         keys = [f"steps/{key}" for key in mapping.step_keys] + list(mapping.episode_keys)
         self._parse = RecordParser(features, keys)
@@ -76,8 +90,7 @@ class RldsSource:
         self.state_spec = None
         if mapping.state_spec is not None:
             self.state_spec = stored_spec(path / STATE_SPEC_FILE, mapping.state_spec, mapping.name)
-        self._records = _records(path, builder, split)
-        self._shards = [Path(shard) for shard in builder.info.splits[split].filepaths]
+        self._shards, self._records = _records(path, split)
         self._demonstrated = _demonstrated(path, split, len(self._records))
 
     @property
@@ -133,8 +146,7 @@ class RldsSource:
     def _read(self, index: int, window: slice) -> Episode:
         if not 0 <= index < len(self):
             raise IndexError(f"{self.name} has episodes 0..{len(self) - 1}, not {index}")
-        shard = self._records.file_of(index).name
-        where = f"episode {self.split}/{index} of {self.path} ({shard})"
+        where = self._where(index)
         found = self._parse(self._records[index], where)
         mapping = self.mapping
         encoded = found[f"steps/{mapping.image}"]
@@ -144,10 +156,15 @@ class RldsSource:
             raise IndexError(f"{where} has {len(encoded)} steps, not {window.stop}")
         instructions: tuple[str, ...] = ()
         if mapping.instruction is not None:
-            instructions = texts(found[f"steps/{mapping.instruction}"])
+            instructions = texts(found[f"steps/{mapping.instruction}"], where)
         known = mapping.success_known is None or bool(found[mapping.success_known])
         rated = mapping.success is not None and known
         marks = self._marks(index, where)
+        if marks is not None and len(marks) != len(encoded):
+            raise ValueError(
+                f"{where} has {len(encoded)} frames but {DEMONSTRATED_FILE} has {len(marks)} marks "
+                "for it; copy the data set again"
+            )
         return Episode(
             images=self._images(encoded, window, where),
             actions=columns(found, mapping.actions, where)[window],
@@ -158,6 +175,32 @@ class RldsSource:
             id=f"{self.split}/{index}",
             demonstrated=None if marks is None else marks[window],
         )
+
+    def measured(self) -> RldsSource:
+        """The same episodes; what lacks of the statistics of actions and states is measured.
+
+        Raises:
+            ValueError: an episode is faulty; the message names it.
+        """
+        mapping = self.mapping
+        keys = [f"steps/{key}" for key in (*mapping.actions, *mapping.states)]
+        parse = RecordParser(self._features, keys)
+        bar = tqdm(range(len(self)), f"measure {self.name}", unit="episode", delay=2)
+        numbers = (self._numbers(parse, index) for index in bar)
+        actions, states = with_measured(self.action_spec, self.state_spec, numbers, self.name)
+        return RldsSource(
+            self.path, replace(mapping, action_spec=actions, state_spec=states), self.split
+        )
+
+    def _numbers(self, parse: RecordParser, index: int) -> Numbers:
+        where = self._where(index)
+        found = parse(self._records[index], where)
+        states = columns(found, self.mapping.states, where) if self.mapping.states else None
+        return columns(found, self.mapping.actions, where), states
+
+    def _where(self, index: int) -> str:
+        shard = self._records.file_of(index).name
+        return f"episode {self.split}/{index} of {self.path} ({shard})"
 
     def _marks(self, index: int, where: str) -> NDArray[np.bool_] | None:
         if self._demonstrated is None:
@@ -198,43 +241,28 @@ class RldsSource:
         return images
 
 
-def _builder(path: Path) -> Any:
-    require_folder(path)
-    try:
-        return tfds.builder_from_directory(path)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+def _records(path: Path, split: str) -> tuple[list[Path], ArrayRecords | TFRecords]:
+    """The shards of a split, and the records in them."""
+    info = DatasetInfo.parse((path / INFO_FILE).read_text(errors="replace"), str(path / INFO_FILE))
+    declared = {one.name: one for one in info.splits}
+    if split not in declared:
+        raise ValueError(f'{path} has no split "{split}"; it has {sorted(declared)}')
+    if info.file_format not in ("array_record", "tfrecord"):
         raise ValueError(
-            f"{path} has an unreadable features.json or dataset_info.json ({reason}); "
-            "copy or download them again"
-        ) from error
-
-
-def _records(path: Path, builder: Any, split: str) -> ArrayRecords | TFRecords:
-    splits = builder.info.splits
-    if split not in splits:
-        raise ValueError(f'{path} has no split "{split}"; it has {sorted(splits)}')
-    shards = [Path(shard) for shard in splits[split].filepaths]
-    for shard in shards:
-        if not shard.is_file():
-            raise FileNotFoundError(
-                f"{path} lacks its shard {shard.name}; copy or download the data set again"
-            )
-    kind = builder.info.file_format
-    records: ArrayRecords | TFRecords
-    if kind is FileFormat.ARRAY_RECORD:
-        records = ArrayRecords(shards)
-    elif kind is FileFormat.TFRECORD:
-        records = TFRecords(shards)
-    else:
-        raise ValueError(f"{path} is stored as {kind}; this reads array_record and tfrecord")
-    promised = splits[split].num_examples
-    if len(records) != promised:
+            f"{path} is stored as {info.file_format}; this reads array_record and tfrecord"
+        )
+    names = [entry.name for entry in path.iterdir()]
+    found = shards_of(names, declared[split], info.file_format, str(path))
+    shards = [path / name for name in found]
+    is_array = info.file_format == "array_record"
+    records: ArrayRecords | TFRecords = ArrayRecords(shards) if is_array else TFRecords(shards)
+    promised = declared[split].episodes
+    if promised is not None and len(records) != promised:
         raise ValueError(
             f"the shards of {path} hold {len(records)} episodes of split {split} where "
             f"dataset_info.json promises {promised}; copy or download the data set again"
         )
-    return records
+    return shards, records
 
 
 def stored_spec(path: Path, declared: _Spec, mapping: str) -> _Spec:
@@ -267,12 +295,13 @@ def _demonstrated(path: Path, split: str, episodes: int) -> list[str] | None:
     marks = stored.get(split)
     if marks is None:
         return None
-    if not isinstance(marks, list) or len(marks) != episodes:
+    are_texts = isinstance(marks, list) and all(isinstance(text, str) for text in marks)
+    if not are_texts or len(marks) != episodes:
         raise ValueError(
             f"{path / DEMONSTRATED_FILE} does not hold a text of marks for each of the {episodes} "
             f"episodes of split {split}; copy the data set again"
         )
-    return [str(text) for text in marks]
+    return list(marks)
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -281,6 +310,6 @@ def _json(path: Path) -> dict[str, Any]:
         if isinstance(found, dict):
             return found
         reason = f"it holds a {type(found).__name__}"
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         reason = str(error)
     raise ValueError(f"{path} is damaged ({reason}); copy the data set again")

@@ -110,7 +110,7 @@ def read_in_order(file: BinaryIO, name: str) -> Iterator[bytes]:
             raise ValueError(
                 f"{where} does not start as a TFRecord; the file is damaged: {_REMEDY}"
             )
-        record = file.read(length)
+        record = _read(file, length)
         footer = file.read(_FOOTER.size)
         if len(record) < length or len(footer) < _FOOTER.size:
             raise ValueError(f"{name} is truncated within record {number}; {_REMEDY}")
@@ -118,6 +118,15 @@ def read_in_order(file: BinaryIO, name: str) -> Iterator[bytes]:
             raise ValueError(f"{where} disagrees with its checksum; the file is damaged: {_REMEDY}")
         yield record
         number += 1
+
+
+def _read(file: BinaryIO, length: int) -> bytes:
+    """As many bytes, or those that there are: a damaged length makes no room for itself."""
+    parts: list[bytes] = []
+    while length > 0 and (part := file.read(min(length, 1 << 24))):
+        parts.append(part)
+        length -= len(part)
+    return b"".join(parts)
 
 
 def _index(path: Path) -> list[_Place]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from rlds_material import write_tfrecords
 from rt1_material import sound_record, write_records
 
 from selfflow_robotics.data.action_spec import ActionSpec
+from selfflow_robotics.data.checked import Notice
 from selfflow_robotics.data.datasets import open_dataset
 from selfflow_robotics.data.rlds.conversion import convert
 from selfflow_robotics.data.rlds.mappings import DROID, LANGUAGE_TABLE, RT1, mapping_named
@@ -113,7 +115,8 @@ def made(path: Path, features: Any, name: str) -> Path:
 )
 def test_declared_data_sets(tmp_path: Path, name: str, features: Any, text: str) -> None:
     path = made(tmp_path / name, features(), name)
-    raw = open_dataset(path, name)
+    with pytest.warns(Notice, match=r"q01 and q99 of the actions .* measured on 8 steps"):
+        raw = open_dataset(path, name)
     episode = raw[1]
     assert episode.actions is not None and episode.states is not None
     mapping = mapping_named(name)
@@ -122,12 +125,13 @@ def test_declared_data_sets(tmp_path: Path, name: str, features: Any, text: str)
     assert episode.states.shape == (STEPS, mapping.state_spec.size)
     assert episode.images[:, 0, 0, 0].tolist() == [0, 1, 2, 3]
     assert episode.instructions[2] == text
-    with pytest.raises(ValueError, match=r'no q01 and q99; convert the data set .*rlds"'):
-        raw.action_spec.normalize(episode.actions)
 
     done = convert(str(path), tmp_path / "out", workers=1)
     assert done is not None and (done.mapping, done.measured) == (name, True)
     opened = open_dataset(tmp_path / "out", name)
+    assert opened.action_spec == raw.action_spec
+    again = pickle.loads(pickle.dumps(raw))  # what is sent away is not measured again
+    assert (again.action_spec, again.state_spec) == (raw.action_spec, raw.state_spec)
     normalized = opened.action_spec.normalize(episode.actions)
     assert np.abs(normalized).max() <= 1 and np.abs(normalized).max() > 0.5
     assert opened.state_spec is not None
@@ -164,13 +168,17 @@ def test_a_mapping_of_ones_own(tmp_path: Path) -> None:
     path = write_records(tmp_path / "set", [sound_record()])
     for name in ("action_spec.json", "state_spec.json"):
         (path / name).unlink()
-    source = open_dataset(path, str(tmp_path / "my_robot.yaml"))
+    with pytest.warns(Notice, match="measured on 5 steps"):
+        source = open_dataset(path, str(tmp_path / "my_robot.yaml"))
     assert source.mapping.name == "my_robot"
     episode, known = source[0], open_dataset(path)[0]
     assert episode.actions is not None and known.actions is not None
     np.testing.assert_array_equal(episode.actions, known.actions[:, [0, 1, 2, 6]])
     assert episode.instructions == known.instructions
-    assert source.action_spec.rate_hz == 3.0 and not source.action_spec.q01
+    assert source.action_spec.rate_hz == 3.0
+    low, high = (np.quantile(episode.actions[:, 0], share) for share in (0.01, 0.99))
+    assert source.action_spec.q01[0] == pytest.approx(low)
+    assert source.action_spec.q99[0] == pytest.approx(high)
 
 
 @pytest.mark.parametrize(
