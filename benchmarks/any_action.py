@@ -209,9 +209,7 @@ def run(part: str, steps: int, write: Callable[[dict[str, Any]], None]) -> dict[
 def main() -> None:
     """Play, and keep the counts."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--steps", type=int, default=500_000, help="of each part, all tasks together"
-    )
+    parser.add_argument("--steps", type=int, default=1_000_000, help="of all parts together")
     parser.add_argument("--parts", nargs="+", choices=SHARES, default=[*SHARES])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/any_action.json"))
     asked = parser.parse_args()
