@@ -45,7 +45,10 @@ def build(config: Mapping[str, Any]) -> Tokenizer:
         if kind == "wan":
             return Wan(**values)
     except TypeError as error:
-        raise ValueError(f"the configuration of tokenizer {kind!r} does not fit: {error}") from None
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"the configuration of tokenizer {kind!r} does not fit: {reason}"
+        ) from None
     raise ValueError(f"tokenizer {kind!r} is unknown; there are {', '.join(KINDS)}")
 
 
