@@ -20,7 +20,7 @@ and its file's name wherever a mapping's name is taken::
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE, ActionSpec, StateSpec
 from selfflow_robotics.data.mapping_file import declared, is_mapping_file, read_keys
@@ -52,7 +52,7 @@ class LeRobotMapping:
     self_described: bool = False
 
 
-def as_exported(mapping: RldsMapping) -> LeRobotMapping:
+def as_exported(mapping: RldsMapping | LeRobotMapping) -> LeRobotMapping:
     """How to read what `selfflow data export lerobot` made of a data set with that mapping."""
     return LeRobotMapping(
         name=mapping.name,
@@ -105,8 +105,8 @@ def lerobot_mapping_named(
 
     Args:
         mapping: a name, or a mapping.
-        exported: whether it is for a folder that was exported from here. Then a YAML file may be
-            that of the data set it was exported from: any that reads another image.
+        exported: whether it is for a folder that was exported from here. Then a mapping that
+            reads another image is that of the data set it was exported from.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -118,11 +118,14 @@ def lerobot_mapping_named(
         return as_exported(mapping)
     if is_mapping_file(mapping):
         keys = read_keys(mapping)
-        if exported and keys.get("image") != EXPORTED_IMAGE:
+        of_lerobot = not exported or set(keys) <= {field.name for field in fields(LeRobotMapping)}
+        if not of_lerobot:
             return as_exported(declared(keys, RldsMapping, mapping))
-        return declared(keys, LeRobotMapping, mapping)
+        found = declared(keys, LeRobotMapping, mapping)
+        return _of_export(found) if exported else found
     if mapping in LEROBOT_MAPPINGS:
-        return LEROBOT_MAPPINGS[mapping]
+        found = LEROBOT_MAPPINGS[mapping]
+        return _of_export(found) if exported else found
     if mapping in MAPPINGS:
         return as_exported(MAPPINGS[mapping])
     raise ValueError(
@@ -130,3 +133,7 @@ def lerobot_mapping_named(
         f"was exported from here, {sorted(MAPPINGS)}, or give the name of a YAML file that "
         "declares a LeRobotMapping"
     )
+
+
+def _of_export(mapping: LeRobotMapping) -> LeRobotMapping:
+    return mapping if mapping.image == EXPORTED_IMAGE else as_exported(mapping)

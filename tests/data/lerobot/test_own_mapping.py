@@ -144,3 +144,23 @@ def test_a_faulty_step_is_named_while_it_is_measured(tmp_path: Path, mine: Path)
     )
     with pytest.raises(ValueError, match=r"train/3 of .*file-001.parquet.* has action = \[nan"):
         open_dataset(path, str(mine))
+
+
+def test_yaml_of_a_lerobot_folder_reads_its_export(tmp_path: Path, mine: Path) -> None:
+    path, out = write_v3(tmp_path / "set"), tmp_path / "out"
+    info = (path / "meta/info.json").read_text()
+    (path / "meta/info.json").write_text(info.replace("images.image", "images.front"))
+    change_rows(
+        path / "meta/episodes/chunk-000/file-000.parquet",
+        lambda rows: [
+            row.update({key.replace("images.image", "images.front"): value})
+            for row in rows
+            for key, value in list(row.items())
+        ],
+    )
+    (path / "videos/observation.images.image").rename(path / "videos/observation.images.front")
+    mine.write_text(YAML.replace("images.image", "images.front"))
+    words = [f"data={path}", f"data.mapping={mine}", f"out={out}"]
+    assert main(["data", "export", "lerobot", *words]) == 0
+    again = open_dataset(out, str(mine))
+    np.testing.assert_array_equal(again[1].actions, actions(1)[:, [0, 1, 6]])
