@@ -57,7 +57,7 @@ class EnvMapping:
 
     Example::
 
-        EnvMapping(image=None, instruction=None, text="reach the red ball", proprioception=None,
+        EnvMapping(image=None, text="reach the red ball", proprioception=None,
                    take=(0, 1, 2, 6), scale=(4.0, 4.0, 4.0, -1.0))
     """
 
@@ -69,7 +69,8 @@ class EnvMapping:
         default="instruction", metadata={"help": "key of the instruction; null: it is mapping.text"}
     )
     text: str = field(
-        default="", metadata={"help": "the instruction, where observations have none"}
+        default="",
+        metadata={"help": "the instruction; where given, mapping.instruction is not read"},
     )
     proprioception: str | None = field(
         default="proprioception", metadata={"help": "key of the robot's state; null: there is none"}
@@ -103,7 +104,7 @@ class EnvMapping:
         """
         for role, key in (
             ("image", self.image),
-            ("instruction", self.instruction),
+            ("instruction", None if self.text else self.instruction),
             ("proprioception", self.proprioception),
         ):
             if key is None:
@@ -198,7 +199,7 @@ def observe_env(observation: Any, mapping: EnvMapping, *, vectorized: bool = Tru
             "choose another key in mapping.image, or wrap the environment"
         )
     instruction = (mapping.text,) * len(image)
-    if mapping.instruction is not None:
+    if mapping.instruction is not None and not mapping.text:
         texts = _entry(observation, mapping.instruction, "instruction")
         listed = texts if vectorized else [texts]
         instruction = tuple(_text(text, mapping.instruction) for text in listed)

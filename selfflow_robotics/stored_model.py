@@ -164,6 +164,11 @@ def read_model(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return config, state
 
 
+def weights_checksum(folder: Path) -> str:
+    """SHA-256 of a model's weights, as `sha256sum` prints it."""
+    return str(_read_config(folder).get(_CHECKSUM) or _sha256(folder / WEIGHTS))
+
+
 def _read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from selfflow_robotics.cli.policies import PlannerConfig, make_policy
-from selfflow_robotics.computing import Precision, computing
+from selfflow_robotics.computing import Precision, computing, resolve
+from selfflow_robotics.typed_values import show
 
 if TYPE_CHECKING:
     from selfflow_robotics.evaluation.results import EpisodeResult, Results, TaskResult
@@ -33,6 +34,7 @@ class Comparison:
     record: int  # episodes a task and policy whose frames are kept
     robot: str = "primitive"
     precision: Precision = "auto"
+    options: Mapping[str, str] = field(default_factory=dict)  # the command's other keys
 
 
 def run_comparison(
@@ -75,20 +77,23 @@ def run_comparison(
         seeds=comparison.seeds,
         num_envs=comparison.num_envs,
         image_size=comparison.image_size,
-        options={
-            "robot": comparison.robot,
-            "precision": comparison.precision,
-            **{f"planner.{k}": str(v) for k, v in asdict(comparison.planner).items()},
-        },
+        options=comparison.options,
     )
     spec = RT1_ACTIONS if world_model is None else world_model.step_spec
+    states = None if world_model is None else world_model.state_spec
     for task in comparison.tasks:
         if task not in TASKS:
-            try_task(task, mapping or EnvMapping(), spec.size)
+            try_task(task, mapping or EnvMapping(), spec, states)
     if world_model is not None and set(TASKS) & set(comparison.tasks):
         world_model.step_spec.require_match(RT1_ACTIONS, model_name, "the tasks of this project")
     device = "cpu" if world_model is None else str(world_model.device)
-    results = Results(settings, (), versions=versions(), revision=git_revision())
+    results = Results(
+        settings,
+        (),
+        versions=versions(),
+        revision=git_revision(),
+        computing={} if world_model is None else _computing(comparison, device, model_name),
+    )
     total = len(comparison.tasks) * len(comparison.policies) * len(comparison.seeds)
     # Into a file, a line every ten seconds is enough.
     interval = 0.2 if sys.stderr.isatty() else 10.0
@@ -180,6 +185,36 @@ def imagination_table(found: Imagination) -> str:
     ):
         lines.append(f"  {name:18}" + "".join(f"{value:8.2f}" for value in values))
     return "\n".join(lines)
+
+
+def options_of(config: Any, told_elsewhere: Container[str]) -> dict[str, str]:
+    """Every key of a command's configuration as text, as `planner.horizon` and `mapping.take`."""
+
+    def flat(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+        for key, value in tree.items():
+            if isinstance(value, dict):
+                yield from flat(value, f"{prefix}{key}.")
+            elif isinstance(value, (list, tuple)):
+                yield prefix + key, f"[{','.join(map(show, value))}]"
+            else:
+                yield prefix + key, show(value)
+
+    kept = {key: value for key, value in asdict(config).items() if key not in told_elsewhere}
+    return dict(flat(kept, ""))
+
+
+def _computing(comparison: Comparison, device: str, model_name: str) -> dict[str, str]:
+    """With what the world model computes."""
+    import torch
+
+    from selfflow_robotics.stored_model import find_model, weights_checksum
+
+    return {
+        "device": device if device == "cpu" else f"{device}, {torch.cuda.get_device_name(device)}",
+        "threads": str(torch.get_num_threads()),
+        "precision": resolve(comparison.precision, device),
+        "weights_sha256": weights_checksum(find_model(model_name)),
+    }
 
 
 def _factory(

@@ -97,17 +97,10 @@ def make_objective(
 
 def _reach(path: Path, world_model: WorldModel, goal_as: str, discount: float) -> Objective:
     """The objective of a picture, drawn to the size that the world model sees."""
-    import numpy as np
-    from PIL import Image, UnidentifiedImageError
-
+    from selfflow_robotics.cli.goal_picture import read_goal_picture
     from selfflow_robotics.planning import GoalFeatures, GoalImage, GoalLatents
 
-    try:
-        with Image.open(path) as image:
-            picture = np.asarray(image.convert("RGB"))
-    except UnidentifiedImageError:
-        raise ValueError(f"goal={path} is no picture; give a PNG or JPEG file") from None
-    goal = world_model.image_fit(picture[None])[0]
+    goal = world_model.image_fit(read_goal_picture(path)[None])[0]
     if goal_as == "features":
         return GoalFeatures(world_model, goal, discount=discount)
     if goal_as == "latents":

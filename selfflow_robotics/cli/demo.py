@@ -22,6 +22,7 @@ results.json and report.html (tables, plots, videos of imagination beside what h
 folder "out". "--json FILE" writes the success table as JSON too.
 """
 
+_TOLD_ELSEWHERE = ("world_model", "tasks", "episodes", "seed", "out", "json")
 POLICIES = ("random", "expert", "joint", "prior", "planner")
 
 
@@ -56,6 +57,7 @@ def run(config: Config) -> int:
     from selfflow_robotics.cli.comparison import (
         Comparison,
         imagination_table,
+        options_of,
         recorded_episodes,
         run_comparison,
         table,
@@ -89,6 +91,7 @@ def run(config: Config) -> int:
             planner=config.planner,
             record=config.episodes,
             precision=config.precision,
+            options=options_of(config, _TOLD_ELSEWHERE),
         ),
         world_model,
         config.world_model,

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from selfflow_robotics.cli.dataset import DataConfig, one_data_set
+from selfflow_robotics.cli.dataset import DataConfig
+from selfflow_robotics.cli.episodes import held_out, open_data, read_long_enough, require_fit
 from selfflow_robotics.cli.imports import import_modules
 from selfflow_robotics.cli.policies import NEED_WORLD_MODEL, PlannerConfig
 from selfflow_robotics.computing import Precision, use_threads
 from selfflow_robotics.policies.base import EnvMapping
 
-if TYPE_CHECKING:
-    from selfflow_robotics.data.episode import Episode
+_MOST_EPISODES = 64  # held-out ones that are read
+_TOLD_ELSEWHERE = {
+    *("world_model", "tasks", "policies", "episodes", "seed", "num_envs", "image_size"),
+    *("out", "videos"),
+}
 
 HELP = """Measure policies side by side: success per task, steps to success, planning time.
 
@@ -80,6 +84,7 @@ def run(config: Config) -> int:
     from selfflow_robotics.cli.comparison import (
         Comparison,
         imagination_table,
+        options_of,
         recorded_episodes,
         run_comparison,
         table,
@@ -97,11 +102,18 @@ def run(config: Config) -> int:
     import_modules(config.imports)
     tasks = task_ids(config.tasks)
     check_policies(config.policies, tasks)
-    world_model = None
-    if NEED_WORLD_MODEL & set(config.policies):
+    source = open_data(config.data) if config.data.path else None
+    world_model, episodes = None, []
+    if source is not None or NEED_WORLD_MODEL & set(config.policies):
         world_model = WorldModel.from_pretrained(config.world_model, config.device)
         for name in sorted(NEED_WORLD_MODEL & set(config.policies)):
             imagining_policy(name, world_model, config.planner)  # its settings are checked here
+        if source is not None:
+            require_fit(source, world_model, config.world_model)
+            numbers = held_out(source, config.data.split)
+            episodes = read_long_enough(
+                source, numbers, config.horizon, _MOST_EPISODES, world_model.image_fit
+            )
     image_size = config.image_size or (world_model.camera_size if world_model else (64, 80))
 
     results = run_comparison(
@@ -115,6 +127,7 @@ def run(config: Config) -> int:
             record=max(config.videos, 4),
             robot=config.robot,
             precision=config.precision,
+            options=options_of(config, _TOLD_ELSEWHERE),
         ),
         world_model,
         config.world_model,
@@ -123,9 +136,7 @@ def run(config: Config) -> int:
     )
     print(table(results.tasks))
     if world_model is not None:
-        episodes = recorded_episodes(results, config.horizon)
-        if config.data.path:
-            episodes = held_out(config.data)
+        episodes = episodes or recorded_episodes(results, config.horizon)
         if len(episodes) > 1:
             results = with_imagination(results, world_model, episodes, config.horizon)
             assert results.imagination is not None
@@ -135,22 +146,3 @@ def run(config: Config) -> int:
     report = write_report(config.out / "report.html", results, videos)
     print(f"results: {config.out / 'results.json'}\nreport:  {report}")
     return 0
-
-
-def held_out(data: DataConfig, most: int = 64) -> list[Episode]:
-    """The held-out episodes of a data set, at most so many.
-
-    Raises:
-        ValueError: it has none, or several data sets are given.
-    """
-    from selfflow_robotics.data.datasets import open_dataset
-    from selfflow_robotics.data.held_out import split_of
-
-    source = open_dataset(one_data_set(data.path), data.mapping, data.split)
-    chosen = [i for i in range(len(source)) if split_of(f"{data.split}/{i}") == "held-out"][:most]
-    if not chosen:
-        raise ValueError(
-            f"{source.name} has {len(source)} episodes, none of them held out; "
-            "collect more, 5% of all are held out"
-        )
-    return [source[i] for i in chosen]

@@ -62,15 +62,22 @@ def run(config: Config) -> int:
     import numpy as np
 
     from selfflow_robotics.cli.costs import make_objective
-    from selfflow_robotics.cli.policies import make_solver, task_ids
+    from selfflow_robotics.cli.policies import make_solver, own_task
+    from selfflow_robotics.data.action_spec import RT1_ACTIONS
     from selfflow_robotics.evaluation.video import side_by_side, write_video
     from selfflow_robotics.world_model import WorldModel
 
     if config.after < 0:
         raise ValueError(f"after={config.after} is no number of steps; give 0 or more")
     use_threads(config.threads)
-    (task,) = task_ids((config.task,))
+    task = own_task(config.task)
     world_model = WorldModel.from_pretrained(config.world_model, config.device)
+    world_model.step_spec.require_match(RT1_ACTIONS, config.world_model, task)
+    with computing(config.precision, config.device):
+        objective = make_objective(
+            world_model, config.world_model, config.cost, config.goal, config.planner.discount
+        )
+        solver = make_solver(world_model, config.planner, objective)
     env = gymnasium.make(task, image_size=world_model.camera_size, robot=config.robot)
     try:
         seen, actions = _play(env, config)
@@ -84,10 +91,6 @@ def run(config: Config) -> int:
             np.stack([o["proprioception"] for o in seen])[None] if reads_states else None,
         )
         with computing(config.precision, config.device):
-            objective = make_objective(
-                world_model, config.world_model, config.cost, config.goal, config.planner.discount
-            )
-            solver = make_solver(world_model, config.planner, objective)
             plan = solver.plan(context, seeds=[config.seed])
         imagined = world_model.decode(world_model.rollout(context, plan.actions_BHA[:, None]))[0, 0]
         spec = world_model.step_spec

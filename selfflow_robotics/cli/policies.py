@@ -257,6 +257,23 @@ def _knows(policy: str, task: str) -> bool:
     )
 
 
+def own_task(name: str) -> str:
+    """The id of a task of this project.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    from selfflow_robotics.envs import TASKS
+
+    (task,) = task_ids((name,))
+    if task not in TASKS:
+        raise ValueError(
+            f"this command plays the tasks of this project, and {task} is none of them; choose "
+            f"from {', '.join(TASKS)}"
+        )
+    return task
+
+
 def task_ids(names: tuple[str, ...]) -> tuple[str, ...]:
     """Gymnasium ids of tasks: `PickCokeCan` stands for `selfflow/PickCokeCan-v0`.
 

@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from selfflow_robotics.cli.dataset import DataConfig, one_data_set
-from selfflow_robotics.data.action_spec import ActionSpec
+from selfflow_robotics.cli.dataset import DataConfig
+from selfflow_robotics.cli.episodes import held_out, open_data, read_long_enough, require_fit
+from selfflow_robotics.data.action_spec import RT1_ACTIONS, ActionSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from selfflow_robotics.data.datasets import Dataset
     from selfflow_robotics.data.episode import Episode
+    from selfflow_robotics.data.image_fit import ImageFit
 
 HELP = """Imagine an episode with its true actions and with others, beside what happened.
 
-Reads a world model and an episode: of an RLDS data set in RT-1's form (data=FOLDER), by default a
+Reads a world model and an episode: of a data set (data=FOLDER, data.mapping=NAME), by default a
 held-out one, or without a data set a fresh one, played by the expert of a task. Writes a video to
 "out" and prints PSNR per step ahead, against copying the last frame.
 """
@@ -62,16 +65,19 @@ def run(config: Config) -> int:
 
     if config.horizon < 1:
         raise ValueError(f"horizon={config.horizon} is too short; give a number from 1")
+    source = open_data(config.data) if config.data.path else None
+    if source is not None and not 0 <= (config.episode or 0) < len(source):
+        raise ValueError(f"{source.name} has episodes 0..{len(source) - 1}, not {config.episode}")
     world_model = WorldModel.from_pretrained(config.world_model, config.device)
-    if config.data.path:
-        episodes, spec = _stored(config)
-        world_model.step_spec.require_match(spec, config.world_model, str(config.data.path[0]))
+    if source is not None:
+        require_fit(source, world_model, config.world_model)
+        episodes = _stored(config, source, world_model.image_fit)
     else:
+        world_model.step_spec.require_match(RT1_ACTIONS, config.world_model, config.task)
         episodes = _played(config, world_model.camera_size)
     shown, *others = episodes
-    print(imagination_table(imagination(world_model, episodes, config.horizon)))
-
     actions = OTHER_ACTIONS[config.other](shown, others, world_model.step_spec)
+    print(imagination_table(imagination(world_model, episodes, config.horizon)))
     video = side_by_side(
         [
             ("happened", world_model.image_fit(shown.images[1:])),
@@ -134,35 +140,37 @@ def _actions(episode: Episode) -> NDArray[np.float32]:
     return episode.actions
 
 
-def _stored(config: Config, most: int = 16) -> tuple[list[Episode], ActionSpec]:
-    """The wanted episode, then others of the held-out ones."""
-    from selfflow_robotics.data.datasets import open_dataset
-    from selfflow_robotics.data.held_out import split_of
+def _stored(config: Config, source: Dataset, fit: ImageFit, most: int = 16) -> list[Episode]:
+    """The wanted episode, then held-out ones; where these are not two, others too.
 
-    data = config.data
-    source = open_dataset(one_data_set(data.path), data.mapping, data.split)
-    if source.action_spec is None:
-        raise ValueError(f"{source.name} has no actions to imagine with; use one that has")
-    chosen = [i for i in range(len(source)) if split_of(f"{data.split}/{i}") == "held-out"][:most]
-    if config.episode is not None:
-        if not 0 <= config.episode < len(source):
-            raise ValueError(
-                f"{source.name} has episodes 0..{len(source) - 1}, not {config.episode}"
-            )
-        chosen = [config.episode, *(i for i in chosen if i != config.episode)]
+    Raises:
+        ValueError: too few frames to imagine so many steps ahead.
+    """
+    chosen = list(held_out(source, config.data.split))
     if len(chosen) < 2:
-        chosen += [i for i in range(len(source)) if i not in chosen][: 2 - len(chosen)]
-    return [source[i] for i in chosen], source.action_spec
+        most = 2
+        chosen += range(len(source))
+    if config.episode is not None:
+        wanted = source[config.episode]
+        if len(wanted) <= config.horizon:
+            raise ValueError(
+                f"episode {wanted.id} has {len(wanted)} frames, too few to imagine "
+                f"{config.horizon} steps; lower horizon, or choose another episode"
+            )
+        chosen.insert(0, config.episode)
+    return read_long_enough(source, dict.fromkeys(chosen), config.horizon, most, fit)
 
 
 def _played(config: Config, image_size: tuple[int, int]) -> list[Episode]:
     """Two fresh episodes of the task's expert."""
-    from selfflow_robotics.cli.policies import make_policy, task_ids
+    from selfflow_robotics.cli.policies import make_policy, own_task
     from selfflow_robotics.evaluation.evaluate import evaluate
 
-    (task,) = task_ids((config.task,))
+    task = own_task(config.task)
     seeds = (config.seed, config.seed + 1)
     found = evaluate(
         task, lambda envs: make_policy("expert", None, envs), seeds, 2, image_size, record=2
     )
+    if not found.recorded:
+        raise ValueError(f"{task} starts solved with the seeds {seeds}; give another seed")
     return [recording.episode for recording in found.recorded]

@@ -21,7 +21,7 @@ from selfflow_robotics.evaluation.results import (
 )
 from selfflow_robotics.evaluation.rows import IDLE
 from selfflow_robotics.evaluation.starts import Starts, seed_decides_start
-from selfflow_robotics.evaluation.trial import make_row, step_limit
+from selfflow_robotics.evaluation.trial import make_row, rate_of, step_limit
 from selfflow_robotics.policies.base import EnvMapping, Observations, Policy, observe_env
 
 PolicyFactory = Callable[[VectorEnv[Any, Any, Any]], Policy]
@@ -98,7 +98,7 @@ def evaluate(
         run = _Run(task_id, envs, policy_factory(envs), mapping, limit, record)
         found = run.all(seeds, on_decision, on_episode)
         different = {start for env in envs.envs for start in env.get_wrapper_attr("starts")}
-        return replace(found, starts=Starts(decided, len(different)))
+        return replace(found, starts=Starts(decided, len(different)), rate_hz=rate_of(envs.envs[0]))
     finally:
         envs.close()
 

@@ -13,8 +13,8 @@ from selfflow_robotics.evaluation.video import EncodedVideo, encode, side_by_sid
 from selfflow_robotics.evaluation.video_metrics import Imagination, Imagines, imagine_episode
 from selfflow_robotics.whole import write_whole
 
-_SPEED = 2.0  # videos play at twice the 3 Hz of control
-_CONTROL_HZ = 3.0
+_SPEED = 2.0  # of videos, to real time
+_UNKNOWN_FPS = 6.0  # of videos of tasks that do not tell their rate
 _COLOURED = ("planner", "joint", "expert", "random", "zero")  # the same in every report
 
 _STYLE = """
@@ -60,6 +60,7 @@ class EpisodeVideo:
     success: bool
     steps: int
     imagined: bool
+    rate_hz: float | None  # steps a second, where the task tells
     video: EncodedVideo
 
 
@@ -96,7 +97,8 @@ def episode_videos(
                     success=bool(episode.success),
                     steps=len(episode) - 1,
                     imagined=len(columns) > 1,
-                    video=encode(side_by_side(columns), fps=_SPEED * _CONTROL_HZ),
+                    rate_hz=task.rate_hz,
+                    video=encode(side_by_side(columns), fps=_frames_a_second(task.rate_hz)),
                 )
             )
     return tuple(videos)
@@ -353,12 +355,12 @@ def _number(value: float, kind: str) -> str:
 
 
 def _videos(videos: Sequence[EpisodeVideo]) -> str:
-    parts = []
+    note = ""
     if any(video.imagined for video in videos):
-        parts.append(
-            "<p class=soft>Every few steps the world model sees the true frame again and imagines "
-            f"on from there. Played at {_SPEED:g} times real speed; click to pause.</p>"
+        note += (
+            "Every few steps the world model sees the true frame again and imagines on from there. "
         )
+    parts = [f"<p class=soft>{note}Click to pause.</p>"]
     for task in dict.fromkeys(video.task for video in videos):
         figures = "".join(_figure(video) for video in videos if video.task == task)
         parts.append(f"<h3>{escape(short_name(task))}</h3><div class=grid>{figures}</div>")
@@ -379,8 +381,18 @@ def _figure(video: EpisodeVideo) -> str:
     mark = f"<span class={'good' if video.success else 'bad'}>{verdict}</span>"
     return (
         f"<figure>{shown}<figcaption><b>{escape(video.policy)}</b> · seed {video.seed} · {mark} "
-        f"after {video.steps} steps</figcaption></figure>"
+        f"after {video.steps} steps · {_speed(video.rate_hz)}</figcaption></figure>"
     )
+
+
+def _frames_a_second(rate_hz: float | None) -> float:
+    return _UNKNOWN_FPS if rate_hz is None else _SPEED * rate_hz
+
+
+def _speed(rate_hz: float | None) -> str:
+    if rate_hz is None:
+        return f"{_UNKNOWN_FPS:g} steps a second shown; the task tells no rate"
+    return f"{rate_hz:g} Hz, at {_SPEED:g} times real speed"
 
 
 def _settings(results: Results) -> str:
@@ -392,6 +404,7 @@ def _settings(results: Results) -> str:
         "seeds": _ranges(settings.seeds),
         "environments at a time": str(settings.num_envs),
         **settings.options,
+        **{f"computed with: {key}": value for key, value in results.computing.items()},
         "code": results.revision or "not a git checkout",
         **{f"{package} version": version for package, version in results.versions.items()},
     }

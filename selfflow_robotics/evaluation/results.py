@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -83,6 +84,7 @@ class TaskResult:
     planning: PlanningTime
     solved_at_start: tuple[int, ...] = ()  # seeds left out: success before the first action
     starts: Starts | None = None  # None in results of older versions
+    rate_hz: float | None = None  # steps a second, where the task tells (its render_fps)
     recorded: tuple[Recording, ...] = field(default=(), compare=False, repr=False)  # not stored
 
     @property
@@ -118,7 +120,7 @@ class Settings:
     seeds: tuple[int, ...]
     num_envs: int
     image_size: tuple[int, int]  # height, width in pixels
-    options: Mapping[str, str] = field(default_factory=dict)  # of the policies, as text
+    options: Mapping[str, str] = field(default_factory=dict)  # all other keys, as text
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,8 @@ class Results:
     imagination: Imagination | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     revision: str | None = None  # git commit of the code, "-dirty" when changed since
+    # Of the world model: device, threads, the precision that was taken, checksum of its weights.
+    computing: Mapping[str, str] = field(default_factory=dict)
 
 
 def versions() -> dict[str, str]:
@@ -172,6 +176,7 @@ def write_results(path: Path, results: Results) -> None:
         "format": FORMAT,
         "versions": dict(results.versions),
         "revision": results.revision,
+        "computing": dict(results.computing),
         "settings": asdict(results.settings),
         "tasks": [_task_to_json(task) for task in results.tasks],
         "imagination": None if results.imagination is None else asdict(results.imagination),
@@ -187,7 +192,8 @@ def read_results(path: Path) -> Results:
         ValueError: the file is damaged, or another version wrote it.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        document = json.loads(text, parse_constant=_not_finite, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise ValueError(
             f'{path} is not readable as JSON ({error}); run "selfflow evaluate" again'
@@ -206,12 +212,21 @@ def read_results(path: Path) -> Results:
             imagination=build(document["imagination"], Imagination | None, "imagination", "it"),
             versions=build(document["versions"], dict[str, str], "versions", "it"),
             revision=build(document["revision"], str | None, "revision", "it"),
+            computing=build(document.get("computing", {}), dict[str, str], "computing", "it"),
         )
     except (KeyError, ValueError) as error:
         raise ValueError(
             f"{path} lacks or has a field that results should not ({error}); "
             'run "selfflow evaluate" again'
         ) from error
+
+
+def _finite(text: str) -> float:
+    return float(text) if math.isfinite(float(text)) else _not_finite(text)
+
+
+def _not_finite(text: str) -> float:
+    raise ValueError(f"{text} is no finite number")
 
 
 def _task_to_json(task: TaskResult) -> dict[str, Any]:
@@ -228,6 +243,7 @@ def _task_to_json(task: TaskResult) -> dict[str, Any]:
         "steps_to_success": task.steps_to_success,
         "planning_seconds": asdict(task.planning),
         "solved_at_start": list(task.solved_at_start),
+        "rate_hz": task.rate_hz,
         "starts": None if task.starts is None else asdict(task.starts),
         "doubt": task.doubt,
         "episodes": [asdict(episode) for episode in task.episodes],
@@ -245,4 +261,5 @@ def _task_from_json(values: Mapping[str, Any], name: str) -> TaskResult:
         planning=field_of("planning_seconds", PlanningTime),
         solved_at_start=field_of("solved_at_start", tuple[int, ...]),
         starts=field_of("starts", Starts | None) if "starts" in values else None,
+        rate_hz=field_of("rate_hz", float | None) if "rate_hz" in values else None,
     )

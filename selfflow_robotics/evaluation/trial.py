@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
 import numpy as np
 
+from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
 from selfflow_robotics.evaluation.rows import Row, failing
 from selfflow_robotics.policies.base import EnvMapping, observe_env
 
@@ -22,13 +24,16 @@ def make_row(task: str, options: Mapping[str, Any]) -> Row:
         return Row(gymnasium.make(task, **options), task)
 
 
-def try_task(task: str, mapping: EnvMapping, action_size: int) -> None:
+def try_task(
+    task: str, mapping: EnvMapping, actions: ActionSpec, states: StateSpec | None = None
+) -> None:
     """Make other people's task, look at it through its mapping, and take one step of nothing.
 
     Args:
         task: Gymnasium id.
         mapping: where its observations and actions are found.
-        action_size: entries of the policies' actions.
+        actions: of the policies.
+        states: that the world model reads; None where it reads none, or there is none.
 
     Raises:
         ValueError: the mapping does not fit it, it has no limit, or does not tell success.
@@ -38,10 +43,16 @@ def try_task(task: str, mapping: EnvMapping, action_size: int) -> None:
     try:
         step_limit(env, task)
         try:
-            mapping.check(env.observation_space, env.action_space, action_size)
+            mapping.check(env.observation_space, env.action_space, actions.size)
             observation, _ = env.reset(seed=0)
-            observe_env(observation, mapping, vectorized=False)
-            still = np.zeros((1, action_size), np.float32)
+            seen = observe_env(observation, mapping, vectorized=False).proprioception
+            if states is not None and seen is not None and seen.shape[1] != states.size:
+                raise ValueError(
+                    f"the proprioception {mapping.proprioception!r} has {seen.shape[1]} entries, "
+                    f"the world model reads {states.size}: {states.names}; name another key in "
+                    "mapping.proprioception, or give null (None in Python) for none"
+                )
+            still = np.zeros((1, actions.size), np.float32)
             action = mapping.to_environment(still, env.action_space)[0]
         except ValueError as error:
             raise ValueError(f"task {task}: {error}") from error
@@ -62,3 +73,11 @@ def step_limit(env: gymnasium.Env[Any, Any], task: str) -> int:
             "register it with max_episode_steps"
         )
     return env.spec.max_episode_steps
+
+
+def rate_of(env: gymnasium.Env[Any, Any]) -> float | None:
+    """Steps a second, as the task's metadata tell them; None where they do not."""
+    told = env.metadata.get("render_fps")
+    if isinstance(told, (int, float)) and math.isfinite(told) and told > 0:
+        return float(told)
+    return None

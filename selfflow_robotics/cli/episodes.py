@@ -1,0 +1,80 @@
+"""Episodes of a data set that a world model is to imagine in, checked before anything is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from selfflow_robotics.cli.dataset import DataConfig, one_data_set
+
+if TYPE_CHECKING:
+    from selfflow_robotics.data.datasets import Dataset
+    from selfflow_robotics.data.episode import Episode
+    from selfflow_robotics.data.image_fit import ImageFit
+    from selfflow_robotics.world_model import WorldModel
+
+
+def open_data(data: DataConfig) -> Dataset:
+    """The data set, whose episodes must have actions.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: several are given, it has no actions, or cannot be read.
+    """
+    from selfflow_robotics.data.datasets import open_dataset
+
+    source = open_dataset(one_data_set(data.path), data.mapping, data.split)
+    if source.action_spec is None:
+        raise ValueError(
+            f"{source.name} has no actions, so nothing tells the world model what to imagine; use "
+            "a data set with actions"
+        )
+    return source
+
+
+def require_fit(source: Dataset, world_model: WorldModel, name: str) -> None:
+    """Refuse a data set whose actions or states mean something else than the world model's.
+
+    Raises:
+        ValueError: names both and what differs.
+    """
+    assert source.action_spec is not None
+    world_model.step_spec.require_match(source.action_spec, name, source.name)
+    if world_model.state_spec is not None and source.state_spec is not None:
+        world_model.state_spec.require_match(source.state_spec, name, source.name)
+
+
+def held_out(source: Dataset, split: str) -> Iterator[int]:
+    """Numbers of the episodes that no training saw."""
+    from selfflow_robotics.data.held_out import split_of
+
+    return (i for i in range(len(source)) if split_of(f"{split}/{i}") == "held-out")
+
+
+def read_long_enough(
+    source: Dataset, numbers: Iterable[int], horizon: int, most: int, fit: ImageFit
+) -> list[Episode]:
+    """The first episodes of these with at least `horizon` frames after the first, at most `most`.
+
+    Their pictures are made the size that the world model reads.
+
+    Raises:
+        ValueError: none has, or there is but one such frame to start from; or a faulty episode.
+    """
+    numbers = list(numbers)
+    longest, found = 0, []
+    for number in numbers:
+        episode = source[number]
+        longest = max(longest, len(episode))
+        if len(episode) > horizon:
+            found.append(replace(episode, images=fit(episode.images)))
+        if len(found) == most:
+            break
+    if sum(len(episode) - horizon for episode in found) < 2:
+        raise ValueError(
+            f"{source.name} has {len(source)} episodes, {len(numbers)} of them to judge by, the "
+            f"longest of {longest} frames: too few to imagine {horizon} steps from two of them; "
+            "lower horizon, or give more episodes (5% of all are held out)"
+        )
+    return found
