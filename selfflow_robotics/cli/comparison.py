@@ -81,9 +81,10 @@ def run_comparison(
     )
     spec = RT1_ACTIONS if world_model is None else world_model.step_spec
     states = None if world_model is None else world_model.state_spec
+    state_size = None if states is None else states.size
     for task in comparison.tasks:
         if task not in TASKS:
-            try_task(task, mapping or EnvMapping(), spec, states)
+            try_task(task, mapping or EnvMapping(), spec.size, state_size)
     if world_model is not None and set(TASKS) & set(comparison.tasks):
         world_model.step_spec.require_match(RT1_ACTIONS, model_name, "the tasks of this project")
     device = "cpu" if world_model is None else str(world_model.device)

@@ -9,7 +9,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
 from selfflow_robotics.evaluation.rows import Row, failing
 from selfflow_robotics.policies.base import EnvMapping, observe_env
 
@@ -25,15 +24,15 @@ def make_row(task: str, options: Mapping[str, Any]) -> Row:
 
 
 def try_task(
-    task: str, mapping: EnvMapping, actions: ActionSpec, states: StateSpec | None = None
+    task: str, mapping: EnvMapping, action_size: int, state_size: int | None = None
 ) -> None:
     """Make other people's task, look at it through its mapping, and take one step of nothing.
 
     Args:
         task: Gymnasium id.
         mapping: where its observations and actions are found.
-        actions: of the policies.
-        states: that the world model reads; None where it reads none, or there is none.
+        action_size: entries of the policies' actions.
+        state_size: entries of the proprioception that they read; None where they read none.
 
     Raises:
         ValueError: the mapping does not fit it, it has no limit, or does not tell success.
@@ -43,16 +42,16 @@ def try_task(
     try:
         step_limit(env, task)
         try:
-            mapping.check(env.observation_space, env.action_space, actions.size)
+            mapping.check(env.observation_space, env.action_space, action_size)
             observation, _ = env.reset(seed=0)
             seen = observe_env(observation, mapping, vectorized=False).proprioception
-            if states is not None and seen is not None and seen.shape[1] != states.size:
+            if state_size is not None and seen is not None and seen.shape[1] != state_size:
                 raise ValueError(
                     f"the proprioception {mapping.proprioception!r} has {seen.shape[1]} entries, "
-                    f"the world model reads {states.size}: {states.names}; name another key in "
+                    f"the world model reads {state_size}; name another key in "
                     "mapping.proprioception, or give null (None in Python) for none"
                 )
-            still = np.zeros((1, actions.size), np.float32)
+            still = np.zeros((1, action_size), np.float32)
             action = mapping.to_environment(still, env.action_space)[0]
         except ValueError as error:
             raise ValueError(f"task {task}: {error}") from error

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
 import av
-import gymnasium
 import numpy as np
 import pytest
-import selfflow_robotics.envs
 from PIL import Image
 
 from selfflow_robotics.cli.demo import success_table
 from selfflow_robotics.cli.main import main
 from selfflow_robotics.cli.policies import POLICIES, make_policy
 from selfflow_robotics.cli.rollout import mirrored, shuffled, zero
-from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
+from selfflow_robotics.data.action_spec import RT1_ACTIONS
 from selfflow_robotics.data.episode import Episode
-from selfflow_robotics.data.vocabulary import Vocabulary
 from selfflow_robotics.evaluation.results import (
     EpisodeResult,
     PlanningTime,
     TaskResult,
     read_results,
 )
-from selfflow_robotics.tokenizers.autoencoder import Autoencoder
-from selfflow_robotics.training.config import ModelConfig
-from selfflow_robotics.training.recipe import build_world_model
 
 CHEAP = (
     "threads=1",
@@ -39,28 +34,6 @@ CHEAP = (
     "planner.joint_horizon=4",
     "planner.joint_receding_horizon=4",
 )
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a world model that knows the words of all tasks."""
-    words = set()
-    for task in selfflow_robotics.envs.TASKS:
-        env = gymnasium.make(task, image_size=(64, 80))
-        words |= {env.reset(seed=seed)[0]["instruction"] for seed in range(30)}
-        env.close()
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    world_model = build_world_model(
-        ModelConfig(preset="tiny"),
-        Autoencoder(),
-        (64, 80),
-        RT1_ACTIONS,
-        RT1_STATE,
-        Vocabulary.of([*words, "place apple into top drawer"]),
-        with_prior=True,
-    )
-    world_model.save_pretrained(str(folder))
-    return folder
 
 
 def test_evaluate_writes_results_and_report(
@@ -90,7 +63,16 @@ def test_evaluate_writes_results_and_report(
     ]
     assert all([e.seed for e in task.episodes] == [10_000, 10_001] for task in results.tasks)
     assert results.imagination is not None and results.imagination.horizon == 4
-    assert results.settings.options["planner.candidates"] == "2"
+    options = results.settings.options
+    assert options["planner.candidates"] == "2" and options["planner.max_seconds"] == "null"
+    assert options["horizon"] == "4" and options["mapping.image"] == "image"
+    assert options["imports"] == options["data.path"] == "[]" and options["device"] == "cpu"
+    weights = (model / "model.safetensors").read_bytes()
+    assert results.computing["weights_sha256"] == hashlib.sha256(weights).hexdigest()
+    assert results.computing["precision"] in ("bf16", "fp32")
+    assert (results.computing["device"], results.computing["threads"]) == ("cpu", "1")
+    assert all(task.rate_hz == 3.0 for task in results.tasks)
+    assert results.computing["weights_sha256"] in (tmp_path / "report.html").read_text()
     assert (tmp_path / "report.html").read_text().count("data:video/mp4;base64,") == 6
     assert "CloseDrawer  " in out.out and "report.html" in out.out
 
@@ -144,6 +126,8 @@ def test_demo_without_weights_says_so(capsys: pytest.CaptureFixture[str], tmp_pa
         (["evaluate", "polices=zero"], 'did you mean "policies"?'),
         (["plan", "after=-1"], "after=-1"),
         (["rollout", "horizon=0"], "horizon=0"),
+        (["plan", "task=CartPole-v1"], "CartPole-v1 is none of them; choose from selfflow/"),
+        (["rollout", "task=CartPole-v1"], "CartPole-v1 is none of them"),
     ],
 )
 def test_mistakes_are_answered_with_a_sentence(

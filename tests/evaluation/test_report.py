@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -100,6 +101,28 @@ def test_video_shows_imagination_beside_truth() -> None:
     happened, imagined = frames[1][100, 100], frames[1][100, 350]
     assert np.abs(happened.astype(int) - 100).max() < 8
     assert np.abs(imagined.astype(int) - 60).max() < 8, "two steps behind"
+
+
+def test_videos_play_at_the_rate_of_their_task() -> None:
+    found = results()
+    for rate, fps, said in (
+        (3.0, 6, "3 Hz, at 2 times real speed"),
+        (20.0, 40, "20 Hz, at 2 times real speed"),
+        (None, 6, "6 steps a second shown; the task tells no rate"),
+    ):
+        tasks = [replace(task, rate_hz=rate) for task in found.tasks]
+        (video,) = episode_videos(tasks, None)
+        with av.open(io.BytesIO(video.video.data)) as container:
+            assert container.streams.video[0].average_rate == fps
+        assert said in render(found, [video])
+
+
+def test_settings_and_what_was_computed_with_are_shown_as_text() -> None:
+    found = results()
+    settings = replace(found.settings, options={"mapping.text": "<i>push</i>"})
+    text = render(replace(found, settings=settings, computing={"precision": "bf16"}))
+    assert "&lt;i&gt;push&lt;/i&gt;" in text and "<i>push" not in text
+    assert "computed with: precision" in text and "bf16" in text
 
 
 def test_names_cannot_break_out_of_the_page() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ def results() -> Results:
     task = evaluate(TASK, lambda envs: Forward(), [3, 9], num_envs=2)
     settings = Settings("", (TASK,), ("forward",), (3, 9), 2, (8, 10), {"speed": "1"})
     imagined = Imagination(1, 5, 2, 8, 10, (30.0,), (20.0,), (19.0,), (30.0,), (20.0,), (2.0,))
-    return Results(settings, (task,), imagined, versions(), "abc")
+    return Results(settings, (task,), imagined, versions(), "abc", {"threads": "1"})
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
@@ -44,6 +45,29 @@ def test_file_tells_rates_to_readers_without_this_package(tmp_path: Path) -> Non
     assert task["steps_to_success"] == 4.0
     assert set(task["planning_seconds"]) == {"calls", "decisions", "mean", "p95", "per_decision"}
     assert [row["seed"] for row in task["episodes"]] == [3, 9]
+
+
+def test_results_of_before_are_read(tmp_path: Path) -> None:
+    """Without what was computed with, and the tasks' rates."""
+    written = results()
+    write_results(tmp_path / "results.json", written)
+    document = json.loads((tmp_path / "results.json").read_text())
+    del document["computing"]
+    for task in document["tasks"]:
+        del task["rate_hz"], task["starts"]
+    (tmp_path / "old.json").write_text(json.dumps(document))
+    found = read_results(tmp_path / "old.json")
+    assert not found.computing and found.tasks[0].rate_hz is None
+    assert found.tasks[0].episodes == written.tasks[0].episodes
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_numbers_that_are_not_finite_are_refused(number: str, tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    write_results(path, results())
+    path.write_text(re.sub(r'"p95": [^,]+', f'"p95": {number}', path.read_text()))
+    with pytest.raises(ValueError, match=rf"results\.json .*{number} is no finite number"):
+        read_results(path)
 
 
 def test_damaged_results_are_named(tmp_path: Path) -> None:

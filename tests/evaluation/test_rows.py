@@ -108,6 +108,13 @@ def test_rows_may_report_differently() -> None:
 class TestTrial:
     def test_a_task_that_fits(self) -> None:
         try_task(TASK, EnvMapping(), 2)
+        try_task(TASK, EnvMapping(), 2, state_size=1)
+        try_task(TASK, EnvMapping(proprioception=None, instruction=None), 2, state_size=7)
+        try_task(TASK, EnvMapping(instruction="absent", text="go"), 2)
+
+    def test_a_state_of_another_size(self) -> None:
+        with pytest.raises(ValueError, match=r"'proprioception' has 1 entries, .* reads 7"):
+            try_task(TASK, EnvMapping(), 2, state_size=7)
 
     @pytest.mark.parametrize(
         ("mapping", "said"),
