@@ -53,6 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "planning": {"streams", "world_model", "pretrained", "flow", "tokenizers", "data", "model"},
     "training": {
         "values",
+        "imagination",
         "world_model",
         "pretrained",
         "probe",

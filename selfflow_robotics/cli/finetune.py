@@ -81,6 +81,7 @@ def _run(config: Config, ranks: Ranks) -> int:
     from ..data.latents.cache import weights_digest
     from ..data.vocabulary import Vocabulary
     from ..stored_model import require_model_folder
+    from ..training.memory_check import require_memory
     from ..training.prior import add_prior
     from ..training.recipe import (
         build_objective,
@@ -108,6 +109,8 @@ def _run(config: Config, ranks: Ranks) -> int:
         }
     settings = RunSettings.of(folder, config, found)
     settings.require_same()
+    sizes = config.model, config.objective, config.trainer
+    require_memory(*sizes, tokenizer, fit.size, ranks, words=100)
     with ranks.first_alone():
         train, held_out = _encoded(config, sources, tokenizer, fit, ranks)
     vocabulary = Vocabulary.of(

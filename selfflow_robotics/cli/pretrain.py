@@ -70,6 +70,7 @@ def _run(config: Config, ranks: Ranks) -> int:
     from ..data.video.source import VideoClips
     from ..data.vocabulary import Vocabulary
     from ..stored_model import require_model_folder
+    from ..training.memory_check import require_memory
     from ..training.recipe import (
         build_objective,
         build_world_model,
@@ -105,6 +106,8 @@ def _run(config: Config, ranks: Ranks) -> int:
         }
     settings = RunSettings.of(config.out / "training", config, found)
     settings.require_same()
+    sizes, width = (config.model, config.objective, config.trainer), encoder.width if encoder else 0
+    require_memory(*sizes, tokenizer, config.image_size, ranks, text_width=width)
     torch.manual_seed(config.trainer.seed)
     # Actions and proprioception are a robot's, and come with its episodes.
     world_model = build_world_model(
@@ -117,7 +120,7 @@ def _run(config: Config, ranks: Ranks) -> int:
         config.objective.shift,
         step_sizes=config.objective.shortcut > 0,
         text_encoder=config.text_encoder,
-        text_dim=encoder.width if encoder else 0,
+        text_dim=width,
     ).to(ranks.device)
     if config.start is not None:
         print(f"took over {start_from(world_model, config.start):,} weights of {config.start}")
