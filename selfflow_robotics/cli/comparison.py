@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from selfflow_robotics.cli.policies import PlannerConfig, make_policy
+from selfflow_robotics.cli.policies import NEED_WORLD_MODEL, PlannerConfig, make_policy
 from selfflow_robotics.computing import Precision, computing, resolve
 from selfflow_robotics.typed_values import show
 
@@ -57,7 +57,6 @@ def run_comparison(
         ValueError: the world model's actions mean something else than those of our tasks, or
             another task does not fit the mapping: before any episode is played.
     """
-    from selfflow_robotics.data.action_spec import RT1_ACTIONS
     from selfflow_robotics.envs import TASKS
     from selfflow_robotics.evaluation.evaluate import evaluate
     from selfflow_robotics.evaluation.results import (
@@ -67,7 +66,6 @@ def run_comparison(
         versions,
         write_results,
     )
-    from selfflow_robotics.evaluation.trial import try_task
     from selfflow_robotics.policies.base import EnvMapping
 
     settings = Settings(
@@ -79,14 +77,7 @@ def run_comparison(
         image_size=comparison.image_size,
         options=comparison.options,
     )
-    spec = RT1_ACTIONS if world_model is None else world_model.step_spec
-    states = None if world_model is None else world_model.state_spec
-    state_size = None if states is None else states.size
-    for task in comparison.tasks:
-        if task not in TASKS:
-            try_task(task, mapping or EnvMapping(), spec.size, state_size)
-    if world_model is not None and set(TASKS) & set(comparison.tasks):
-        world_model.step_spec.require_match(RT1_ACTIONS, model_name, "the tasks of this project")
+    _try_tasks(comparison, world_model, model_name, mapping or EnvMapping())
     device = "cpu" if world_model is None else str(world_model.device)
     results = Results(
         settings,
@@ -122,6 +113,28 @@ def run_comparison(
                 results = replace(results, tasks=(*results.tasks, found))
                 write_results(out / "results.json", results)
     return results
+
+
+def _try_tasks(
+    comparison: Comparison, world_model: WorldModel | None, model_name: str, mapping: EnvMapping
+) -> None:
+    """Refuse what cannot be played, before anything is."""
+    from selfflow_robotics.data.action_spec import RT1_ACTIONS
+    from selfflow_robotics.envs import TASKS
+    from selfflow_robotics.evaluation.trial import try_task
+
+    spec = RT1_ACTIONS if world_model is None else world_model.step_spec
+    states = None if world_model is None else world_model.state_spec
+    foreign = [task for task in comparison.tasks if task not in TASKS]
+    if world_model is not None and len(foreign) < len(comparison.tasks):
+        world_model.step_spec.require_match(RT1_ACTIONS, model_name, "the tasks of this project")
+    for task in foreign:
+        seen = try_task(task, mapping, spec.size, None if states is None else states.size)
+        if world_model is not None and NEED_WORLD_MODEL & set(comparison.policies):
+            try:
+                world_model.config.vocabulary.encode(seen.instruction)
+            except ValueError as error:
+                raise ValueError(f"task {task}: {error}") from error
 
 
 def with_imagination(

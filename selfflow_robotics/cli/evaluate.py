@@ -91,6 +91,7 @@ def run(config: Config) -> int:
         with_imagination,
     )
     from selfflow_robotics.cli.policies import check_policies, imagining_policy, task_ids
+    from selfflow_robotics.envs import TASKS
     from selfflow_robotics.evaluation.report import episode_videos, write_report
     from selfflow_robotics.evaluation.results import write_results
     from selfflow_robotics.world_model import WorldModel
@@ -102,6 +103,11 @@ def run(config: Config) -> int:
     import_modules(config.imports)
     tasks = task_ids(config.tasks)
     check_policies(config.policies, tasks)
+    if config.mapping != EnvMapping() and set(tasks) <= set(TASKS):
+        raise ValueError(
+            "mapping.* says how other people's tasks are read, and all of these are this project's;"
+            " leave it out (a data set's is data.mapping)"
+        )
     source = open_data(config.data) if config.data.path else None
     world_model, episodes = None, []
     if source is not None or NEED_WORLD_MODEL & set(config.policies):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import gymnasium
 import numpy as np
 
 from selfflow_robotics.evaluation.rows import Row, failing
-from selfflow_robotics.policies.base import EnvMapping, observe_env
+from selfflow_robotics.policies.base import EnvMapping, Observations, observe_env
 
 
 def make_row(task: str, options: Mapping[str, Any]) -> Row:
@@ -25,7 +26,7 @@ def make_row(task: str, options: Mapping[str, Any]) -> Row:
 
 def try_task(
     task: str, mapping: EnvMapping, action_size: int, state_size: int | None = None
-) -> None:
+) -> Observations:
     """Make other people's task, look at it through its mapping, and take one step of nothing.
 
     Args:
@@ -34,6 +35,9 @@ def try_task(
         action_size: entries of the policies' actions.
         state_size: entries of the proprioception that they read; None where they read none.
 
+    Returns:
+        What it shows at its start.
+
     Raises:
         ValueError: the mapping does not fit it, it has no limit, or does not tell success.
         RuntimeError: it cannot be made, or fails.
@@ -41,23 +45,32 @@ def try_task(
     env = make_row(task, {})
     try:
         step_limit(env, task)
-        try:
+        with _named(task):
             mapping.check(env.observation_space, env.action_space, action_size)
-            observation, _ = env.reset(seed=0)
-            seen = observe_env(observation, mapping, vectorized=False).proprioception
-            if state_size is not None and seen is not None and seen.shape[1] != state_size:
+        observation, _ = env.reset(seed=0)
+        with _named(task):
+            seen = observe_env(observation, mapping, vectorized=False)
+            size = None if seen.proprioception is None else seen.proprioception.shape[1]
+            if None not in (size, state_size) and size != state_size:
                 raise ValueError(
-                    f"the proprioception {mapping.proprioception!r} has {seen.shape[1]} entries, "
+                    f"the proprioception {mapping.proprioception!r} has {size} entries, "
                     f"the world model reads {state_size}; name another key in "
                     "mapping.proprioception, or give null (None in Python) for none"
                 )
             still = np.zeros((1, action_size), np.float32)
             action = mapping.to_environment(still, env.action_space)[0]
-        except ValueError as error:
-            raise ValueError(f"task {task}: {error}") from error
         env.step(action)
+        return seen
     finally:
         env.close()
+
+
+@contextmanager
+def _named(task: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"task {task}: {error}") from error
 
 
 def step_limit(env: gymnasium.Env[Any, Any], task: str) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from counting import TASK
 from PIL import Image
 
 from selfflow_robotics.cli.demo import success_table
@@ -123,6 +124,7 @@ def test_demo_without_weights_says_so(capsys: pytest.CaptureFixture[str], tmp_pa
         (["evaluate", "policies=planer"], 'no policy "planer"; did you mean "planner"?'),
         (["evaluate", "policies=zero", "tasks=PickCokeCans"], 'did you mean "PickCokeCan"?'),
         (["evaluate", "policies=zero", "episodes=0"], "episodes=0 is too few"),
+        (["evaluate", "policies=zero", "mapping.take=[0]"], "leave it out"),
         (["evaluate", "polices=zero"], 'did you mean "policies"?'),
         (["plan", "after=-1"], "after=-1"),
         (["rollout", "horizon=0"], "horizon=0"),
@@ -153,6 +155,16 @@ def test_foreign_task_through_a_mapping(tmp_path: Path) -> None:
     assert status == 0
     (task,) = read_results(tmp_path / "results.json").tasks
     assert len(task.episodes) == 3
+
+
+def test_words_that_the_model_does_not_know_are_said_before_any_episode(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["imports=counting", f"tasks={TASK}", "policies=random,prior", "mapping.take=[0,1]"]
+    words += ["mapping.text=juggle", "mapping.proprioception=null", f"out={tmp_path / 'out'}"]
+    assert main(["evaluate", f"world_model={model}", *words]) == 1
+    assert f'task {TASK}: the model was not trained on the word "juggle"' in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_rollout_of_a_fresh_episode(
