@@ -43,6 +43,18 @@ def write_whole(path: Path, content: str | bytes | Callable[[Path], object]) -> 
         os.replace(partial, path)
 
 
+def require_writable(path: Path) -> None:
+    """Find out, before the work, whether a file can be written in the end.
+
+    Raises:
+        OSError: it cannot.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; give the name of a file to write")
+    with beside(path):
+        pass
+
+
 @contextmanager
 def beside(path: Path, *, folder: bool = False) -> Iterator[Path]:
     """An empty file or folder to write, for its writer to rename to `path`; removed if it is not.

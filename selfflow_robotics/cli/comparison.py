@@ -13,6 +13,7 @@ from tqdm import tqdm
 from selfflow_robotics.cli.policies import NEED_WORLD_MODEL, PlannerConfig, make_policy
 from selfflow_robotics.computing import Precision, computing, resolve
 from selfflow_robotics.typed_values import show
+from selfflow_robotics.whole import require_writable
 
 if TYPE_CHECKING:
     from selfflow_robotics.evaluation.results import EpisodeResult, Results, TaskResult
@@ -29,7 +30,7 @@ class Comparison:
     policies: tuple[str, ...]
     seeds: tuple[int, ...]
     num_envs: int
-    image_size: tuple[int, int]
+    image_size: tuple[int, int]  # of this project's tasks
     planner: PlannerConfig
     record: int  # episodes a task and policy whose frames are kept
     robot: str = "primitive"
@@ -74,10 +75,12 @@ def run_comparison(
         policies=comparison.policies,
         seeds=comparison.seeds,
         num_envs=comparison.num_envs,
-        image_size=comparison.image_size,
+        image_size=comparison.image_size if set(TASKS) & set(comparison.tasks) else None,
         options=comparison.options,
     )
     _try_tasks(comparison, world_model, model_name, mapping or EnvMapping())
+    for name in ("results.json", "report.html"):
+        require_writable(out / name)
     device = "cpu" if world_model is None else str(world_model.device)
     results = Results(
         settings,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from selfflow_robotics.cli.policies import PlannerConfig
 from selfflow_robotics.computing import Precision, use_threads
+from selfflow_robotics.whole import require_writable
 
 if TYPE_CHECKING:
     from selfflow_robotics.evaluation.results import TaskResult
@@ -73,6 +74,10 @@ def run(config: Config) -> int:
     use_threads(config.threads)
     if config.episodes < 1:
         raise ValueError(f"episodes={config.episodes} is too few; give a number from 1")
+    if config.horizon < 1:
+        raise ValueError(f"horizon={config.horizon} is too short; give a number from 1")
+    if config.json is not None:
+        require_writable(config.json)
     try:
         world_model = WorldModel.from_pretrained(config.world_model)
     except FileNotFoundError as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from selfflow_robotics.cli.costs import CostConfig
 from selfflow_robotics.cli.policies import PlannerConfig
 from selfflow_robotics.computing import Precision, computing, use_threads
+from selfflow_robotics.whole import require_writable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,6 +72,7 @@ def run(config: Config) -> int:
         raise ValueError(f"after={config.after} is no number of steps; give 0 or more")
     use_threads(config.threads)
     task = own_task(config.task)
+    require_writable(config.out)
     world_model = WorldModel.from_pretrained(config.world_model, config.device)
     world_model.step_spec.require_match(RT1_ACTIONS, config.world_model, task)
     with computing(config.precision, config.device):

@@ -12,6 +12,7 @@ import numpy as np
 from selfflow_robotics.cli.dataset import DataConfig
 from selfflow_robotics.cli.episodes import held_out, open_data, read_long_enough, require_fit
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, ActionSpec
+from selfflow_robotics.whole import require_writable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,6 +69,7 @@ def run(config: Config) -> int:
     source = open_data(config.data) if config.data.path else None
     if source is not None and not 0 <= (config.episode or 0) < len(source):
         raise ValueError(f"{source.name} has episodes 0..{len(source) - 1}, not {config.episode}")
+    require_writable(config.out)
     world_model = WorldModel.from_pretrained(config.world_model, config.device)
     if source is not None:
         require_fit(source, world_model, config.world_model)

@@ -155,8 +155,9 @@ def _provenance(results: Results) -> str:
     said = [
         f"{count} episode{'s' if count != 1 else ''} per task and policy",
         f"seeds {_ranges(settings.seeds)}",
-        f"images {settings.image_size[0]}x{settings.image_size[1]}",
     ]
+    if settings.image_size is not None:
+        said.append(f"images {settings.image_size[0]}x{settings.image_size[1]}")
     if results.revision:
         said.append(f"code {results.revision[:10]}{'-dirty' * results.revision.endswith('dirty')}")
     return " · ".join(said)

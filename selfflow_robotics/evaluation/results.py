@@ -119,7 +119,7 @@ class Settings:
     policies: tuple[str, ...]
     seeds: tuple[int, ...]
     num_envs: int
-    image_size: tuple[int, int]  # height, width in pixels
+    image_size: tuple[int, int] | None  # height, width drawn by tasks of this project; None: none
     options: Mapping[str, str] = field(default_factory=dict)  # all other keys, as text
 
 

@@ -157,6 +157,18 @@ def test_foreign_task_through_a_mapping(tmp_path: Path) -> None:
     assert len(task.episodes) == 3
 
 
+@pytest.mark.parametrize("command", ["evaluate", "rollout", "plan", "demo"])
+def test_what_cannot_be_written_is_said_before_the_work(
+    command: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    words = ["policies=random", "tasks=CloseDrawer"] if command == "evaluate" else []
+    out = tmp_path / "file" / ("a.mp4" if command in ("rollout", "plan") else "deep")
+    assert main([command, f"world_model={model}", f"out={out}", *words]) == 1
+    said = capsys.readouterr().err
+    assert f"error: {tmp_path / 'file'}" in said and "episode" not in said
+
+
 def test_words_that_the_model_does_not_know_are_said_before_any_episode(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
