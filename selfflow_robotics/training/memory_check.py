@@ -11,7 +11,7 @@ from ..computing import resolve
 from ..imagination.memory import available
 from ..tokenizers.tokenizer import Tokenizer
 from .config import ModelConfig, ObjectiveConfig, TrainerConfig
-from .estimate import Task, estimate
+from .estimate import Task, estimate_memory
 from .ranks import Ranks
 
 _ADVICE = (
@@ -58,9 +58,10 @@ def require_memory(
     device = torch.device(ranks.device)
     bf16 = resolve(trainer.precision, device) == "bf16"
     on_cpu = device.type == "cpu"
-    found = estimate(task, trainer.batch_size, ranks.count, trainer.accumulate, bf16, on_cpu=on_cpu)
+    batch, parts = trainer.batch_size, trainer.accumulate
+    memory = estimate_memory(task, batch, ranks.count, parts, bf16, on_cpu=on_cpu)
     beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if on_cpu else 1
-    say_memory(found.memory.peak * beside, available(device), total(device), str(device))
+    say_memory(memory.peak * beside, available(device), total(device), str(device))
 
 
 def say_memory(needed: float, free: float, built_in: float, device: str) -> None:
