@@ -44,6 +44,22 @@ def resolve(precision: Precision, device: str | torch.device) -> Literal["bf16",
     return "bf16" if has_bf16 else "fp32"
 
 
+def resolve_reproducibly(
+    precision: Precision, device: str | torch.device
+) -> Literal["bf16", "fp32"]:
+    """`resolve` for what has to come out the same again, as training does that is resumed.
+
+    On a processor "auto" is fp32: a busy machine may measure otherwise than an idle one.
+
+    Raises:
+        ValueError: another word than these three.
+    """
+    import torch
+
+    on_cpu = torch.device(device).type == "cpu"
+    return "fp32" if precision == "auto" and on_cpu else resolve(precision, device)
+
+
 def computing(precision: Precision, device: str | torch.device) -> AbstractContextManager[Any]:
     """A context in which networks compute with these numbers, as `resolve` explains them."""
     import torch
@@ -86,17 +102,19 @@ def _has_bf16(kind: str) -> bool:
 def _bf16_is_faster() -> bool:
     import torch
 
-    return _seconds(torch.float32) > _WORTH * _seconds(torch.bfloat16)
+    # In turns, so that other work on the machine slows both down.
+    kinds = (torch.float32, torch.bfloat16)
+    full, half = (
+        min(times) for times in zip(*(map(_seconds, kinds) for _ in range(8)), strict=True)
+    )
+    return full > _WORTH * half
 
 
 def _seconds(dtype: torch.dtype) -> float:
-    """Least time of a product of the size a small network has."""
+    """Time of a product of the size a small network has."""
     import torch
 
     left, right = torch.ones(1024, 256, dtype=dtype), torch.ones(256, 1024, dtype=dtype)
-    times = []
-    for _ in range(6):
-        began = time.perf_counter()
-        torch.mm(left, right)
-        times.append(time.perf_counter() - began)
-    return min(times)
+    began = time.perf_counter()
+    torch.mm(left, right)
+    return time.perf_counter() - began

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from selfflow_robotics.computing import computing, use_threads
+from selfflow_robotics.computing import computing, resolve_reproducibly, use_threads
 
 
 def test_precision_is_what_was_asked_for() -> None:
@@ -27,3 +27,10 @@ def test_threads() -> None:
             use_threads(0)
     finally:
         torch.set_num_threads(before)
+
+
+def test_training_on_a_processor_does_not_depend_on_what_is_measured() -> None:
+    assert resolve_reproducibly("auto", "cpu") == "fp32"
+    assert resolve_reproducibly("bf16", "cpu") == "bf16"
+    with pytest.raises(ValueError, match="choose one of"):
+        resolve_reproducibly("half", "cpu")  # type: ignore[arg-type]

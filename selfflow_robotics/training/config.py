@@ -68,7 +68,7 @@ class TrainerConfig:
     clip_norm: float = field(default=1.0, metadata={"help": "greatest norm of the gradient"})
     ema: float = field(default=0.999, metadata={"help": "decay of the teacher's average"})
     precision: Literal["auto", "bf16", "fp32"] = field(
-        default="auto", metadata={"help": "to compute in; auto: bf16 if faster; weights stay fp32"}
+        default="auto", metadata={"help": "to compute in; auto: bf16 on a GPU; weights stay fp32"}
     )
     seed: int = field(default=0, metadata={"help": "of weights, the order of clips and noise"})
     save_every: int = field(default=500, metadata={"help": "steps between checkpoints"})

@@ -7,7 +7,7 @@ import sys
 
 import torch
 
-from ..computing import resolve
+from ..computing import resolve_reproducibly
 from ..imagination.memory import available
 from ..tokenizers.tokenizer import Tokenizer
 from .config import ModelConfig, ObjectiveConfig, TrainerConfig
@@ -56,7 +56,7 @@ def require_memory(
         text_width,
     )
     device = torch.device(ranks.device)
-    bf16 = resolve(trainer.precision, device) == "bf16"
+    bf16 = resolve_reproducibly(trainer.precision, device) == "bf16"
     on_cpu = device.type == "cpu"
     batch, parts = trainer.batch_size, trainer.accumulate
     memory = estimate_memory(task, batch, ranks.count, parts, bf16, on_cpu=on_cpu)

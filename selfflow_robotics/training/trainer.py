@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..computing import computing, resolve
+from ..computing import computing, resolve_reproducibly
 from ..data.clips import Clips, LatentEpisodes
 from ..data.loader import Batch, ClipLoader
 from ..flow.objectives import FlowMatching
@@ -70,7 +70,9 @@ class Trainer:
         torch.manual_seed(config.seed)
         projector = objective.projector(world_model.config.network.width).to(world_model.device)
         ema = Ema(world_model, config.ema)
-        self.precision = self.ranks.gather(resolve(config.precision, world_model.device))[0]
+        self.precision = self.ranks.gather(
+            resolve_reproducibly(config.precision, world_model.device)
+        )[0]
         keep_fewer_activations(world_model.network, config.recompute_every)
         for network in (world_model.network, ema.module.network) if config.compile else ():
             network.compile_blocks()
