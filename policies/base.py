@@ -11,6 +11,8 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from selfflow_robotics.data.pictures import eight_bit
+
 
 @dataclass(frozen=True)
 class Observations:
@@ -188,16 +190,19 @@ def observe_env(observation: Any, mapping: EnvMapping, *, vectorized: bool = Tru
         vectorized: whether the observation has the axis of a vector environment.
 
     Raises:
-        ValueError: a key is missing, or the image is not (height, width, 3) uint8.
+        ValueError: a key is missing, or the image is none.
     """
     image = np.asarray(_entry(observation, mapping.image, "image"))
     image = image if vectorized else image[None]
-    if image.ndim != 4 or image.shape[-1] != 3 or image.dtype != np.uint8:
+    called = "the image" if mapping.image is None else f"the image {mapping.image!r}"
+    try:
+        image = eight_bit(image, called)
+        if image.ndim != 4:
+            raise ValueError(f"{called} has shape {image.shape[1:]}; give (height, width, 3)")
+    except ValueError as error:
         raise ValueError(
-            f"the image {'' if mapping.image is None else repr(mapping.image) + ' '}has shape "
-            f"{image.shape[1:]} and type {image.dtype}; a policy reads (height, width, 3) uint8: "
-            "choose another key in mapping.image, or wrap the environment"
-        )
+            f"{error}, choose another key in mapping.image, or wrap the environment"
+        ) from None
     instruction = (mapping.text,) * len(image)
     if mapping.instruction is not None and not mapping.text:
         texts = _entry(observation, mapping.instruction, "instruction")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfflow_robotics.data.image_fit import ImageFit
+from selfflow_robotics.data.pictures import eight_bit
 
 from .base import Observations
 
@@ -64,7 +65,7 @@ class History:
                 f"{len(observations.image)} images and {len(observations.instruction)} "
                 f"instructions were given for {len(rows)} rows; give one each"
             )
-        images = self.fit(observations.image)
+        images = self.fit(eight_bit(observations.image, "what is seen"))
         for i, row in enumerate(rows):
             # Copies: a vector environment may write its next observation into the same memory.
             self._rows[row].frames.append(images[i].copy())

@@ -107,7 +107,7 @@ def _bf16_is_faster() -> bool:
     full, half = (
         min(times) for times in zip(*(map(_seconds, kinds) for _ in range(8)), strict=True)
     )
-    return full > _WORTH * half
+    return bool(full > _WORTH * half)
 
 
 def _seconds(dtype: torch.dtype) -> float:

@@ -7,12 +7,15 @@ statistics may differ.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from selfflow_robotics.data.checked import Notice
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -208,16 +211,34 @@ class ActionSpec:
     def with_statistics(self, actions: NDArray[np.float32]) -> ActionSpec:
         """The same meaning with q01 and q99 measured on actions.
 
-        The gripper keeps its full range, as its values are commands of -1, 0 and 1.
+        The gripper keeps its full range, as its values are commands of -1, 0 and 1. An entry that
+        moves so rarely that both quantiles are the same has its least and greatest value instead.
+        One whose values differ by rounding alone, by less than 1e-5 of their size or a millionth of
+        the bounds' distance, holds still: both are its median. Both kinds are named in a notice.
 
         Args:
             actions: (n, A), environment units.
         """
         q01 = np.quantile(actions, 0.01, axis=0)
         q99 = np.quantile(actions, 0.99, axis=0)
+        still, rare = [], []
         for i, name in enumerate(self.names):
+            least, most = float(actions[:, i].min()), float(actions[:, i].max())
+            size = max(abs(least), abs(most))
+            rounding = max(1e-5 * size, 1e-6 * (self.high[i] - self.low[i]))
             if name == "gripper":
                 q01[i], q99[i] = self.low[i], self.high[i]
+            elif most - least <= rounding:
+                q01[i] = q99[i] = np.median(actions[:, i])
+                still.append(name)
+            elif q99[i] - q01[i] <= rounding:
+                q01[i], q99[i] = least, most
+                rare.append(name)
+        if still:
+            warnings.warn(f"{', '.join(still)} of the actions hold still", Notice, 2)
+        if rare:
+            told = f"{', '.join(rare)} of the actions move in under 2% of the steps"
+            warnings.warn(f"{told}: their range is that of all values", Notice, 2)
         return replace(self, q01=tuple(float(v) for v in q01), q99=tuple(float(v) for v in q99))
 
     def block(self, steps: int) -> ActionSpec:

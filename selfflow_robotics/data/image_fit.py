@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from .pictures import eight_bit
 from .resize import resize
 
 How = Literal["crop", "pad"]
@@ -80,9 +81,9 @@ def fitted_frames(frames: NDArray[np.uint8] | Tensor, fit: ImageFit, most: int) 
     Raises:
         ValueError: another shape or type, or S is not 1 to `most`.
     """
-    images = torch.as_tensor(
-        np.ascontiguousarray(frames) if isinstance(frames, np.ndarray) else frames
-    )
+    if not (isinstance(frames, Tensor) and frames.dtype == torch.uint8):
+        frames = torch.from_numpy(eight_bit(frames, "the history of frames"))
+    images = frames
     shape, (height, width) = images.shape, fit.size
     if images.dim() != 5 or shape[-1] != 3 or 0 in shape[2:] or images.dtype != torch.uint8:
         raise ValueError(

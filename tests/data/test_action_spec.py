@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE, ActionSpec, StateSpec
+from selfflow_robotics.data.checked import Notice
 
 unit = arrays(np.float32, (3, 7), elements=st.floats(-1, 1, width=32))
 
@@ -140,3 +141,21 @@ def test_statistics_that_are_not_finite_are_refused(field: str, value: float) ->
     spread = {"mean": (0.0, 1.0), "std": (1.0, 1.0), field: (1.0, value)}
     with pytest.raises(ValueError, match=f"StateSpec.{field} is "):
         StateSpec(("a", "b"), spread["mean"], spread["std"])
+
+
+def test_what_rarely_moves_keeps_its_range_and_what_rounds_holds_still() -> None:
+    random = np.random.default_rng(0)
+    actions = random.uniform(-0.2, 0.2, (5000, 7)).astype(np.float32)
+    actions[:, 3] = (0.1 + random.normal(0, 1e-8, 5000)).astype(np.float32)
+    actions[:, 4] = 0
+    moved = random.choice(5000, 40, replace=False)
+    actions[moved, 4] = random.choice([-0.5, 0.5], 40)
+    with pytest.warns(Notice) as told:
+        spec = RT1_ACTIONS.with_statistics(actions)
+    assert [str(one.message).split(" of ")[0] for one in told] == ["roll", "pitch"]
+    assert (spec.q01[4], spec.q99[4]) == (-0.5, 0.5)
+    back = spec.denormalize(spec.normalize(actions))
+    np.testing.assert_allclose(back[moved, 4], actions[moved, 4], atol=1e-6)
+    assert (spec.normalize(actions)[:, 3] == 0).all()
+    np.testing.assert_allclose(back[:, 3], 0.1, atol=1e-6)
+    assert spec.q01[0] == pytest.approx(np.quantile(actions[:, 0], 0.01))

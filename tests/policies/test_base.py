@@ -66,10 +66,13 @@ def test_the_observation_itself_may_be_the_image() -> None:
     assert seen.proprioception is None
 
 
-def test_images_that_policies_cannot_read_are_errors() -> None:
+def test_images_of_other_layouts_are_read_or_are_errors() -> None:
     mapping = EnvMapping(instruction=None, proprioception=None)
-    for image in (np.zeros((1, 3, 6, 5), np.uint8), np.zeros((1, 6, 5, 3)), np.zeros((6, 5, 3))):
-        with pytest.raises(ValueError, match=r"a policy reads \(height, width, 3\) uint8"):
+    picture = np.random.default_rng(0).integers(0, 256, (1, 6, 5, 3), dtype=np.uint8)
+    for image in (picture.transpose(0, 3, 1, 2), picture / 255, picture[:, ::-1][:, ::-1]):
+        np.testing.assert_array_equal(observe_env({"image": image}, mapping).image, picture)
+    for image in (picture[0], picture / 127.5 - 1, picture.astype(np.uint16)):
+        with pytest.raises(ValueError, match=r"the image 'image' has .* key in mapping\.image"):
             observe_env({"image": image}, mapping)
 
 

@@ -44,7 +44,14 @@ def require_fit(
                 f'{where} has {what} of {sizes}, but the mapping "{mapping.name}" '
                 f"describes {spec.size} entries {spec.names}; choose or declare another mapping"
             )
-    shape = features[f"steps/{mapping.image}"].shape
+    feature = features[f"steps/{mapping.image}"]
+    shape = feature.shape
+    # TFDS stores other numbers than bytes as the bytes of a PNG, which are no picture.
+    if hasattr(feature, "encoding_format") and np.dtype(feature.np_dtype) != np.uint8:
+        raise ValueError(
+            f"{where} has {mapping.image} as a picture file of type {feature.np_dtype}, of which "
+            "only uint8 is read; write the data set again"
+        )
     if len(shape) != 3 or shape[2] != 3:
         raise ValueError(
             f"{where} has {mapping.image} of shape {shape}, no RGB image; "

@@ -24,13 +24,13 @@ from tensorflow_datasets.core.naming import ShardedFileTemplate
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
 from selfflow_robotics.data.rlds.rt1_features import Rt1Episode, rt1_features, serialize
 from selfflow_robotics.data.rlds.source import ACTION_SPEC_FILE, DEMONSTRATED_FILE, STATE_SPEC_FILE
+from selfflow_robotics.data.rlds.statistics import STATISTICS_FILE, published_form
 from selfflow_robotics.data.rlds.tfrecord import TFRecordWriter
 from selfflow_robotics.data.whole_folder import WholeFolder
 from selfflow_robotics.whole import told_of_full_disk
 
 Container = Literal["array_record", "tfrecord"]
 
-STATISTICS_FILE = "action_statistics.json"
 EPISODES_PER_SHARD = 1000
 
 _NAME = "selfflow_rt1"
@@ -45,7 +45,7 @@ class Rt1Writer(WholeFolder):
     """Collects records in a hidden sibling folder and renames it when the `with` block succeeds.
 
     Beside the shards it leaves `action_spec.json` and `state_spec.json` with the statistics of
-    what was written, and `action_statistics.json` (q01, q99, mean, std; last steps left out).
+    what was written, and `action_statistics.json`, as a conversion does (last steps left out).
     `demonstrated.json` says of every step of every episode whether its action is to be imitated (1)
     or not (0): RT-1 has no feature for it.
 
@@ -180,19 +180,13 @@ class Rt1Writer(WholeFolder):
         actions, states = np.concatenate(self._actions), np.concatenate(self._states)
         # A data set of one-step episodes holds no action that leads anywhere.
         spec = RT1_ACTIONS.with_statistics(actions) if len(actions) else RT1_ACTIONS
-        statistics = {
-            "names": RT1_ACTIONS.names,
-            "q01": spec.q01,
-            "q99": spec.q99,
-            "mean": actions.mean(axis=0).tolist() if len(actions) else None,
-            "std": actions.std(axis=0).tolist() if len(actions) else None,
-            "num_transitions": len(actions),
-            "num_trajectories": sum(self._lengths),
+        files = {
+            ACTION_SPEC_FILE: spec.to_json(),
+            STATE_SPEC_FILE: RT1_STATE.with_statistics(states).to_json(),
+            DEMONSTRATED_FILE: {"train": self._demonstrated},
         }
-        for name, content in (
-            (ACTION_SPEC_FILE, spec.to_json()),
-            (STATE_SPEC_FILE, RT1_STATE.with_statistics(states).to_json()),
-            (STATISTICS_FILE, statistics),
-            (DEMONSTRATED_FILE, {"train": self._demonstrated}),
-        ):
+        if len(actions):
+            lengths = [len(taken) for taken in self._actions if len(taken)]
+            files[STATISTICS_FILE] = published_form(spec, actions, states, RT1_STATE, lengths)
+        for name, content in files.items():
             (self._folder / name).write_text(json.dumps(content, indent=1) + "\n")

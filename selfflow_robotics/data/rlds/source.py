@@ -25,6 +25,7 @@ from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.data.held_out import split_of
 from selfflow_robotics.data.image_decoding import decode_image
 from selfflow_robotics.data.measured import Numbers, lack_statistics, with_measured
+from selfflow_robotics.data.pictures import eight_bit
 from selfflow_robotics.data.rlds.array_record import ArrayRecords
 from selfflow_robotics.data.rlds.features import (
     INFO_FILE,
@@ -215,7 +216,7 @@ class RldsSource:
 
     def _images(self, encoded: NDArray[Any], window: slice, where: str) -> NDArray[np.uint8]:
         if encoded.dtype != object:
-            return encoded[window].astype(np.uint8, copy=False)
+            return eight_bit(encoded[window], f"{where}: {self.mapping.image}")
         steps = range(len(encoded))[window]
         images: NDArray[np.uint8] | None = None
         if self.image_size is not None:
@@ -225,7 +226,7 @@ class RldsSource:
                 image = decode_image(encoded[step], None if images is None else images[i])
             except ValueError as error:
                 raise ValueError(
-                    f"{where} has a corrupt {self.mapping.image} at step {step}; "
+                    f"{where} has a corrupt {self.mapping.image} at step {step} ({error}); "
                     "leave the episode out or write it again"
                 ) from error
             if images is None:

@@ -15,6 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from selfflow_robotics.data.pictures import MOST_PIXELS
 from selfflow_robotics.data.resize import centre_crop, covering_size
 from selfflow_robotics.data.video.upright import upright
 
@@ -23,9 +24,6 @@ UNREADABLE = (av.FFmpegError, OSError, ValueError)
 
 Open = Callable[[], "str | BinaryIO"]
 """Gives what PyAV opens, afresh: a path, or a file object that seeks."""
-
-MOST_PIXELS = 8192 * 4320
-"""Of a frame, 8K: a file that declares more is refused before a frame is allocated."""
 
 Shown = Iterator[tuple[float, VideoFrame]]
 """(seconds since the first frame, frame), in the order in which they are shown."""

@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from selfflow_robotics.data.pictures import eight_bit
+
 
 class EncodesGoals(Protocol):
     """A world model that sees a goal as it sees its own frames."""
@@ -44,12 +46,12 @@ def checked_images(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Raises:
         ValueError: another shape or type.
     """
-    images = np.asarray(image)
+    images = eight_bit(image, "the goal image")
     images = images[None] if images.ndim == 3 else images
-    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
+    if images.ndim != 4:
         raise ValueError(
-            f"the goal image has shape {np.shape(image)} and type {images.dtype}; "
-            "give uint8 of shape (height, width, 3), or (rows, height, width, 3)"
+            f"the goal image has shape {np.shape(image)}; give (height, width, 3), or (rows, "
+            "height, width, 3)"
         )
     return images
 

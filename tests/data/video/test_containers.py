@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selfflow_robotics.data.video.decoding import MOST_PIXELS, readable_seconds
+from selfflow_robotics.data.pictures import MOST_PIXELS
+from selfflow_robotics.data.video.decoding import readable_seconds
 from selfflow_robotics.data.video.source import VideoFolder
 
 SIZE = (64, 80)

@@ -111,10 +111,10 @@ def test_one_goal_serves_all_rows_and_several_serve_one_each() -> None:
 
 @pytest.mark.parametrize(
     "image",
-    [np.zeros((8, 8, 3), np.float32), np.zeros((8, 8), np.uint8), np.zeros((3, 8, 8), "u1")],
+    [np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8), np.uint8), np.full((8, 8, 3), np.nan)],
 )
 def test_a_goal_that_is_no_image_is_an_error(image: NDArray[Any]) -> None:
-    with pytest.raises(ValueError, match="the goal image has shape"):
+    with pytest.raises(ValueError, match="the goal image has"):
         GoalImage(Heads(), image)
 
 

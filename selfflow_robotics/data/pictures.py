@@ -1,0 +1,64 @@
+"""Pictures as users and their simulators hand them over, as pixels of eight bits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["MOST_PIXELS", "eight_bit"]
+
+MOST_PIXELS = 8192 * 4320
+"""Of a picture, 8K: files that declare more are refused before anything is allocated."""
+
+
+def eight_bit(given: Any, where: str) -> NDArray[np.uint8]:
+    """Pictures of any layout as (..., height, width, 3) uint8, in memory of their own kind.
+
+    Numbers from 0 to 1 become levels from 0 to 255; floats beyond are refused, since a dark picture
+    could be either. One channel counts for all three; channels may come first.
+
+    Args:
+        given: an array or a tensor; flipped views, and arrays that may not be written to, too.
+        where: what the pictures are called in messages.
+
+    Returns:
+        The array itself where nothing is to be changed.
+
+    Raises:
+        ValueError: another shape, type or range.
+    """
+    if hasattr(given, "detach"):
+        given = given.detach().cpu().numpy()
+    images = np.asarray(given)
+    shape = images.shape
+    if images.ndim >= 3 and shape[-1] not in (1, 3) and shape[-3] in (1, 3):
+        images = np.moveaxis(images, -3, -1)
+    if images.ndim < 3 or images.shape[-1] not in (1, 3) or 0 in shape:
+        raise ValueError(
+            f"{where} has shape {shape}; give pictures of (height, width, 3), red, green and blue"
+        )
+    if images.dtype != np.uint8:
+        images = _levels(images, where)
+    if images.shape[-1] == 1:
+        images = np.repeat(images, 3, axis=-1)
+    if not (images.flags.c_contiguous and images.flags.writeable):
+        images = images.copy(order="C")
+    return images
+
+
+def _levels(images: NDArray[Any], where: str) -> NDArray[np.uint8]:
+    if images.dtype.kind not in "fi":
+        raise ValueError(
+            f"{where} has numbers of type {images.dtype}; give uint8, or floats from 0 to 1"
+        )
+    low, high = float(images.min()), float(images.max())
+    highest = 1.0 if images.dtype.kind == "f" else 255.0
+    if not (low >= 0 and high <= highest):  # nor NaN
+        raise ValueError(
+            f"{where} has {images.dtype} from {low:.4g} to {high:.4g}; give uint8, or floats from "
+            "0 to 1"
+        )
+    levels: NDArray[np.uint8] = np.rint(images * (255.0 / highest)).astype(np.uint8)
+    return levels
