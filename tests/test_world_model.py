@@ -314,10 +314,10 @@ def test_progress_depends_on_the_instruction_of_its_own_row(model: WorldModel) -
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"frames": np.zeros((B, S, 8, 10, 4), np.uint8)}, r"frames have shape \(3, 2, 8, 10, 4\)"),
+        ({"frames": np.zeros((B, S, 8, 10, 4), np.uint8)}, r"frames has shape \(3, 2, 8, 10, 4\)"),
         (
-            {"frames": np.zeros((B, S, *IMAGE, 3), np.float32)},
-            r"float32; give \(B, S, 8, 12, 3\) uint8",
+            {"frames": np.full((B, S, *IMAGE, 3), 2.0, np.float32)},
+            "float32 from 2 to 2; give uint8, or floats from 0 to 1",
         ),
         ({"frames": np.zeros((B, *IMAGE, 3), np.uint8)}, "frames have shape"),
         ({"frames": np.zeros((B, 4, *IMAGE, 3), np.uint8)}, "4 frames of history; give 1 to 3"),
@@ -355,8 +355,8 @@ def test_a_missing_instruction_and_missing_streams_are_sentences(model: WorldMod
         model.propose(untold, K, H)
     with pytest.raises(ValueError, match="1 random streams for 3 rows"):
         model.rollout(untold, candidate_actions(B, K, H), generator=[seeded(0)])
-    with pytest.raises(ValueError, match="frames have shape"):
-        model.encode_goal(np.zeros((B, 4, 4, 3), np.float32))
+    with pytest.raises(ValueError, match="float32 from 3 to 3; give uint8"):
+        model.encode_goal(np.full((B, 4, 4, 3), 3.0, np.float32))
 
 
 # -- on disk -------------------------------------------------------------------------------------

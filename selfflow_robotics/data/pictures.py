@@ -35,7 +35,7 @@ def eight_bit(given: Any, where: str) -> NDArray[np.uint8]:
     shape = images.shape
     if images.ndim >= 3 and shape[-1] not in (1, 3) and shape[-3] in (1, 3):
         images = np.moveaxis(images, -3, -1)
-    if images.ndim < 3 or images.shape[-1] not in (1, 3) or 0 in shape:
+    if images.ndim < 3 or images.shape[-1] not in (1, 3) or 0 in shape[-3:]:
         raise ValueError(
             f"{where} has shape {shape}; give pictures of (height, width, 3), red, green and blue"
         )
@@ -53,7 +53,7 @@ def _levels(images: NDArray[Any], where: str) -> NDArray[np.uint8]:
         raise ValueError(
             f"{where} has numbers of type {images.dtype}; give uint8, or floats from 0 to 1"
         )
-    low, high = float(images.min()), float(images.max())
+    low, high = (float(images.min()), float(images.max())) if images.size else (0.0, 0.0)
     highest = 1.0 if images.dtype.kind == "f" else 255.0
     if not (low >= 0 and high <= highest):  # nor NaN
         raise ValueError(

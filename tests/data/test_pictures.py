@@ -60,7 +60,7 @@ def test_what_is_right(given: Any, wanted: Any) -> None:
         (PICTURE.astype(object), "type object"),
         (np.zeros((4, 4, 4), np.uint8), r"shape \(4, 4, 4\)"),
         (np.zeros((4, 4), np.uint8), r"shape \(4, 4\)"),
-        (np.zeros((0, 4, 4, 3), np.uint8), "shape"),
+        (np.zeros((2, 0, 4, 3), np.uint8), "shape"),
     ],
 )
 def test_what_is_refused(given: Any, said: str) -> None:
