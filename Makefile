@@ -45,6 +45,8 @@ typecheck: $(installed)
 	    build/types/selfflow_robotics/
 	cd build/types && $(abspath $(bin))/mypy --config-file $(CURDIR)/pyproject.toml \
 	    --cache-dir $(CURDIR)/.mypy_cache -p selfflow_robotics
+	cd benchmarks && MYPYPATH=$(CURDIR)/build/types $(abspath $(bin))/mypy \
+	    --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache *.py
 
 fast-tests: $(installed)
 	$(pytest) -m "not gpu and not slow" --ignore tests/test_packaging.py \

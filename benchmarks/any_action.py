@@ -106,23 +106,25 @@ def led(manner: str, expert: Any, space: Box, rng: np.random.Generator) -> Play:
     """What becomes of the expert's actions."""
     noise, times = float(rng.choice([0.02, 0.1, 0.5])), float(rng.uniform(1.5, 5.0))
     turn = turning(space, rng)(0)
-    drag = (rng.uniform(space.low, space.high) * rng.choice([0.1, 0.3, 1.0])).astype(np.float32)
+    drag: Action = (rng.uniform(space.low, space.high) * rng.choice([0.1, 0.3, 1.0])).astype(
+        np.float32
+    )
     drag[6] = rng.choice([0.0, 1.0])
-    held = np.clip(expert.act(), space.low, space.high)
+    held: Action = np.clip(expert.act(), space.low, space.high)
 
     def act(_: int) -> Action:
         if manner == "held":
             return held
         if manner == "dragged":
             return drag
-        action = np.asarray(expert.act(), np.float32)
+        action: Any = np.asarray(expert.act(), np.float32)
         if manner == "disturbed":
             action = action + noise * rng.normal(size=space.shape) * space.high
         elif manner == "exaggerated":
             action = action * times
         elif manner == "aside":
             action = action + turn
-        return np.clip(action, space.low, space.high).astype(np.float32)
+        return np.asarray(np.clip(action, space.low, space.high), np.float32)
 
     return act
 

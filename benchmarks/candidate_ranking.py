@@ -108,6 +108,7 @@ def truth(
         features_BKHMD=features[None, :, future],
         states_BKHP=state[None, :, future],
         actions_BKHA=actions_KHA[None],
+        last_BCHW=latents[:1, len(start.seen) - 1],
         passes=0,
     )
 

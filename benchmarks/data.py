@@ -90,7 +90,8 @@ def moving_scene(random: np.random.Generator, steps: int) -> np.ndarray:
     wide = np.asarray(Image.fromarray(coarse).resize((SIZE[1] + 2 * steps, SIZE[0])), np.int16)
     frames = np.stack([wide[:, 2 * i : 2 * i + SIZE[1]] for i in range(steps)])
     noise = random.integers(-3, 4, frames.shape, np.int16)
-    return (frames + noise).clip(0, 255).astype(np.uint8)
+    pixels: np.ndarray = (frames + noise).clip(0, 255).astype(np.uint8)
+    return pixels
 
 
 def clips(folder: Path) -> Iterator[Any]:

@@ -49,18 +49,25 @@ class HeldOutClips:
         source = open_dataset(folder, "rt1", "train")
         kept = [i for i in range(len(source)) if split_of(f"train/{i}") == "held-out"]
         random, length = np.random.default_rng(0), history + HORIZON
-        images, actions, states = [], [], []
+        images: list[NDArray[np.uint8]] = []
+        actions: list[NDArray[np.float32]] = []
+        states: list[NDArray[np.float32]] = []
         for i in random.permutation(kept):
             episode = source[int(i)]
             if len(images) == clips or len(episode) < length:
                 continue
             first = random.integers(len(episode) - length + 1)
             cut = slice(first, first + length)
+            assert episode.actions is not None and episode.states is not None
             images.append(episode.images[cut])
             actions.append(episode.actions[cut])
             states.append(episode.states[cut])
         self.history = history
-        self.images, self.actions, self.states = map(np.stack, (images, actions, states))
+        self.images, self.actions, self.states = (
+            np.stack(images),
+            np.stack(actions),
+            np.stack(states),
+        )
         assert self.images.shape[2:4] == image_size
 
     def __len__(self) -> int:

@@ -15,7 +15,8 @@ from typing import Any
 import av
 import numpy as np
 import torch
-from torch.distributed.checkpoint import FileSystemReader
+from torch.distributed.checkpoint.filesystem import FileSystemReader
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from selfflow_robotics.cli.main import main
 from selfflow_robotics.data.datasets import open_dataset
@@ -35,7 +36,13 @@ from selfflow_robotics.training.recipe import OneSide
 from selfflow_robotics.world_model import WorldModel
 
 SIZE = (32, 48)
-IMAGE_MODEL = {"input_size": 8, "hidden_size": 16, "depth": 1, "num_heads": 2, "num_classes": 3}
+IMAGE_MODEL: dict[str, Any] = {
+    "input_size": 8,
+    "hidden_size": 16,
+    "depth": 1,
+    "num_heads": 2,
+    "num_classes": 3,
+}
 MAPPING = """name: mine
 image: observation/image
 actions: [action/world_vector, action/rotation_delta, action/gripper_closedness_action]
@@ -110,7 +117,9 @@ def make_inputs(folder: Path) -> None:
     (checkpoint,) = (folder / "model" / "training" / "checkpoints").iterdir()
     held = FileSystemReader(checkpoint).read_metadata().state_dict_metadata
     room = {
-        name: torch.zeros(entry.size, dtype=entry.properties.dtype) for name, entry in held.items()
+        name: torch.zeros(entry.size, dtype=entry.properties.dtype)
+        for name, entry in held.items()
+        if isinstance(entry, TensorStorageMetadata)
     }
     torch.save(room, folder / "room.pt")
 
@@ -143,7 +152,7 @@ def _video(path: Path, codec: str) -> None:
     path.parent.mkdir()
     random = np.random.default_rng(0)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=5)
+        stream: Any = container.add_stream(codec, rate=5)
         stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
         for _ in range(12):
             picture = random.integers(0, 256, (*SIZE, 3), dtype=np.uint8)

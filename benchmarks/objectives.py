@@ -28,7 +28,8 @@ import torch
 from torch import Tensor
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
-from selfflow_robotics.data.clips import LatentEpisodes, encode_episodes
+from selfflow_robotics.data.clips import LatentEpisodes
+from selfflow_robotics.data.latents.encoding import encode_episodes
 from selfflow_robotics.data.video.physics import PhysicsVideo
 from selfflow_robotics.data.vocabulary import Vocabulary
 from selfflow_robotics.flow.noising import anchors

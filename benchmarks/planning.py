@@ -159,7 +159,7 @@ def compare_costs(effort: Effort) -> dict[str, Any]:
     for name, ours in OURS.items():
         rows, outside = {}, {"ours": 0, "theirs": 0}
         for problem in PROBLEMS:
-            costs = {side: [] for side in outside}
+            costs: dict[str, list[torch.Tensor]] = {side: [] for side in outside}
             for side, actions in _solved(problem, name, ours, effort):
                 outside[side] += int((actions.abs() > 1).sum())
                 costs[side].append(PointMass(problem).cost(actions.clamp(-1, 1)))

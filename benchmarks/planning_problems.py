@@ -56,23 +56,25 @@ class Problem:
         """(instances, A), fixed."""
         generator = torch.Generator().manual_seed(100 * self.size + self.horizon)
         direction = torch.randn(INSTANCES, self.size, generator=generator)
-        return direction / direction.norm(dim=1, keepdim=True) * 0.4 * self.horizon
+        goals: Tensor = direction / direction.norm(dim=1, keepdim=True) * 0.4 * self.horizon
+        return goals
 
     def __call__(self, rows: Iterable[int]) -> Any:
         """The objective of some instances."""
         goal = self.goals()[list(map(int, rows))][:, None]
 
         def cost(context: Any, path: Path) -> Tensor:
-            effort = path.actions_BKHA.square().sum((-1, -2))
+            effort: Tensor = path.actions_BKHA.square().sum((-1, -2))
             if self.kind == "outside":
                 wanted = 5 * goal[:, :, None] / self.horizon
                 wanted = wanted * torch.linspace(1, 1.5, self.horizon)[:, None]
-                return (path.actions_BKHA - wanted).square().sum((-1, -2))
-            left = (path.position_BKHA[:, :, -1] - goal).square().sum(-1)
+                apart: Tensor = (path.actions_BKHA - wanted).square().sum((-1, -2))
+                return apart
+            left: Tensor = (path.position_BKHA[:, :, -1] - goal).square().sum(-1)
             if self.kind != "obstacle":
                 return left + 0.1 * effort
             clear = (path.position_BKHA - goal[:, :, None] / 2).norm(dim=-1)
-            hit = (0.1 * self.horizon - clear).clamp(min=0)
+            hit: Tensor = (0.1 * self.horizon - clear).clamp(min=0)
             return left + 0.1 * effort + 50 * hit.sum(-1)
 
         return cost

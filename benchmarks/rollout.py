@@ -129,11 +129,11 @@ def flops(run: Callable[[], object]) -> int:
     flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
     def count(q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:
-        return sdpa_flop_count(q, k, v)  # type: ignore[no-any-return]
+        return int(sdpa_flop_count(q, k, v))  # type: ignore[no-untyped-call]
 
     with FlopCounterMode(display=False, custom_mapping={flash: count}) as counter:
         run()
-    return counter.get_total_flops()
+    return int(counter.get_total_flops())
 
 
 def seconds(*runs: Callable[[], object]) -> list[float]:

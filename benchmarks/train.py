@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import median
 
 import torch
@@ -102,11 +103,9 @@ class Shape:
 def shapes() -> dict[str, Shape]:
     """One block of XL at 256x320 and a latent cell of 16 pixels, `small` at 64x80 and one of 8."""
     xl, small = preset("XL"), preset("small")
-    sizes = {"action_dim": 7, "state_dim": 8}
-    block = DiTConfig(48 * PATCH**2, (8, 10), xl.width, 1, xl.heads, xl.mlp_ratio, **sizes)
-    whole = DiTConfig(
-        16 * PATCH**2, (4, 5), small.width, small.depth, small.heads, small.mlp_ratio, **sizes
-    )
+    sized = partial(DiTConfig, action_dim=7, state_dim=8)
+    block = sized(48 * PATCH**2, (8, 10), xl.width, 1, xl.heads, xl.mlp_ratio)
+    whole = sized(16 * PATCH**2, (4, 5), small.width, small.depth, small.heads, small.mlp_ratio)
     return {"XL block": Shape(block, batch=2, frames=4), "small": Shape(whole, batch=16, frames=4)}
 
 
@@ -144,7 +143,7 @@ class Side:
         with FlopCounterMode(display=False) as counter:
             self.gradients(0)
         self.optimizer.zero_grad(set_to_none=True)
-        return counter.get_total_flops()
+        return int(counter.get_total_flops())
 
 
 def random_network(config: DiTConfig) -> DiT:
@@ -164,7 +163,8 @@ def measure(shape: Shape) -> dict[str, float]:
     ours = Side(SelfFlow(noising, PATCH), shape, network)
     plain = Side(Straightforward(noising, PATCH), shape, network)
     predicted = plain.flops() / ours.flops()
-    apart, seconds = 0.0, {id(ours): [], id(plain): []}  # type: dict[int, list[float]]
+    apart = 0.0
+    seconds: dict[int, list[float]] = {id(ours): [], id(plain): []}
     for turn in range(TURNS + 1):
         losses = []
         for side in (ours, plain) if turn % 2 else (plain, ours):

@@ -93,7 +93,8 @@ def play(env: gymnasium.Env[Any, Any], policy: OraclePolicy | None, seed: int) -
     env.reset(seed=seed)
     if policy is not None:
         policy.reset([0], [seed])
-    steps, total, over, info = 0, 0.0, False, {}
+    steps, total, over = 0, 0.0, False
+    info: dict[str, Any] = {}
     while not over:
         action = env.action_space.sample() * 0 if policy is None else policy.act(None, [0])[0]
         _, reward, terminated, truncated, info = env.step(action)
