@@ -196,9 +196,9 @@ def observe_env(observation: Any, mapping: EnvMapping, *, vectorized: bool = Tru
     image = image if vectorized else image[None]
     called = "the image" if mapping.image is None else f"the image {mapping.image!r}"
     try:
-        image = eight_bit(image, called)
         if image.ndim != 4:
             raise ValueError(f"{called} has shape {image.shape[1:]}; give (height, width, 3)")
+        image = eight_bit(image, called)
     except ValueError as error:
         raise ValueError(
             f"{error}, choose another key in mapping.image, or wrap the environment"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -107,8 +108,6 @@ class WorldModel(nn.Module):
         from .pretrained import save_world_model
 
         save_world_model(self, folder)
-
-    # -- observe ---------------------------------------------------------------------------------
 
     @torch.no_grad()
     def observe(
@@ -223,8 +222,6 @@ class WorldModel(nn.Module):
             raise ValueError(f"{len(texts)} instructions for {batch} rows; give one a row")
         words = torch.from_numpy(self.config.vocabulary.encode(texts)).to(self.device)
         return words, texts, self.network.encode_instruction(words)
-
-    # -- imagine ---------------------------------------------------------------------------------
 
     def rollout(
         self,
@@ -376,6 +373,13 @@ class WorldModel(nn.Module):
             raise ValueError("a guess needs a model with a policy prior, and an instruction")
         return self._in_units(self.prior(latents_BCHW, state_BP, words_BL))
 
+    @torch.no_grad()
+    def infer_actions(self, frames: NDArray[np.uint8] | Tensor, **how: Any) -> Tensor:
+        """The actions that led from frame to frame; see :func:`.inverse_dynamics.infer_actions`."""
+        from .inverse_dynamics import infer_actions
+
+        return infer_actions(self, frames, **how)
+
     def _in_units(self, normalised: Tensor) -> Tensor:
         spec = self.action_spec
         actions = spec.denormalize(normalised.float().clamp(-1, 1))
@@ -393,8 +397,6 @@ class WorldModel(nn.Module):
         else:
             images = self.tokenizer.decode_after(rollout.last_BCHW, rollout.latents_BKHCHW)
         return np.asarray(images.cpu().numpy())
-
-    # -- judge -----------------------------------------------------------------------------------
 
     def progress(self, context: Context, rollout: Rollout) -> Tensor:
         """gamma ** (steps left to success) of every imagined frame, (B, K, H) in [0, 1]."""

@@ -34,6 +34,7 @@ COMMANDS = (
     "probe",
     "submit pretrain",
     "submit finetune",
+    "infer",
     "rollout",
     "plan",
     "evaluate",

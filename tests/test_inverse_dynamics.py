@@ -1,0 +1,56 @@
+"""Actions inferred from frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_dataset import write_dataset
+from tiny_world import IMAGE, history, streams, world_model
+
+from selfflow_robotics.cli.main import main
+
+
+def test_an_action_a_step_within_the_bounds_whatever_else_is_in_the_batch() -> None:
+    model = world_model()
+    frames, _, states = history(2, 5)
+    actions = model.infer_actions(frames, states=states, generator=streams(2))
+    assert actions.shape == (2, 4, model.action_spec.size)
+    low, high = (torch.tensor(bound) for bound in (model.action_spec.low, model.action_spec.high))
+    assert (actions >= low).all() and (actions <= high).all()
+    alone = model.infer_actions(frames[1:], states=states[1:], generator=streams(2)[1:])
+    torch.testing.assert_close(alone, actions[1:], atol=1e-5, rtol=0)
+
+
+def test_an_action_depends_on_the_frame_it_led_to_and_on_none_after() -> None:
+    model = world_model()
+    frames, _, states = history(1, 5)
+    before = model.infer_actions(frames, states=states)
+    changed = frames.copy()
+    changed[:, 3] = 255 - changed[:, 3]
+    after = model.infer_actions(changed, states=states)
+    torch.testing.assert_close(after[:, :2], before[:, :2])
+    assert not torch.equal(after[:, 2], before[:, 2])
+
+
+def test_one_frame_is_a_sentence() -> None:
+    with pytest.raises(ValueError, match="1 frames; give at least 2"):
+        world_model().infer_actions(np.zeros((1, 1, *IMAGE, 3), np.uint8))
+
+
+def test_the_command_writes_actions_and_says_how_well(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world_model().save_pretrained(str(tmp_path / "model"))
+    data = write_dataset(tmp_path / "data", 2, steps=4)
+    words = [f"world_model={tmp_path / 'model'}", f"data={data}", f"out={tmp_path / 'a.npz'}"]
+    assert main(["infer", *words, "steps=1"]) == 0
+    said = capsys.readouterr().out
+    assert "mean action  of 6 steps" in said and "gripper" in said
+    with np.load(tmp_path / "a.npz") as found:
+        assert {name: found[name].shape for name in found} == {
+            "train/0": (3, 7),
+            "train/1": (3, 7),
+        }
