@@ -38,8 +38,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         "tokenizers",
         "pretrained",
         "imagination",
+        "inverse_dynamics",
         "streams",
     },
+    "inverse_dynamics": {"values", "model", "flow", "data", "streams", "world_model"},
     "pretrained": {
         "values",
         "model",

@@ -25,6 +25,7 @@ WALKED = {
     "pretrain": f"physics_episodes=2 image_size=[32,48] {TRAINED}",
     "finetune": f"cache=runs/latents prior.steps=2 {TRAINED}",
     "probe": "world_model=runs/world",
+    "infer": "world_model=runs/world episodes=1 steps=1",
     "rollout": "task=CloseDrawer",
     "plan": "task=CloseDrawer threads=1",
     "evaluate": "tasks=[CloseDrawer] policies=[prior,random] episodes=1 num_envs=1 threads=1",
