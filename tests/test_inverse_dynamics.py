@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_dataset import write_dataset
+from tiny_dataset import SIZE, rt1_episode
 from tiny_world import IMAGE, history, streams, world_model
 
 from selfflow_robotics.cli.main import main
+from selfflow_robotics.data.rlds.rt1_writer import Rt1Writer
 
 
 def test_an_action_a_step_within_the_bounds_whatever_else_is_in_the_batch() -> None:
@@ -44,11 +45,15 @@ def test_the_command_writes_actions_and_says_how_well(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world_model().save_pretrained(str(tmp_path / "model"))
-    data = write_dataset(tmp_path / "data", 2, steps=4)
+    with Rt1Writer(tmp_path / "data", SIZE) as writer:
+        for seed, steps in enumerate((4, 4, 1)):
+            writer.add(rt1_episode(seed, steps))
+    data = tmp_path / "data"
     words = [f"world_model={tmp_path / 'model'}", f"data={data}", f"out={tmp_path / 'a.npz'}"]
     assert main(["infer", *words, "steps=1"]) == 0
     said = capsys.readouterr().out
     assert "mean action  of 6 steps" in said and "gripper" in said
+    assert "left out train/2: 1 frames" in said
     with np.load(tmp_path / "a.npz") as found:
         assert {name: found[name].shape for name in found} == {
             "train/0": (3, 7),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-HELP = """Infer the actions of a data set's episodes from their frames.
+HELP = """Infer the actions of a data set's episodes from frames and proprioception.
 
 Reads a world model and an RLDS or LeRobot data set (data) whose actions mean the model's. Writes
 the inferred actions of every episode, (steps - 1, entries) in the environment's units, to "out"
@@ -49,12 +49,13 @@ def run(config: Config) -> int:
     import numpy as np
     from tqdm import tqdm
 
-    from ..whole import write_whole
+    from ..whole import require_writable, write_whole
     from ..world_model import WorldModel
     from .episodes import open_data, require_fit
 
     if config.episodes < 1 or config.steps < 1:
         raise ValueError(f"episodes={config.episodes} steps={config.steps}: give numbers from 1")
+    require_writable(config.out)
     source = open_data(config.data)
     world_model = WorldModel.from_pretrained(config.world_model, config.device)
     require_fit(source, world_model, config.world_model)
@@ -65,6 +66,7 @@ def run(config: Config) -> int:
         count = (len(episode) - 1) // world_model.action_block * world_model.action_block
         assert episode.actions is not None
         if not count:
+            tqdm.write(f"left out {episode.id}: {len(episode)} frames, between which is no action")
             continue
         known = world_model.state_spec is not None and source.state_spec is not None
         states = episode.states
