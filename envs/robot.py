@@ -167,7 +167,8 @@ def _menagerie_spec() -> MjSpec:
             spec.delete(geom)
     used = {geom.meshname for geom in spec.geoms}
     for mesh in list(spec.meshes):
-        if mesh.name not in used:
+        # Older MuJoCos name a mesh after its file only when they compile it.
+        if (mesh.name or Path(mesh.file).stem) not in used:
             spec.delete(mesh)
     return spec
 
