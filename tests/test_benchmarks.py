@@ -27,6 +27,7 @@ SLOW = {
     "environments": "",
     "few_steps": f"{SHIPPED} --data {{data}} --clips 2",
     "goal_order": "{data}",
+    "golden": "--save {out}/numbers.json",
     "kills": "--kills 1 --only tokenizer",
     "latents": "",
     "objectives": "",
