@@ -138,16 +138,25 @@ class Checkpoints:
     Args:
         keep: how many of the last ones stay.
         keep_every: those of every so many steps stay as well; 0 for none.
+        save_every: after how many steps they come. One in between, saved because training was asked
+            to stop, goes once the next is there, so that a run leaves what it would have anyway.
     """
 
-    def __init__(self, folder: Path, ranks: Ranks, keep: int = 2, keep_every: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        ranks: Ranks,
+        keep: int = 2,
+        keep_every: int = 0,
+        save_every: int = 1,
+    ) -> None:
         if keep < 1 or keep_every < 0:
             raise ValueError(
                 f"trainer.keep={keep} and trainer.keep_every={keep_every}: keep at least 1, and "
                 "every 0 (none) or more steps"
             )
         self.folder, self.ranks = folder, ranks
-        self.keep, self.keep_every = keep, keep_every
+        self.keep, self.keep_every, self.save_every = keep, keep_every, save_every
         # Writing goes on beside training, so it must not share a group with it.
         self._group = dist.new_group(backend="gloo") if ranks.count > 1 else None
         self._writing: Future[Any] | None = None
@@ -242,7 +251,10 @@ class Checkpoints:
         finally:
             self._writing = self._written = None
         if self.ranks.first:
-            for step in self.steps()[: -self.keep]:
+            steps = self.steps()
+            between = [step for step in steps[:-1] if step % self.save_every]
+            old = [step for step in steps if step not in between][: -self.keep]
+            for step in between + old:
                 if not self.keep_every or step % self.keep_every:
                     self._remove(step)
 

@@ -82,7 +82,11 @@ class Trainer:
             world_model, projector, ema, config.learning_rate, config.weight_decay
         )
         self.checkpoints = Checkpoints(
-            folder / "checkpoints", self.ranks, config.keep, config.keep_every
+            folder / "checkpoints",
+            self.ranks,
+            config.keep,
+            config.keep_every,
+            config.save_every,
         )
 
     def resume(self) -> None:

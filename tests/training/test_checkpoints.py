@@ -65,6 +65,14 @@ def test_the_last_ones_and_every_so_manyth_stay(tmp_path: Path) -> None:
     ]
 
 
+def test_one_saved_on_being_stopped_goes_once_the_next_is_there(tmp_path: Path) -> None:
+    made = written(tmp_path, 10, 20, 30, 34, save_every=10)
+    assert made.steps() == [30, 34]
+    again = written(tmp_path, 40, save_every=10)
+    assert again.steps() == [30, 40], "as of a run that nothing stopped"
+    assert written(tmp_path, 45, save_every=10).steps() == [40, 45], "the last step of all"
+
+
 def test_a_checkpoint_that_was_cut_short_counts_for_nothing(tmp_path: Path) -> None:
     made = written(tmp_path, 3, 7)
     (made.path(7) / ".metadata").unlink()  # written last
