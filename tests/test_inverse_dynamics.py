@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from tiny_dataset import SIZE, rt1_episode
 from tiny_world import IMAGE, history, streams, world_model
 
 from selfflow_robotics.cli.main import main
+from selfflow_robotics.data.action_spec import RT1_ACTIONS
 from selfflow_robotics.data.rlds.rt1_writer import Rt1Writer
 
 
@@ -59,3 +61,31 @@ def test_the_command_writes_actions_and_says_how_well(
             "train/0": (3, 7),
             "train/1": (3, 7),
         }
+
+
+def test_data_without_actions_get_some_and_no_error_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world_model().save_pretrained(str(tmp_path / "model"))
+    data = tmp_path / "data"
+    with Rt1Writer(data, SIZE) as writer:
+        writer.add(rt1_episode(0, 4))
+    (data / "action_spec.json").unlink()
+    mapping = {
+        "image": "observation/image",
+        "actions": [],
+        "action_spec": RT1_ACTIONS.to_json(),
+    }
+    words = [f"world_model={tmp_path / 'model'}", f"data={data}", f"out={tmp_path / 'a.npz'}"]
+    words += [f"data.mapping={tmp_path / 'mine.yaml'}", "steps=1"]
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(mapping))
+    assert main(["infer", *words]) == 0
+    assert "3 actions of 1 episodes; how good they are is not known" in capsys.readouterr().out
+    with np.load(tmp_path / "a.npz") as found:
+        assert found["train/0"].shape == (3, 7)
+    # What they would be has to be what the model gives, its rate too.
+    (tmp_path / "mine.yaml").write_text(
+        yaml.safe_dump({**mapping, "action_spec": {**RT1_ACTIONS.to_json(), "rate_hz": 30.0}})
+    )
+    assert main(["infer", *words]) == 1
+    assert "rate_hz is 3.0 in" in capsys.readouterr().err

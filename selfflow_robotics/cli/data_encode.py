@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 HELP = """Encode a data set's frames once, for training to read.
 
-Reads an RLDS data set (data), or videos (videos: a folder or glob of video files, or of WebDataset
-shards, *.tar, also gs://... and the like), and a tokenizer's folder; writes a folder of latents for
-each under out, in parts. Training reads them with cache=OUT where data, tokenizer and image size
-are the same; with another tokenizer they are refused. Killed and run again, it goes on where it
-was.
+Reads an RLDS or LeRobot data set (data), or videos (videos: a folder or glob of video files, or of
+WebDataset shards, *.tar, also gs://... and the like), and a tokenizer's folder; writes a folder of
+latents for each under out, in parts. Training reads them with cache=OUT where data, tokenizer and
+image size are the same; with another tokenizer they are refused. Killed and run again, it goes on
+where it was.
 """
 
 

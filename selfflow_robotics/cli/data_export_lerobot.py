@@ -38,6 +38,10 @@ def run(config: Config) -> int:
 
     data = config.data
     source = open_dataset(one_data_set(data.path), data.mapping, data.split)
+    if source.action_spec is None:
+        raise ValueError(
+            f"{source.name} has no actions, and only episodes with actions are exported"
+        )
     steps = 0
     with LeRobotExport(config.out, source.action_spec, source.state_spec) as export:
         for index in tqdm(range(len(source)), desc=f"export {source.name}", unit="episode"):

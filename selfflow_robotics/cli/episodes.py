@@ -36,11 +36,13 @@ def open_data(data: DataConfig) -> Dataset:
 def require_fit(source: Dataset, world_model: WorldModel, name: str) -> None:
     """Refuse a data set whose actions or states mean something else than the world model's.
 
+    Of one without actions it counts what its mapping says they would be.
+
     Raises:
         ValueError: names both and what differs.
     """
-    assert source.action_spec is not None
-    world_model.step_spec.require_match(source.action_spec, name, source.name)
+    spec = source.action_spec or source.mapping.action_spec
+    world_model.step_spec.require_match(spec, name, source.name)
     if world_model.state_spec is not None and source.state_spec is not None:
         world_model.state_spec.require_match(source.state_spec, name, source.name)
 

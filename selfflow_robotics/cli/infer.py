@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 HELP = """Infer the actions of a data set's episodes from frames and proprioception.
 
-Reads a world model and an RLDS or LeRobot data set (data) whose actions mean the model's. Writes
-the inferred actions of every episode, (steps - 1, entries) in the environment's units, to "out"
-(.npz, an array an episode), and prints their mean absolute error beside that of always naming the
-mean action.
+Reads a world model and an RLDS or LeRobot data set (data) whose mapping describes the model's
+actions; where there are none in it, the mapping's YAML says "actions: []". Writes the inferred
+actions of every episode, (steps - 1, entries) in the environment's units, to "out" (.npz, an array
+an episode), and prints their mean absolute error, where the true ones are known, beside that of
+always naming the mean action.
 """
 
 
@@ -49,14 +50,16 @@ def run(config: Config) -> int:
     import numpy as np
     from tqdm import tqdm
 
+    from ..data.datasets import open_dataset
     from ..whole import require_writable, write_whole
     from ..world_model import WorldModel
-    from .episodes import open_data, require_fit
+    from .dataset import one_data_set
+    from .episodes import require_fit
 
     if config.episodes < 1 or config.steps < 1:
         raise ValueError(f"episodes={config.episodes} steps={config.steps}: give numbers from 1")
     require_writable(config.out)
-    source = open_data(config.data)
+    source = open_dataset(one_data_set(config.data.path), config.data.mapping, config.data.split)
     world_model = WorldModel.from_pretrained(config.world_model, config.device)
     require_fit(source, world_model, config.world_model)
     inferred: dict[str, NDArray[np.float32]] = {}
@@ -64,7 +67,6 @@ def run(config: Config) -> int:
     for index in tqdm(range(min(config.episodes, len(source))), "infer", unit="episode"):
         episode = source[index]
         count = (len(episode) - 1) // world_model.action_block * world_model.action_block
-        assert episode.actions is not None
         if not count:
             tqdm.write(f"left out {episode.id}: {len(episode)} frames, between which is no action")
             continue
@@ -76,16 +78,19 @@ def run(config: Config) -> int:
             steps=config.steps,
         )
         inferred[episode.id] = made[0].cpu().numpy()
-        true.append(episode.actions[:count])
-    if not true:
+        if episode.actions is not None:
+            true.append(episode.actions[:count])
+    if not inferred:
         raise ValueError(f"{source.name} has no episode of two frames; there is nothing to infer")
     content = io.BytesIO()
     arrays: Any = inferred
     np.savez(content, **arrays)
     write_whole(config.out, content.getvalue())
-    assert source.action_spec is not None
-    spec, found = source.action_spec, np.concatenate([*inferred.values()])
-    print(errors_table(spec.names, spec.units, found, np.concatenate(true)))
+    spec, found = world_model.step_spec, np.concatenate([*inferred.values()])
+    if true:
+        print(errors_table(spec.names, spec.units, found, np.concatenate(true)))
+    else:
+        print(f"{len(found)} actions of {len(inferred)} episodes; how good they are is not known")
     print(f"wrote {config.out}")
     return 0
 

@@ -236,9 +236,10 @@ def check_policies(names: tuple[str, ...], tasks: tuple[str, ...] = ()) -> None:
     for name in {"expert", "oracle"} & set(names):
         strange = [task for task in tasks if not _knows(name, task)]
         if strange:
+            others = ",".join(other for other in names if other != name)
             raise ValueError(
-                f"policy {name} does not know the task {', '.join(strange)}; leave the one or the "
-                "other out"
+                f"policy {name} does not know the task {', '.join(strange)}; leave the task out, "
+                f"or the policy: policies=[{others}]"
             )
 
 
@@ -265,13 +266,22 @@ def own_task(name: str) -> str:
     """
     from selfflow_robotics.envs import TASKS
 
-    (task,) = task_ids((name,))
+    task = _short_names().get(name, name)
     if task not in TASKS:
+        hint = nearest(name, [*_short_names(), *TASKS])
         raise ValueError(
-            f"this command plays the tasks of this project, and {task} is none of them; choose "
-            f"from {', '.join(TASKS)}"
+            f'this command plays the tasks of this project, and "{name}" is none of them'
+            f"{hint or ';'} choose from {', '.join(_short_names())}; other people's tasks are "
+            'played by "selfflow evaluate"'
         )
     return task
+
+
+def _short_names() -> dict[str, str]:
+    """The id of each task of this project, by what it is called on the command line."""
+    from selfflow_robotics.envs import TASKS
+
+    return {task.rpartition("/")[2].rpartition("-v")[0]: task for task in TASKS}
 
 
 def task_ids(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -287,7 +297,7 @@ def task_ids(names: tuple[str, ...]) -> tuple[str, ...]:
 
     from selfflow_robotics.envs import TASKS
 
-    short = {task.rpartition("/")[2].rpartition("-v")[0]: task for task in TASKS}
+    short = _short_names()
     found = []
     for name in names or TASKS:
         task = short.get(name, name)

@@ -78,7 +78,9 @@ def run(config: Config) -> int:
 def _require_match(world_model: WorldModel, source: Dataset, config: Config) -> None:
     """Refuse data whose actions or states mean something else to the model."""
     actions, states = source.action_spec, source.state_spec
-    if actions is None or states is None or world_model.state_spec is None:
+    if actions is None:
+        raise ValueError(f"{source.name} has no actions, which a probe's episodes need")
+    if states is None or world_model.state_spec is None:
         lacking = source.name if world_model.state_spec else config.world_model
         raise ValueError(f"{lacking} has no proprioception to read; use one that has it")
     world_model.step_spec.require_match(actions, config.world_model, source.name)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 HELP = """Train the autoencoder that turns frames into latents and back, or take over another one.
 
-Reads frames of an RT-1-format data set (data), of video files (videos) and of generated physics
+Reads frames of an RLDS or LeRobot data set (data), of video files (videos) and of generated physics
 scenes (physics_episodes), whichever are given; writes a folder with config.json and
 model.safetensors under out, and says how well held-out frames come back (PSNR in dB, over all
 pixels and over those that move). kind=sd-vae and kind=wan take an autoencoder that diffusers wrote
@@ -36,6 +36,9 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     videos: str | None = field(
         default=None, metadata={"help": "folder or glob of video files, or of shards (.tar)"}
+    )
+    max_broken: float = field(
+        default=0.05, metadata={"help": "greatest share of videos that cannot be read"}
     )
     physics_episodes: int = field(default=0, metadata={"help": "generated episodes of 24 frames"})
     image_size: tuple[int, int] = field(default=(64, 80), metadata={"help": "height, width"})
@@ -194,7 +197,7 @@ def _sources(config: Config) -> list[EpisodeSource]:
     if config.videos is not None:
         from selfflow_robotics.data.video.shards import open_videos
 
-        videos = open_videos(config.videos, config.image_size)
+        videos = open_videos(config.videos, config.image_size, max_broken=config.max_broken)
         for video in videos.broken:
             print(video)
         sources.append(videos)

@@ -12,6 +12,8 @@ from selfflow_robotics.typed_values import build
 
 MappingT = TypeVar("MappingT")
 
+NO_ACTIONS = '"actions: []" in a YAML reads data that has none'
+
 
 def is_mapping_file(name: str) -> bool:
     """Whether a mapping's name is that of a file."""

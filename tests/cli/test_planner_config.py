@@ -14,6 +14,7 @@ from selfflow_robotics.cli.policies import (
     check_policies,
     imagining_policy,
     make_solver,
+    own_task,
 )
 from selfflow_robotics.planning import (
     CEM,
@@ -102,3 +103,13 @@ def test_a_policy_that_does_not_know_a_task_is_refused_before_anything_is_played
         check_policies(("zero", "oracle"), TASKS)
     with pytest.raises(ValueError, match="expert does not know the task CartPole-v1;"):
         check_policies(("expert",), ("CartPole-v1", *TASKS))
+    with pytest.raises(ValueError, match=r"the policy: policies=\[planner,zero\]$"):
+        check_policies(("planner", "expert", "zero"), ("CartPole-v1",))
+
+
+def test_commands_that_play_the_tasks_here_alone_do_not_offer_to_import_others() -> None:
+    assert own_task("MoveNear") == own_task("selfflow/MoveNear-v0") == "selfflow/MoveNear-v0"
+    for name in ("my/Push-v0", "CartPole-v1"):
+        with pytest.raises(ValueError, match=r"none of them.* PickCokeCan, .*evaluate") as caught:
+            own_task(name)
+        assert "imports" not in str(caught.value)

@@ -41,6 +41,7 @@ class LeRobotMapping:
     name: str
     image: str  # a video, or images
     action_spec: ActionSpec
+    # () where there are none; action_spec then says what they would be, and at which rate.
     actions: tuple[str, ...] = (ACTION,)
     action_entries: tuple[int, ...] = ()  # of the concatenation; () for all
     states: tuple[str, ...] = ()  # () for no proprioception

@@ -28,6 +28,7 @@ from selfflow_robotics.data.lerobot.mappings import (
 )
 from selfflow_robotics.data.lerobot.meta import SOURCE, SUCCESS, Feature, LeRobotMeta
 from selfflow_robotics.data.lerobot.rows import LeRobotRows, Rows
+from selfflow_robotics.data.mapping_file import NO_ACTIONS
 from selfflow_robotics.data.measured import Numbers, lack_statistics, with_measured
 from selfflow_robotics.data.rlds.mappings import RldsMapping
 from selfflow_robotics.data.rlds.source import ACTION_SPEC_FILE, STATE_SPEC_FILE, stored_spec
@@ -93,7 +94,7 @@ class LeRobotSource:
         actions = stored_spec(said, mapping.action_spec, mapping.name)
         if not actions.q01:
             actions = replace(actions, q01=mapping.action_spec.q01, q99=mapping.action_spec.q99)
-        self.action_spec: ActionSpec = actions
+        self.action_spec: ActionSpec | None = actions if mapping.actions else None
         self.state_spec: StateSpec | None = None
         if mapping.state_spec is not None:
             declared = mapping.state_spec
@@ -166,7 +167,9 @@ class LeRobotSource:
         numbers = (self._actions_and_states(rows.read(*self._named(index))) for index in bar)
         actions, states = with_measured(self.action_spec, self.state_spec, numbers, self.name)
         return LeRobotSource(
-            self.path, replace(mapping, action_spec=actions, state_spec=states), self.split
+            self.path,
+            replace(mapping, action_spec=actions or mapping.action_spec, state_spec=states),
+            self.split,
         )
 
     def _named(self, index: int) -> tuple[int, str]:
@@ -178,11 +181,14 @@ class LeRobotSource:
         return number, f"episode {self.split}/{index}{called} of {self.path}"
 
     def _actions_and_states(self, rows: Rows) -> Numbers:
+        def read(keys: tuple[str, ...], entries: tuple[int, ...]) -> NDArray[np.float32] | None:
+            return _entries(rows.numbers(keys), entries) if keys else None
+
         mapping = self.mapping
-        actions = _entries(rows.numbers(mapping.actions), mapping.action_entries)
-        if not mapping.states:
-            return actions, None
-        return actions, _entries(rows.numbers(mapping.states), mapping.state_entries)
+        return (
+            read(mapping.actions, mapping.action_entries),
+            read(mapping.states, mapping.state_entries),
+        )
 
     @property
     def _is_video(self) -> bool:
@@ -218,15 +224,18 @@ class LeRobotSource:
         wanted += [] if mapping.success is None else [mapping.success]
         lacking = [key for key in wanted if key not in meta.feature_names]
         if lacking:
+            hint = f" ({NO_ACTIONS})" if set(lacking) <= set(mapping.actions) else ""
             raise ValueError(
                 f"{self.path} lacks {', '.join(lacking)}, which the mapping "
                 f'"{mapping.name}" reads; it has {", ".join(sorted(meta.feature_names))}: '
-                "choose or declare another mapping"
+                f"choose or declare another mapping{hint}"
             )
         for what, keys, entries, spec in (
             ("actions", mapping.actions, mapping.action_entries, mapping.action_spec),
             ("states", mapping.states, mapping.state_entries, mapping.state_spec),
         ):
+            if what == "actions" and not keys:
+                continue
             sizes = {key: meta.feature(key).size for key in keys}
             total = sum(sizes.values())
             if max(entries, default=-1) >= total or (

@@ -84,6 +84,11 @@ def convert(
     found = ConversionSource.open(source)
     shards = found.shards(out)
     features = flatten(found.features())
+    if mapping is not None and not mapping.actions:
+        raise ValueError(
+            f'the mapping "{mapping.name}" reads no actions, whose statistics a conversion '
+            "measures; leave data.mapping out"
+        )
     chosen = mapping or fitting_mapping(features)
     if chosen is not None:
         require_fit(chosen, features, source)

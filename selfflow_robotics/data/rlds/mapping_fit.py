@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from selfflow_robotics.data.mapping_file import NO_ACTIONS
 from selfflow_robotics.data.rlds.mappings import MAPPINGS, RldsMapping
 
 
@@ -29,17 +30,20 @@ def require_fit(
     wanted = [f"steps/{key}" for key in mapping.step_keys]
     lacking = [key for key in [*wanted, *mapping.episode_keys] if key not in features]
     if lacking:
+        without = set(lacking) <= {f"steps/{key}" for key in mapping.actions}
+        hint = f" ({NO_ACTIONS})" if without else ""
         raise ValueError(
             f"{where} lacks {', '.join(lacking)}, which the mapping "
             f'"{mapping.name}" reads; it has {", ".join(sorted(features))}: '
-            "choose or declare another mapping"
+            f"choose or declare another mapping{hint}"
         )
     for what, keys, spec in (
         ("actions", mapping.actions, mapping.action_spec),
         ("states", mapping.states, mapping.state_spec),
     ):
         sizes = {key: int(np.prod(features[f"steps/{key}"].shape)) for key in keys}
-        if spec is not None and sum(sizes.values()) != spec.size:
+        no_actions = what == "actions" and not keys
+        if spec is not None and not no_actions and sum(sizes.values()) != spec.size:
             raise ValueError(
                 f'{where} has {what} of {sizes}, but the mapping "{mapping.name}" '
                 f"describes {spec.size} entries {spec.names}; choose or declare another mapping"

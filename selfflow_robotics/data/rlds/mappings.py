@@ -38,7 +38,8 @@ class RldsMapping:
 
     name: str
     image: str  # step key of an RGB image
-    actions: tuple[str, ...]  # step keys
+    # Step keys; () where there are none: action_spec then says what they would be.
+    actions: tuple[str, ...]
     action_spec: ActionSpec
     states: tuple[str, ...] = ()  # step keys; () for no proprioception
     state_spec: StateSpec | None = None

@@ -87,7 +87,8 @@ class RldsSource:
         self.image_size = require_fit(mapping, flatten(features), str(path))
         keys = [f"steps/{key}" for key in mapping.step_keys] + list(mapping.episode_keys)
         self._parse = RecordParser(features, keys)
-        self.action_spec = stored_spec(path / ACTION_SPEC_FILE, mapping.action_spec, mapping.name)
+        actions = stored_spec(path / ACTION_SPEC_FILE, mapping.action_spec, mapping.name)
+        self.action_spec: ActionSpec | None = actions if mapping.actions else None
         self.state_spec = None
         if mapping.state_spec is not None:
             self.state_spec = stored_spec(path / STATE_SPEC_FILE, mapping.state_spec, mapping.name)
@@ -168,7 +169,7 @@ class RldsSource:
             )
         return Episode(
             images=self._images(encoded, window, where),
-            actions=columns(found, mapping.actions, where)[window],
+            actions=columns(found, mapping.actions, where)[window] if mapping.actions else None,
             states=columns(found, mapping.states, where)[window] if mapping.states else None,
             instructions=instructions[window],
             success=bool(found[mapping.success]) if rated and mapping.success else None,
@@ -190,14 +191,19 @@ class RldsSource:
         numbers = (self._numbers(parse, index) for index in bar)
         actions, states = with_measured(self.action_spec, self.state_spec, numbers, self.name)
         return RldsSource(
-            self.path, replace(mapping, action_spec=actions, state_spec=states), self.split
+            self.path,
+            replace(mapping, action_spec=actions or mapping.action_spec, state_spec=states),
+            self.split,
         )
 
     def _numbers(self, parse: RecordParser, index: int) -> Numbers:
         where = self._where(index)
         found = parse(self._records[index], where)
-        states = columns(found, self.mapping.states, where) if self.mapping.states else None
-        return columns(found, self.mapping.actions, where), states
+        mapping = self.mapping
+        return (
+            columns(found, mapping.actions, where) if mapping.actions else None,
+            columns(found, mapping.states, where) if mapping.states else None,
+        )
 
     def _where(self, index: int) -> str:
         shard = self._records.file_of(index).name

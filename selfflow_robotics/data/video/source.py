@@ -202,7 +202,7 @@ class VideoClips(ABC):
             raise ValueError(
                 f"{count} of {len(self._files)} video files of {self._path} cannot be read, more "
                 f"than the allowed share of {self._max_broken:g}: {names}{more}; replace or remove "
-                "them, or allow a greater share"
+                "them, or allow a greater share (max_broken)"
             )
 
 

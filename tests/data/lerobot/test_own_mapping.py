@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import warnings
 from collections.abc import Callable
@@ -51,6 +52,7 @@ def test_is_read(tmp_path: Path, mine: Path, write: Callable[[Path], Path]) -> N
         np.testing.assert_array_equal(episode.states, states(number))
         np.testing.assert_allclose(levels(source, number), grey(number), atol=2)
     assert isinstance(source.mapping, LeRobotMapping) and source.mapping.name == "mine"
+    assert source.action_spec is not None
     assert source.action_spec.names == ("x", "y", "gripper")
 
 
@@ -90,6 +92,24 @@ def test_mistakes_in_it_are_named(
     with pytest.raises(ValueError, match=said) as caught:
         open_dataset(path, str(mine))
     assert str(mine) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_without_actions(tmp_path: Path, mine: Path) -> None:
+    path = write_v3(tmp_path / "set")
+    info = json.loads((path / "meta/info.json").read_text())
+    del info["features"]["action"]
+    (path / "meta/info.json").write_text(json.dumps(info))
+    change_rows(
+        path / "data/chunk-000/file-000.parquet", lambda rows: [row.pop("action") for row in rows]
+    )
+    with pytest.raises(ValueError, match=r'lacks action, .*"actions: \[\]" in a YAML'):
+        open_dataset(path, str(mine))
+    mine.write_text(YAML.replace("[action]", "[]"))
+    with pytest.warns(Notice, match="^mean and deviation of the states of .* 22 steps"):
+        source = open_dataset(path, str(mine))
+    episode = source[1]
+    assert source.action_spec is None and episode.actions is None
+    np.testing.assert_array_equal(episode.states, states(1))
 
 
 def test_no_such_file(tmp_path: Path) -> None:

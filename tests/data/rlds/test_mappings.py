@@ -175,7 +175,7 @@ def test_a_mapping_of_ones_own(tmp_path: Path) -> None:
     assert episode.actions is not None and known.actions is not None
     np.testing.assert_array_equal(episode.actions, known.actions[:, [0, 1, 2, 6]])
     assert episode.instructions == known.instructions
-    assert source.action_spec.rate_hz == 3.0
+    assert source.action_spec is not None and source.action_spec.rate_hz == 3.0
     low, high = (np.quantile(episode.actions[:, 0], share) for share in (0.01, 0.99))
     assert source.action_spec.q01[0] == pytest.approx(low)
     assert source.action_spec.q99[0] == pytest.approx(high)
