@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from selfflow_robotics.data.pictures import eight_bit
+from selfflow_robotics.pictures import eight_bit
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,12 @@ class EnvMapping:
         metadata={"help": "the policy's entry for each of the task's; in it, null: offset alone"},
     )
     scale: tuple[float, ...] | None = field(
-        default=None, metadata={"help": "factor of each entry of the task's action; null: 1"}
+        default=None,
+        metadata={"from": None, "help": "factor of each entry of the task's action; null: 1"},
     )
     offset: tuple[float, ...] | None = field(
-        default=None, metadata={"help": "added to each entry of the task's action; null: 0"}
+        default=None,
+        metadata={"from": None, "help": "added to each entry of the task's action; null: 0"},
     )
 
     def check(

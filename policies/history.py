@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfflow_robotics.data.image_fit import ImageFit
-from selfflow_robotics.data.pictures import eight_bit
+from selfflow_robotics.pictures import eight_bit
 
 from .base import Observations
 

@@ -19,6 +19,25 @@ Precision = Literal["auto", "bf16", "fp32"]
 _WORTH = 1.3  # bf16 must be faster by this factor
 
 
+def usable(device: str | torch.device) -> torch.device:
+    """A device, on which one number was computed to see that it is there.
+
+    Raises:
+        ValueError: there is none of that name here.
+    """
+    import torch
+
+    try:
+        found = torch.device(device)
+        torch.zeros(1, device=found).add(1).item()
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = str(error).partition("\n")[0][:120]
+        raise ValueError(
+            f"device={device} cannot be used here ({reason}); give cpu, or another that is there"
+        ) from None
+    return found
+
+
 def resolve(precision: Precision, device: str | torch.device) -> Literal["bf16", "fp32"]:
     """The numbers to compute with.
 

@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from .notice import Notice
 from .one_writer import only_writer
 from .whole import told_of_full_disk
 
@@ -186,6 +187,7 @@ def _weights_of(folder: Path, checksum: object) -> Path:
         warnings.warn(
             f"{folder / CONFIG} has no checksum of its weights, of which damage may go unnoticed; "
             "saving the model anew adds one",
+            Notice,
             stacklevel=3,
         )
         return path

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,10 +16,11 @@ from einops import rearrange, repeat
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from .computing import usable
 from .data.action_spec import ActionSpec, StateSpec
 from .data.image_fit import ImageFit, fitted_frames
 from .flow.shared_timestep import conditions_at
-from .imagination.futures import Imagination
+from .imagination.futures import Imagination, gradients_of
 from .model.dit import DiT, Frames, Output
 from .model.heads import ProgressHead, StepsHead
 from .model.modalities import patchify, unpatchify
@@ -101,7 +101,8 @@ class WorldModel(nn.Module):
         """Load a shipped model by name, a folder, or an `org/name` repository of the Hub."""
         from .pretrained import load_world_model
 
-        return load_world_model(name_or_path).to(device).eval()
+        there = usable(device)
+        return load_world_model(name_or_path).to(there).eval()
 
     def save_pretrained(self, folder: str) -> None:
         """Write `config.json` and `model.safetensors` (bfloat16) into a folder, atomically."""
@@ -250,7 +251,7 @@ class WorldModel(nn.Module):
         self._check_actions(context, actions_BKHA)
         actions_BKHA = actions_BKHA.to(self.device, torch.float32)
         streams = streams_of_rows(generator, context.batch)
-        with _gradients_of(actions_BKHA):
+        with gradients_of(actions_BKHA):
             normalised = self.action_spec.normalize(actions_BKHA)
             video, features, *states = self.imagination.rollout(
                 context, normalised, steps, together, streams
@@ -374,11 +375,17 @@ class WorldModel(nn.Module):
         return self._in_units(self.prior(latents_BCHW, state_BP, words_BL))
 
     @torch.no_grad()
-    def infer_actions(self, frames: NDArray[np.uint8] | Tensor, **how: Any) -> Tensor:
+    def infer_actions(
+        self,
+        frames: NDArray[np.uint8] | Tensor,
+        states: NDArray[np.float32] | Tensor | None = None,
+        steps: int = 4,
+        generator: Sequence[torch.Generator] | None = None,
+    ) -> Tensor:
         """The actions that led from frame to frame; see :func:`.inverse_dynamics.infer_actions`."""
         from .inverse_dynamics import infer_actions
 
-        return infer_actions(self, frames, **how)
+        return infer_actions(self, frames, states, steps, generator)
 
     def _in_units(self, normalised: Tensor) -> Tensor:
         spec = self.action_spec
@@ -403,7 +410,7 @@ class WorldModel(nn.Module):
         if context.instruction_BD is None:
             raise ValueError("progress needs an instruction; give one to observe()")
         instruction = context.instruction_BD[:, None, None]
-        with _gradients_of(rollout.features_BKHMD):
+        with gradients_of(rollout.features_BKHMD):
             return self.progress_head(rollout.features_BKHMD, instruction).sigmoid()  # type: ignore[no-any-return]
 
     @torch.no_grad()
@@ -439,10 +446,5 @@ class WorldModel(nn.Module):
     def steps_to_goal(self, rollout: Rollout, goal_features: Tensor) -> Tensor:
         """Predicted environment steps from every imagined frame to the goal, (B, K, H) >= 0."""
         goal = goal_features[:, None, None]
-        with _gradients_of(rollout.features_BKHMD):
+        with gradients_of(rollout.features_BKHMD):
             return self.steps_head(rollout.features_BKHMD, goal).expm1()  # type: ignore[no-any-return]
-
-
-def _gradients_of(value: Tensor) -> torch.set_grad_enabled:
-    """Gradients only where a value asks for them; weights alone do not."""
-    return torch.set_grad_enabled(torch.is_grad_enabled() and value.requires_grad)

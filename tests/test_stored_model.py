@@ -12,6 +12,7 @@ import pytest
 import torch
 from tiny_world import world_model
 
+from selfflow_robotics.notice import Notice
 from selfflow_robotics.world_model import WorldModel
 
 
@@ -47,7 +48,7 @@ def test_a_changed_byte_is_a_sentence_and_a_model_without_checksum_is_told_of(
         WorldModel.from_pretrained(str(folder))
     weights.write_bytes(whole)
     forget_checksum(folder)
-    with pytest.warns(UserWarning, match=r"config\.json has no checksum of its weights"):
+    with pytest.warns(Notice, match=r"config\.json has no checksum of its weights"):
         WorldModel.from_pretrained(str(folder))
 
 

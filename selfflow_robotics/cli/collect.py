@@ -52,26 +52,30 @@ class Config:
     tasks: tuple[str, ...] = field(
         default=(), metadata={"help": "which tasks, as PickCokeCan; all when empty"}
     )
-    episodes: int = field(default=200, metadata={"help": "episodes a task"})
+    episodes: int = field(default=200, metadata={"from": 1, "help": "episodes a task"})
     episodes_of: dict[str, int] = field(
         default_factory=dict,
         metadata={"help": "another number for one task: episodes_of.OpenDrawerAndPlace=400"},
     )
     perturbed: float = field(
-        default=0.45, metadata={"help": "share of episodes with a perturbed expert"}
+        default=0.45, metadata={"to": 1, "help": "share of episodes with a perturbed expert"}
     )
     intervened: float = field(
-        default=0.0, metadata={"help": "share in which experts take over from a prior's mistakes"}
+        default=0.0,
+        metadata={"to": 1, "help": "share in which experts take over from a prior's mistakes"},
     )
     world_model: str | None = field(
         default=None, metadata={"help": "whose prior: a shipped name, a folder, or org/name"}
     )
     random: float = field(
-        default=0.25, metadata={"help": "share of episodes of random play; experts do the rest"}
+        default=0.25,
+        metadata={"to": 1, "help": "share of episodes of random play; experts do the rest"},
     )
-    random_steps: int = field(default=40, metadata={"help": "steps of an episode of random play"})
+    random_steps: int = field(
+        default=40, metadata={"from": 1, "help": "steps of an episode of random play"}
+    )
     image_size: tuple[int, int] = field(
-        default=(64, 80), metadata={"help": "height and width of the images"}
+        default=(64, 80), metadata={"from": 1, "help": "height and width of the images"}
     )
     robot: Literal["primitive", "menagerie"] = field(
         default="primitive", metadata={"help": "body of the robot"}
@@ -81,7 +85,9 @@ class Config:
         metadata={"help": "array_record for random access, tfrecord for tf.data programs"},
     )
     seed: int = field(default=0, metadata={"help": "decides everything"})
-    workers: int | None = field(default=None, metadata={"help": "processes; one a CPU when null"})
+    workers: int | None = field(
+        default=None, metadata={"from": 1, "help": "processes; one a CPU when null"}
+    )
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,9 @@ A section may have one key that is meant by the section's name alone: a field wi
 was called otherwise before lists its former names, `"was": ("output",)`: they go on working, and
 say so.
 
+Numbers are finite and from 0 on, unless their field's metadata says otherwise; see
+`selfflow_robotics.cli.ranges`.
+
 Single keys given on the command line win over presets, presets over the dataclass. Every key of
 every YAML file is checked against the dataclass too. `--config-dir DIR` adds a folder of the user's
 own to the presets shipped here.
@@ -59,6 +62,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from selfflow_robotics.cli.presets import PRESETS, choices_of, first_line, merged, preset_named
+from selfflow_robotics.cli.ranges import require_in_range
 from selfflow_robotics.typed_values import (
     ConfigError,
     build,
@@ -106,7 +110,7 @@ def compose(
 
     Raises:
         ConfigError: an unknown key or choice (the nearest right one is named), a value of the wrong
-            type, a required key without a value.
+            type or out of its range, a required key without a value.
     """
     choices: dict[str, str] = {}
     values: dict[str, Any] = {}
@@ -136,6 +140,7 @@ def compose(
         raise ConfigError(first_line(error)) from error
     config = build(content, schema, "", f'"selfflow {command}"')
     assert isinstance(config, schema)
+    require_in_range(config)
     return config
 
 

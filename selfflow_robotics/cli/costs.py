@@ -22,16 +22,21 @@ class CostConfig:
         default=None, metadata={"help": "name beside the model, or folder, of a probe of the state"}
     )
     target: dict[str, float] = field(
-        default_factory=dict, metadata={"help": "wanted state: cost.target.x=0.6 (m)"}
+        default_factory=dict, metadata={"from": None, "help": "wanted state: cost.target.x=0.6 (m)"}
     )
     low: dict[str, float] = field(
-        default_factory=dict, metadata={"help": "least allowed values: cost.low.z=0.7"}
+        default_factory=dict,
+        metadata={"from": None, "help": "least allowed values: cost.low.z=0.7"},
     )
     high: dict[str, float] = field(
-        default_factory=dict, metadata={"help": "greatest allowed values"}
+        default_factory=dict, metadata={"from": None, "help": "greatest allowed values"}
     )
     limit_weight: float = field(
-        default=10.0, metadata={"help": "price of one unit beyond what is allowed; .inf forbids"}
+        default=10.0,
+        metadata={
+            "infinite": True,
+            "help": "price of one unit beyond what is allowed; inf forbids",
+        },
     )
     magnitude: float = field(default=0.0, metadata={"help": "price of large actions"})
     smoothness: float = field(default=0.0, metadata={"help": "price of changes of action"})

@@ -24,7 +24,9 @@ class Config:
     """Configuration of `selfflow data check`."""
 
     data: WholeDataConfig = field(default_factory=WholeDataConfig)
-    workers: int | None = field(default=None, metadata={"help": "processes; one a CPU when null"})
+    workers: int | None = field(
+        default=None, metadata={"from": 1, "help": "processes; one a CPU when null"}
+    )
 
 
 def run(config: Config) -> int:

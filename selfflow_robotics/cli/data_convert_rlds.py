@@ -23,9 +23,12 @@ class Config:
 
     out: Path = field(metadata={"help": "folder to write"})
     data: WholeDataConfig = field(default_factory=WholeDataConfig)
-    workers: int | None = field(default=None, metadata={"help": "processes; one a CPU when null"})
+    workers: int | None = field(
+        default=None, metadata={"from": 1, "help": "processes; one a CPU when null"}
+    )
     max_broken: float = field(
-        default=0.0, metadata={"help": "greatest share of faulty episodes, which are left out"}
+        default=0.0,
+        metadata={"to": 1, "help": "greatest share of faulty episodes, which are left out"},
     )
 
 

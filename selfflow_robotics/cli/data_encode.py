@@ -34,18 +34,25 @@ class Config:
     )
     image_size: tuple[int, int] | None = field(
         default=None,
-        metadata={"help": "height, width; null: the data's, made to fit, and [64,80] of videos"},
+        metadata={
+            "from": 1,
+            "help": "height, width; null: the data's, made to fit, and [64,80] of videos",
+        },
     )
     image_fit: Literal["crop", "pad"] = field(
         default="crop", metadata={"help": "what becomes of images of other proportions, in data"}
     )
-    patch: int = field(default=2, metadata={"help": "model.patch of the training, for what fits"})
-    frames: int = field(default=32, metadata={"help": "frames a clip, of videos"})
-    rate_hz: float = field(default=5.0, metadata={"help": "frames a second, of videos"})
-    max_broken: float = field(
-        default=0.05, metadata={"help": "greatest share of videos that cannot be read"}
+    patch: int = field(
+        default=2, metadata={"from": 1, "help": "model.patch of the training, for what fits"}
     )
-    part: int = field(default=256, metadata={"help": "episodes a part; a kill loses one at most"})
+    frames: int = field(default=32, metadata={"from": 1, "help": "frames a clip, of videos"})
+    rate_hz: float = field(default=5.0, metadata={"above": 0, "help": "frames a second, of videos"})
+    max_broken: float = field(
+        default=0.05, metadata={"to": 1, "help": "greatest share of videos that cannot be read"}
+    )
+    part: int = field(
+        default=256, metadata={"from": 1, "help": "episodes a part; a kill loses one at most"}
+    )
     workers: int = field(default=2, metadata={"help": "processes that read and decode; 0: none"})
     ray: str | None = field(
         default=None, metadata={"help": "local, or a cluster's address: parts are spread over it"}
@@ -64,10 +71,9 @@ def run(config: Config) -> int:
     from ..data.video.source import VideoClips
     from ..tokenizers import stored
 
-    tokenizer = stored.load(config.tokenizer).requires_grad_(False)
+    here = config.device if config.ray is None else "cpu"
+    tokenizer = stored.load(config.tokenizer, here).requires_grad_(False)
     spread = None if config.ray is None else spread_over(config.ray, config.device)
-    if spread is None:
-        tokenizer = tokenizer.to(config.device)
     for episodes, actions, states in _sources(config, tokenizer.factor * config.patch):
         found = latents_of(
             episodes,

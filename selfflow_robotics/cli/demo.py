@@ -35,13 +35,14 @@ class Config:
         default="tabletop-small", metadata={"help": "shipped name, or the folder of a model"}
     )
     tasks: tuple[str, ...] = field(default=(), metadata={"help": "all five when empty"})
-    episodes: int = field(default=3, metadata={"help": "episodes a task and policy"})
+    episodes: int = field(default=3, metadata={"from": 1, "help": "episodes a task and policy"})
     seed: int = field(default=20_000, metadata={"help": "of the first episode"})
     out: Path = field(default=Path("outputs/demo"), metadata={"help": "folder to write"})
     json: Path | None = field(default=None, metadata={"help": "file for the success table"})
-    horizon: int = field(default=4, metadata={"help": "steps ahead for imagined frames"})
+    horizon: int = field(default=4, metadata={"from": 1, "help": "steps ahead for imagined frames"})
     threads: int | None = field(
-        default=None, metadata={"help": "of the processor, for the world model; all when null"}
+        default=None,
+        metadata={"from": 1, "help": "of the processor, for the world model; all when null"},
     )
     precision: Precision = field(
         default="auto", metadata={"help": "numbers to compute with; auto: bf16 where it is faster"}

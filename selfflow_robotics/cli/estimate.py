@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ..training.config import ModelConfig, ObjectiveConfig, TrainerConfig
 
@@ -20,12 +21,20 @@ the program's own is part of it.
 class Config:
     """Keys of `selfflow estimate`."""
 
-    gpus: int = field(default=1, metadata={"help": "over which FSDP2 spreads the model"})
-    device: str = field(default="cuda", metadata={"help": "cuda, or cpu: the machine's memory"})
-    image_size: tuple[int, int] = field(default=(64, 80), metadata={"help": "height, width"})
-    factor: int = field(default=8, metadata={"help": "pixels along each side of a latent's cell"})
-    channels: int = field(default=16, metadata={"help": "of a latent"})
-    temporal: int = field(default=1, metadata={"help": "steps that a latent frame spans"})
+    gpus: int = field(default=1, metadata={"from": 1, "help": "over which FSDP2 spreads the model"})
+    device: Literal["cuda", "cpu"] = field(
+        default="cuda", metadata={"help": "cuda, or cpu: the machine's memory"}
+    )
+    image_size: tuple[int, int] = field(
+        default=(64, 80), metadata={"from": 1, "help": "height, width"}
+    )
+    factor: int = field(
+        default=8, metadata={"from": 1, "help": "pixels along each side of a latent's cell"}
+    )
+    channels: int = field(default=16, metadata={"from": 1, "help": "of a latent"})
+    temporal: int = field(
+        default=1, metadata={"from": 1, "help": "steps that a latent frame spans"}
+    )
     words: int = field(
         default=0,
         metadata={"help": "different words in a robot's instructions; 0: pretraining on video"},

@@ -45,22 +45,24 @@ class Config:
             "planner with the simulator for its world model"
         },
     )
-    episodes: int = field(default=50, metadata={"help": "episodes a task and policy"})
+    episodes: int = field(default=50, metadata={"from": 1, "help": "episodes a task and policy"})
     seed: int = field(default=10_000, metadata={"help": "of the first episode; then one more each"})
-    num_envs: int = field(default=10, metadata={"help": "environments at a time"})
+    num_envs: int = field(default=10, metadata={"from": 1, "help": "environments at a time"})
     out: Path = field(default=Path("outputs/evaluate"), metadata={"help": "folder to write"})
     image_size: tuple[int, int] | None = field(
-        default=None, metadata={"help": "height and width drawn; the world model's when null"}
+        default=None,
+        metadata={"from": 1, "help": "height and width drawn; the world model's when null"},
     )
     robot: Literal["primitive", "menagerie"] = field(
         default="primitive", metadata={"help": "body of the robot"}
     )
     videos: int = field(default=1, metadata={"help": "videos a task and policy in the report"})
     data: DataConfig = field(default_factory=DataConfig)
-    horizon: int = field(default=4, metadata={"help": "steps ahead for imagined frames"})
+    horizon: int = field(default=4, metadata={"from": 1, "help": "steps ahead for imagined frames"})
     device: str = field(default="cpu", metadata={"help": "of the world model: cpu, cuda"})
     threads: int | None = field(
-        default=None, metadata={"help": "of the processor, for the world model; all when null"}
+        default=None,
+        metadata={"from": 1, "help": "of the processor, for the world model; all when null"},
     )
     precision: Precision = field(
         default="auto", metadata={"help": "numbers to compute with; auto: bf16 where it is faster"}

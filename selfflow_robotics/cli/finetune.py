@@ -34,7 +34,10 @@ class TrainingData(DataConfig):
 
     repeat: dict[str, int] = field(
         default_factory=dict,
-        metadata={"help": "clips of one instruction more often, by its first word: repeat.pick=4"},
+        metadata={
+            "from": 1,
+            "help": "clips of one instruction more often, by its first word: repeat.pick=4",
+        },
     )
 
 
@@ -50,7 +53,8 @@ class Config:
     tokenizer: Path | None = field(default=None, metadata={"help": "default: that of start"})
     cache: Path | None = field(default=None, metadata={"help": "folder that keeps latents"})
     image_size: tuple[int, int] | None = field(
-        default=None, metadata={"help": "height, width to train at; null: the data's, made to fit"}
+        default=None,
+        metadata={"from": 1, "help": "height, width to train at; null: the data's, made to fit"},
     )
     image_fit: Literal["crop", "pad"] = field(
         default="crop", metadata={"help": "what becomes of images of other proportions"}

@@ -32,8 +32,10 @@ class Config:
         default="tabletop-small", metadata={"help": "shipped name, folder, or org/name of the Hub"}
     )
     data: DataConfig = field(default_factory=DataConfig)
-    episodes: int = field(default=20, metadata={"help": "the first so many of the split"})
-    steps: int = field(default=4, metadata={"help": "passes of the network an action"})
+    episodes: int = field(
+        default=20, metadata={"from": 1, "help": "the first so many of the split"}
+    )
+    steps: int = field(default=4, metadata={"from": 1, "help": "passes of the network an action"})
     out: Path = field(
         default=Path("outputs/inferred.npz"), metadata={"help": "file to write (.npz)"}
     )
@@ -56,8 +58,8 @@ def run(config: Config) -> int:
     from .dataset import one_data_set
     from .episodes import require_fit
 
-    if config.episodes < 1 or config.steps < 1:
-        raise ValueError(f"episodes={config.episodes} steps={config.steps}: give numbers from 1")
+    if config.out.suffix != ".npz":
+        raise ValueError(f"out={config.out}: give a file whose name ends in .npz")
     require_writable(config.out)
     source = open_dataset(one_data_set(config.data.path), config.data.mapping, config.data.split)
     world_model = WorldModel.from_pretrained(config.world_model, config.device)

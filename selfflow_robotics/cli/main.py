@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from ..allocator import keep_memory
-from ..data.checked import Notice
+from ..notice import Notice
 
 COMMANDS = (
     "demo",

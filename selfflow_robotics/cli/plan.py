@@ -43,7 +43,8 @@ class Config:
     out: Path = field(default=Path("outputs/plan.mp4"), metadata={"help": "video to write"})
     device: str = field(default="cpu", metadata={"help": "of the world model: cpu, cuda"})
     threads: int | None = field(
-        default=None, metadata={"help": "of the processor, for the world model; all when null"}
+        default=None,
+        metadata={"from": 1, "help": "of the processor, for the world model; all when null"},
     )
     precision: Precision = field(
         default="auto", metadata={"help": "numbers to compute with; auto: bf16 where it is faster"}

@@ -31,11 +31,15 @@ class PlannerConfig:
         default="cem",
         metadata={"help": "how it searches; adam descends the model's gradient"},
     )
-    candidates: int = field(default=8, metadata={"help": "action sequences in an iteration"})
-    iterations: int = field(default=1, metadata={"help": "at most so many"})
-    horizon: int = field(default=3, metadata={"help": "steps imagined"})
-    topk: int = field(default=3, metadata={"help": "elites of an iteration"})
-    receding_horizon: int = field(default=1, metadata={"help": "steps carried out of each plan"})
+    candidates: int = field(
+        default=8, metadata={"from": 1, "help": "action sequences in an iteration"}
+    )
+    iterations: int = field(default=1, metadata={"from": 1, "help": "at most so many"})
+    horizon: int = field(default=3, metadata={"from": 1, "help": "steps imagined"})
+    topk: int = field(default=3, metadata={"from": 1, "help": "elites of an iteration"})
+    receding_horizon: int = field(
+        default=1, metadata={"from": 1, "help": "steps carried out of each plan"}
+    )
     warm_start: bool = field(default=False, metadata={"help": "start from the plan before"})
     start: Literal["prior", "joint"] = field(
         default="prior",
@@ -44,29 +48,40 @@ class PlannerConfig:
     proposals: int | None = field(
         default=None, metadata={"help": "draws among the candidates; all but the start when null"}
     )
-    samples: int = field(default=1, metadata={"help": "imagined futures a candidate"})
+    samples: int = field(default=1, metadata={"from": 1, "help": "imagined futures a candidate"})
     pessimism: float = field(
         default=0.0,
         metadata={"help": "deviations of a candidate's imagined costs added to their mean"},
     )
-    steps: int = field(default=1, metadata={"help": "denoising steps an imagined frame"})
-    max_seconds: float | None = field(default=None, metadata={"help": "limit of a search"})
-    max_passes: int | None = field(
-        default=None, metadata={"help": "network passes a search may imagine with, a row"}
+    steps: int = field(default=1, metadata={"from": 1, "help": "denoising steps an imagined frame"})
+    max_seconds: float | None = field(
+        default=None, metadata={"above": 0, "help": "limit of a search"}
     )
-    initial_std: float = field(default=0.1, metadata={"help": "of the first samples, normalised"})
+    max_passes: int | None = field(
+        default=None,
+        metadata={"from": 1, "help": "network passes a search may imagine with, a row"},
+    )
+    initial_std: float = field(
+        default=0.1, metadata={"above": 0, "help": "of the first samples, normalised"}
+    )
     min_std: float = field(default=0.02, metadata={"help": "floor of the elites' deviation"})
     min_gain: float = field(
         default=0.05, metadata={"help": "imagined cost a search must save to be followed"}
     )
     discount: float = field(
-        default=1.0, metadata={"help": "weight of an imagined frame to the one before it"}
+        default=1.0,
+        metadata={"above": 0, "help": "weight of an imagined frame to the one before it"},
     )
     gripper_threshold: float | None = field(
-        default=None, metadata={"help": "weaker gripper commands keep it, others open or close"}
+        default=None,
+        metadata={"to": 1, "help": "weaker gripper commands keep it, others open or close"},
     )
-    joint_horizon: int = field(default=2, metadata={"help": "steps the joint policy draws"})
-    joint_receding_horizon: int = field(default=1, metadata={"help": "of these, carried out"})
+    joint_horizon: int = field(
+        default=2, metadata={"from": 1, "help": "steps the joint policy draws"}
+    )
+    joint_receding_horizon: int = field(
+        default=1, metadata={"from": 1, "help": "of these, carried out"}
+    )
 
 
 def make_solver(

@@ -31,13 +31,15 @@ class Config:
     videos: str | None = field(
         default=None, metadata={"help": "folder or glob of video files, or of shards (.tar)"}
     )
-    frames: int = field(default=32, metadata={"help": "frames a clip, of videos"})
-    rate_hz: float = field(default=5.0, metadata={"help": "frames a second, of videos"})
+    frames: int = field(default=32, metadata={"from": 1, "help": "frames a clip, of videos"})
+    rate_hz: float = field(default=5.0, metadata={"above": 0, "help": "frames a second, of videos"})
     max_broken: float = field(
-        default=0.05, metadata={"help": "greatest share of videos that cannot be read"}
+        default=0.05, metadata={"to": 1, "help": "greatest share of videos that cannot be read"}
     )
     physics_episodes: int = field(default=0, metadata={"help": "generated episodes of 24 frames"})
-    image_size: tuple[int, int] = field(default=(64, 80), metadata={"help": "height, width"})
+    image_size: tuple[int, int] = field(
+        default=(64, 80), metadata={"from": 1, "help": "height, width"}
+    )
     start: Path | None = field(
         default=None, metadata={"help": "a model's folder, or the published image checkpoint (.pt)"}
     )

@@ -31,7 +31,9 @@ class Config:
         default="tabletop-small", metadata={"help": "shipped name, folder, or org/name of the Hub"}
     )
     data: DataConfig = field(default_factory=DataConfig)
-    episodes: int = field(default=400, metadata={"help": "of each side of the split, at most"})
+    episodes: int = field(
+        default=400, metadata={"from": 1, "help": "of each side of the split, at most"}
+    )
     out: Path | None = field(
         default=None, metadata={"help": "folder to write; MODEL/probes/state when null"}
     )

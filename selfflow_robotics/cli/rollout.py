@@ -44,7 +44,9 @@ class Config:
     )
     task: str = field(default="PickCokeCan", metadata={"help": "to play when there is no data set"})
     seed: int = field(default=30_000, metadata={"help": "of the fresh episode"})
-    horizon: int = field(default=4, metadata={"help": "frames imagined before the truth is shown"})
+    horizon: int = field(
+        default=4, metadata={"from": 1, "help": "frames imagined before the truth is shown"}
+    )
     other: Other = field(
         default="shuffled", metadata={"help": "the other actions: of another episode, none, y-flip"}
     )

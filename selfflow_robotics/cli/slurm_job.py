@@ -22,10 +22,12 @@ class SlurmConfig:
     """What the job asks for. One process a GPU."""
 
     partition: str | None = field(default=None, metadata={"help": "default: the cluster's own"})
-    nodes: int = field(default=1, metadata={"help": "machines"})
+    nodes: int = field(default=1, metadata={"from": 1, "help": "machines"})
     gpus_per_node: int = field(default=8, metadata={"help": "0: one process without a GPU"})
-    cpus_per_gpu: int = field(default=8, metadata={"help": "processors of each process"})
-    hours: float = field(default=24.0, metadata={"help": "after which the job is requeued"})
+    cpus_per_gpu: int = field(default=8, metadata={"from": 1, "help": "processors of each process"})
+    hours: float = field(
+        default=24.0, metadata={"above": 0, "help": "after which the job is requeued"}
+    )
     grace: int = field(default=120, metadata={"help": "seconds to save in, before the end"})
     requeues: int = field(default=100, metadata={"help": "how often time may be up"})
     more: dict[str, str] = field(

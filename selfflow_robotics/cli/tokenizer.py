@@ -41,9 +41,12 @@ class Config:
         default=0.05, metadata={"help": "greatest share of videos that cannot be read"}
     )
     physics_episodes: int = field(default=0, metadata={"help": "generated episodes of 24 frames"})
-    image_size: tuple[int, int] = field(default=(64, 80), metadata={"help": "height, width"})
+    image_size: tuple[int, int] = field(
+        default=(64, 80), metadata={"from": 1, "help": "height, width"}
+    )
     max_frames: int = field(
-        default=40000, metadata={"help": "frames kept in memory of each source, spread evenly"}
+        default=40000,
+        metadata={"from": 1, "help": "frames kept in memory of each source, spread evenly"},
     )
     start: str | None = field(
         default=None,
@@ -53,10 +56,11 @@ class Config:
         default="autoencoder",
         metadata={"help": "patches: pixels as they are, no training; sd-vae, wan: of diffusers"},
     )
-    factor: int = field(default=8, metadata={"help": "pixels along a side of a patch"})
-    channels: int = field(default=16, metadata={"help": "channels of a latent"})
+    factor: int = field(default=8, metadata={"from": 1, "help": "pixels along a side of a patch"})
+    channels: int = field(default=16, metadata={"from": 1, "help": "channels of a latent"})
     widths: tuple[int, ...] = field(
-        default=(32, 64, 96), metadata={"help": "of each level; each level halves the resolution"}
+        default=(32, 64, 96),
+        metadata={"from": 1, "help": "of each level; each level halves the resolution"},
     )
     noise: float = field(default=0.2, metadata={"help": "greatest noise on latents in training"})
     moving: float = field(default=10.0, metadata={"help": "extra weight of pixels that move"})
@@ -65,8 +69,8 @@ class Config:
     )
     gradient: float = field(default=0.5, metadata={"help": "weight of neighbours' differences"})
     steps: int = field(default=6000, metadata={"help": "optimizer steps"})
-    batch_size: int = field(default=16, metadata={"help": "frames a step"})
-    lr: float = field(default=3e-3, metadata={"help": "greatest learning rate"})
+    batch_size: int = field(default=16, metadata={"from": 1, "help": "frames a step"})
+    lr: float = field(default=3e-3, metadata={"above": 0, "help": "greatest learning rate"})
     seed: int = field(default=0, metadata={"help": "of weights, batches, noise and scenes"})
     device: str = field(default="cpu", metadata={"help": "cpu, cuda, cuda:1, ..."})
 
@@ -80,11 +84,13 @@ def run(config: Config) -> int:
     """
     import numpy as np
 
+    from selfflow_robotics.computing import usable
     from selfflow_robotics.stored_model import require_model_folder
     from selfflow_robotics.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
     from selfflow_robotics.tokenizers.train import Loss, train_autoencoder
 
     require_model_folder(config.out)
+    usable(config.device)
     sources = _sources(config)
     if config.kind in ("sd-vae", "wan"):
         _take_over(sources, config)

@@ -6,10 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 
-class Notice(UserWarning):
-    """Something that is read, though not as the data set says; commands show it as a line."""
-
-
 @dataclass(frozen=True)
 class Checked:
     """What a split holds, and what is wrong with it."""

@@ -10,7 +10,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-from selfflow_robotics.data.pictures import MOST_PIXELS
+from selfflow_robotics.pictures import MOST_PIXELS
 
 _JPEG = b"\xff\xd8"
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from .pictures import eight_bit
+from ..pictures import eight_bit_tensor
 from .resize import resize
 
 How = Literal["crop", "pad"]
@@ -81,14 +81,12 @@ def fitted_frames(frames: NDArray[np.uint8] | Tensor, fit: ImageFit, most: int) 
     Raises:
         ValueError: another shape or type, or S is not 1 to `most`.
     """
-    if not (isinstance(frames, Tensor) and frames.dtype == torch.uint8):
-        frames = torch.from_numpy(eight_bit(frames, "the history of frames"))
-    images = frames
+    images = eight_bit_tensor(frames, "the history of frames")
     shape, (height, width) = images.shape, fit.size
-    if images.dim() != 5 or shape[-1] != 3 or 0 in shape[2:] or images.dtype != torch.uint8:
+    if images.dim() != 5 or 0 in shape[2:]:
         raise ValueError(
-            f"frames have shape {tuple(shape)} and type {images.dtype}; give "
-            f"(B, S, {height}, {width}, 3) uint8, or another height and width"
+            f"frames have shape {tuple(shape)}; give (B, S, {height}, {width}, 3) uint8, or "
+            "another height and width"
         )
     if not 1 <= shape[1] <= most:
         raise ValueError(f"{shape[1]} frames of history; give 1 to {most}, newest last")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
-from selfflow_robotics.data.checked import Notice
+from selfflow_robotics.notice import Notice
 
 Numbers = tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]
 """Actions (S, A) and states (S, P) of an episode, where it has them."""

@@ -65,6 +65,13 @@ class Noising:
     gap: float = 0.0
     shortcut: float = 0.0
 
+    def __post_init__(self) -> None:
+        if not sum(self.uses) > 0:
+            raise ValueError(
+                "no clip is of the world model's, the policy's or the inverse use; give a share "
+                "above 0 to one of them"
+            )
+
 
 @dataclass(frozen=True)
 class View:

@@ -23,11 +23,13 @@ VelocityFn = Callable[[Tensor, Tensor], Tensor]
 LAST_STEP = 0.04
 """The released sampler covers this last stretch of time without noise."""
 
+_MOST_STEPS = 10_000
+
 
 def schedule(num_steps: int, shift: float = 1.0) -> Tensor:
     """Times (num_steps + 1,) from 1 down to 0; `shift` above 1 spends more of them near noise."""
-    if num_steps < 1:
-        raise ValueError(f"num_steps is {num_steps}; sampling needs at least one step")
+    if not 1 <= num_steps <= _MOST_STEPS:
+        raise ValueError(f"num_steps is {num_steps}; sample in 1 to {_MOST_STEPS} steps")
     return shift_time(torch.linspace(1, 0, num_steps + 1, dtype=torch.float64), shift).float()
 
 

@@ -153,3 +153,8 @@ def _by_row(parts: Sequence[Tensor | None], candidates: int) -> tuple[Tensor, ..
     return tuple(
         rearrange(part, "(b k) ... -> b k ...", k=candidates) for part in parts if part is not None
     )
+
+
+def gradients_of(value: Tensor) -> torch.set_grad_enabled:
+    """Gradients only where a value asks for them; weights alone do not."""
+    return torch.set_grad_enabled(torch.is_grad_enabled() and value.requires_grad)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from selfflow_robotics.computing import usable
 from selfflow_robotics.stored_model import CONFIG, build_loaded, read_model, write_model
 from selfflow_robotics.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
 from selfflow_robotics.tokenizers.patches import Patches
@@ -70,9 +71,9 @@ def load(folder: str | os.PathLike[str], device: str | torch.device = "cpu") -> 
 
     Raises:
         FileNotFoundError: A file is missing.
-        ValueError: A file is damaged, or weights do not fit the configuration.
+        ValueError: No such device, a file is damaged, or weights do not fit the configuration.
     """
-    source = Path(folder)
+    source, there = Path(folder), usable(device)
     config, state = read_model(source)
     if isinstance(config.get("tokenizer"), Mapping):  # the folder is a world model's
         config, own = config["tokenizer"], "tokenizer."
@@ -85,4 +86,4 @@ def load(folder: str | os.PathLike[str], device: str | torch.device = "cpu") -> 
         raise (
             error if str(source) in str(error) else ValueError(f"{source / CONFIG}: {error}")
         ) from None
-    return tokenizer.to(device).eval()
+    return tokenizer.to(there).eval()

@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from selfflow_robotics.pictures import eight_bit_tensor
+
 __all__ = ["Tokenizer"]
 
 _CHUNK_PIXELS = 256 * 64 * 80
@@ -91,15 +93,16 @@ class Tokenizer(nn.Module):
         """Normalised latents of images.
 
         Args:
-            images: (..., h, w, 3) uint8, array or tensor on any device.
+            images: (..., h, w, 3) uint8, array or tensor on any device, or pictures that
+                :func:`~selfflow_robotics.pictures.eight_bit` makes so.
 
         Returns:
             (..., C, h/f, w/f) float32 on the tokenizer's device.
 
         Raises:
-            ValueError: Wrong shape or type.
+            ValueError: Another shape, type or range.
         """
-        pixels = checked_images(images)
+        pixels = eight_bit_tensor(images, "what is to be encoded")
         *leading, height, width, _ = pixels.shape
         grid = self.latent_size((height, width))
         flat = pixels.reshape(-1, height, width, 3)
@@ -201,21 +204,6 @@ class Tokenizer(nn.Module):
                 f"latents to decode have shape {tuple(latents.shape)}; "
                 f"give (..., {self.channels}, height/{self.factor}, width/{self.factor})"
             )
-
-
-def checked_images(images: NDArray[np.uint8] | Tensor) -> Tensor:
-    """Images (..., h, w, 3) uint8 as a tensor.
-
-    Raises:
-        ValueError: Wrong shape or type.
-    """
-    pixels = images if isinstance(images, Tensor) else torch.as_tensor(images)
-    if pixels.ndim < 3 or pixels.shape[-1] != 3 or pixels.dtype != torch.uint8:
-        raise ValueError(
-            f"images to encode have shape {tuple(pixels.shape)} and type {pixels.dtype}; "
-            "give (..., height, width, 3) of type uint8"
-        )
-    return pixels
 
 
 def to_pixels(images: Tensor) -> Tensor:

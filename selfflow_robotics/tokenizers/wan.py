@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from selfflow_robotics.pictures import eight_bit_tensor
 from selfflow_robotics.tokenizers.diffusers_model import DiffusersTokenizer
-from selfflow_robotics.tokenizers.tokenizer import checked_images, to_images, to_pixels
+from selfflow_robotics.tokenizers.tokenizer import to_images, to_pixels
 
 __all__ = ["Wan"]
 
@@ -67,7 +68,7 @@ class Wan(DiffusersTokenizer):
     @torch.no_grad()
     def encode_video(self, images: NDArray[np.uint8] | Tensor) -> Tensor:
         """See :meth:`Tokenizer.encode_video`."""
-        pixels = checked_images(images)
+        pixels = eight_bit_tensor(images, "what is to be encoded")
         if pixels.ndim != 4 or not len(pixels):
             raise ValueError(
                 f"a video to encode has shape {tuple(pixels.shape)}; give (frames, height, width, "

@@ -18,5 +18,9 @@ def require_intact(archive: Path | IO[bytes]) -> None:
             damaged = opened.testzip()
     except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
         raise ValueError(f"it is truncated or damaged: {error}") from None
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise ValueError(f"it is damaged: {error}") from None  # places that are none
     if damaged is not None:
         raise ValueError("it is not what was written")

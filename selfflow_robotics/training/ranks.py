@@ -14,6 +14,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ..computing import usable
+
 _T = TypeVar("_T")
 _PATIENCE = timedelta(days=7)  # rank 0 may encode a whole data set meanwhile
 
@@ -77,11 +79,11 @@ def join_ranks(device: str) -> Iterator[Ranks]:
         device: "cpu" or "cuda"; with one process any.
 
     Raises:
-        ValueError: several ranks are to share one named GPU.
+        ValueError: no such device, or several ranks are to share one named GPU.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
-        yield Ranks(device=device)
+        yield Ranks(device=str(usable(device)))
         return
     if device not in ("cpu", "cuda"):
         raise ValueError(f'{count} ranks cannot share device="{device}"; give device=cuda')

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import enum
+import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -218,3 +220,39 @@ def test_help_shows_every_key_with_default_and_type(presets: Path) -> None:
     assert "objective=self-flow" in text and "self-flow|flow" in text
     assert "seed=null" in text and "integer or null" in text
     assert "broken|large|small" in text
+
+
+@dataclass(frozen=True)
+class Numbers:
+    count: int = field(default=1, metadata={"from": 1})
+    rate: float = field(default=1.0, metadata={"above": 0})
+    share: float | None = field(default=None, metadata={"to": 1})
+    seed: int = 0
+    size: tuple[int, int] = field(default=(1, 1), metadata={"from": 1})
+    target: dict[str, float] = field(default_factory=dict, metadata={"from": None})
+    price: float = field(default=0.0, metadata={"infinite": True})
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("count=0", "count=0: give whole numbers from 1 on"),
+        ("rate=0", "rate=0.0: give numbers above 0"),
+        ("rate=nan", "rate=nan: give numbers above 0"),
+        ("rate=inf", "rate=inf: give numbers above 0"),
+        ("share=1.5", "share=1.5: give numbers from 0 to 1"),
+        ("seed=-1", "seed=-1: give whole numbers from 0 on"),
+        ("size=[3,0]", "size=[3, 0]: give whole numbers from 1 on"),
+        ("target.x=inf", "target.x=inf: give finite numbers"),
+    ],
+)
+def test_numbers_that_a_key_cannot_mean(word: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{re.escape(said)}$"):
+        compose("numbers", Numbers, [word])
+
+
+def test_numbers_at_the_ends_of_a_range() -> None:
+    words = ["count=1", "share=1", "target.x=-2.5", "price=inf"]
+    assert compose("numbers", Numbers, words) == Numbers(
+        share=1.0, target={"x": -2.5}, price=math.inf
+    )

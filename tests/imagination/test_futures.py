@@ -124,7 +124,7 @@ def test_rollout_tells_the_actions_it_was_asked_for(model: WorldModel) -> None:
 
 
 def test_no_steps_are_a_sentence(model: WorldModel) -> None:
-    with pytest.raises(ValueError, match="at least one step"):
+    with pytest.raises(ValueError, match="1 to 10000 steps"):
         model.rollout(observe(model), candidate_actions(B, K, H), 0)
 
 
@@ -307,7 +307,7 @@ def test_refinement_looks_at_what_the_actions_lead_to(model: WorldModel) -> None
         (lambda m: m.refine(observe(m), torch.zeros(B, K, A), 0.5), "actions have shape"),
         (lambda m: m.refine(observe(m), torch.zeros(B, K, H, A), 1.5), "time is 1.5"),
         (lambda m: m.refine(observe(m, None), torch.zeros(B, K, H, A), 0.5), "an instruction"),
-        (lambda m: m.refine(observe(m), torch.zeros(B, K, H, A), 0.5, 0), "at least one step"),
+        (lambda m: m.refine(observe(m), torch.zeros(B, K, H, A), 0.5, 0), "1 to 10000 steps"),
         (lambda m: m.propose(observe(m), 0, H), "0 candidates"),
         (lambda m: m.propose(observe(m), K, 0), "of 0 steps"),
     ],

@@ -83,12 +83,26 @@ def test_shipped_size_is_small() -> None:
     assert sum(p.numel() for p in Autoencoder().parameters()) <= 650_000
 
 
+def test_pictures_of_any_layout_have_the_same_latents() -> None:
+    images, tokenizer = noise_images(2, 32, 48), Patches(8)
+    wanted = tokenizer.encode(images)
+    for same in (
+        images / 255,
+        np.ascontiguousarray(images[:, ::-1])[:, ::-1],
+        np.moveaxis(images, -1, 1),
+        (images / 255).astype(">f4"),
+        torch.from_numpy(images).permute(0, 3, 1, 2),
+    ):
+        torch.testing.assert_close(tokenizer.encode(same), wanted, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize(
     ("images", "message"),
     [
         (noise_images(2, 30, 48), "multiples of 8"),
-        (noise_images(2, 32, 48).astype(np.float32), "type uint8"),
-        (np.zeros((2, 3, 32, 48), np.uint8), "height, width, 3"),
+        (noise_images(2, 32, 48).astype(np.float32), "float32 from 0 to 255"),
+        (np.full((32, 48, 3), np.nan), "from nan"),
+        (None, "height, width, 3"),
         (np.zeros((3,), np.uint8), "height, width, 3"),
     ],
 )

@@ -25,7 +25,6 @@ from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.data.held_out import split_of
 from selfflow_robotics.data.image_decoding import decode_image
 from selfflow_robotics.data.measured import Numbers, lack_statistics, with_measured
-from selfflow_robotics.data.pictures import eight_bit
 from selfflow_robotics.data.rlds.array_record import ArrayRecords
 from selfflow_robotics.data.rlds.features import (
     INFO_FILE,
@@ -39,6 +38,7 @@ from selfflow_robotics.data.rlds.mapping_fit import require_fit
 from selfflow_robotics.data.rlds.mappings import RldsMapping, mapping_named
 from selfflow_robotics.data.rlds.record import RecordParser, columns, texts
 from selfflow_robotics.data.rlds.tfrecord import TFRecords
+from selfflow_robotics.pictures import eight_bit
 
 __all__ = ["RldsSource", "open_rlds", "split_of", "stored_spec"]
 

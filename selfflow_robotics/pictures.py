@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MOST_PIXELS", "eight_bit"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["MOST_PIXELS", "eight_bit", "eight_bit_tensor"]
 
 MOST_PIXELS = 8192 * 4320
 """Of a picture, 8K: files that declare more are refused before anything is allocated."""
@@ -29,9 +32,7 @@ def eight_bit(given: Any, where: str) -> NDArray[np.uint8]:
     Raises:
         ValueError: another shape, type or range.
     """
-    if hasattr(given, "detach"):
-        given = given.detach().cpu().numpy()
-    images = np.asarray(given)
+    images = _array(given, where)
     shape = images.shape
     if images.ndim >= 3 and shape[-1] not in (1, 3) and shape[-3] in (1, 3):
         images = np.moveaxis(images, -3, -1)
@@ -46,6 +47,38 @@ def eight_bit(given: Any, where: str) -> NDArray[np.uint8]:
     if not (images.flags.c_contiguous and images.flags.writeable):
         images = images.copy(order="C")
     return images
+
+
+def eight_bit_tensor(given: Any, where: str) -> Tensor:
+    """`eight_bit` as a tensor; one that is of that kind already stays on its device.
+
+    Raises:
+        ValueError: another shape, type or range.
+    """
+    import torch
+
+    if (
+        isinstance(given, torch.Tensor)
+        and (given.dtype, given.layout) == (torch.uint8, torch.strided)
+        and given.ndim >= 3
+        and given.shape[-1] == 3
+        and not given.is_meta
+    ):
+        return given
+    return torch.from_numpy(eight_bit(given, where))
+
+
+def _array(given: Any, where: str) -> NDArray[Any]:
+    try:
+        if hasattr(given, "detach"):
+            given = given.detach().cpu()
+            given = (given.float() if given.is_floating_point() else given).numpy()
+        return np.asarray(given)
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged, sparse, without memory
+        raise ValueError(
+            f"{where} cannot be made an array ({str(error).splitlines()[0][:100]}); give pictures "
+            "of (height, width, 3), red, green and blue"
+        ) from None
 
 
 def _levels(images: NDArray[Any], where: str) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from selfflow_robotics.data.pictures import eight_bit
+from selfflow_robotics.pictures import eight_bit
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (2, 6, 8, 3), dtype=np.uint8)
 
@@ -34,6 +34,7 @@ def read_only() -> Any:
         (PICTURE.astype(np.float32) / 255, PICTURE),
         ((PICTURE / 255).astype(np.float16), PICTURE),
         (torch.from_numpy(PICTURE / 255).requires_grad_(), PICTURE),
+        (torch.ones(2, 2, 3, dtype=torch.bfloat16), np.full((2, 2, 3), 255, np.uint8)),
         (PICTURE.astype(np.int64), PICTURE),
         (PICTURE.tolist(), PICTURE),
         (PICTURE[..., :1], np.repeat(PICTURE[..., :1], 3, axis=-1)),
@@ -58,11 +59,15 @@ def test_what_is_right(given: Any, wanted: Any) -> None:
         (PICTURE.astype(np.uint16), "type uint16"),
         (PICTURE > 100, "type bool"),
         (PICTURE.astype(object), "type object"),
+        ([[1, 2], [3]], "made an array"),
+        (torch.zeros(4, 4, 3).to_sparse(), "made an array"),
+        (torch.zeros(4, 4, 3, dtype=torch.uint8, device="meta"), "made an array"),
+        (None, "shape"),
         (np.zeros((4, 4, 4), np.uint8), r"shape \(4, 4, 4\)"),
         (np.zeros((4, 4), np.uint8), r"shape \(4, 4\)"),
         (np.zeros((2, 0, 4, 3), np.uint8), "shape"),
     ],
 )
 def test_what_is_refused(given: Any, said: str) -> None:
-    with pytest.raises(ValueError, match=rf"^it has .*{said}"):
+    with pytest.raises(ValueError, match=rf"^it (has|cannot be) .*{said}"):
         eight_bit(given, "it")
