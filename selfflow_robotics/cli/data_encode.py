@@ -110,11 +110,6 @@ def _sources(
 
     if not config.data.path and config.videos is None:
         raise ValueError("there is nothing to encode: add data=FOLDER or videos=FOLDER")
-    if config.part < 1 or config.workers < 0:
-        raise ValueError(
-            f"part={config.part} workers={config.workers}: give at least 1 episode a part, and no "
-            "negative number of workers"
-        )
     sources: list[tuple[Encodable, ActionSpec | None, StateSpec | None]] = []
     data = [open_dataset(path, config.data.mapping, config.data.split) for path in config.data.path]
     fit = common_fit(data, config.image_size, config.image_fit, unit) if data else None

@@ -73,10 +73,6 @@ def run(config: Config) -> int:
 
     began = time.monotonic()
     use_threads(config.threads)
-    if config.episodes < 1:
-        raise ValueError(f"episodes={config.episodes} is too few; give a number from 1")
-    if config.horizon < 1:
-        raise ValueError(f"horizon={config.horizon} is too short; give a number from 1")
     if config.json is not None:
         require_writable(config.json)
     try:

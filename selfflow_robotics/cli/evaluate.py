@@ -98,9 +98,6 @@ def run(config: Config) -> int:
     from selfflow_robotics.evaluation.results import write_results
     from selfflow_robotics.world_model import WorldModel
 
-    for name in ("episodes", "num_envs", "horizon"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name}={getattr(config, name)} is too few; give a number from 1")
     use_threads(config.threads)
     import_modules(config.imports)
     tasks = task_ids(config.tasks)

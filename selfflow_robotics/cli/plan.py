@@ -69,8 +69,6 @@ def run(config: Config) -> int:
     from selfflow_robotics.evaluation.video import side_by_side, write_video
     from selfflow_robotics.world_model import WorldModel
 
-    if config.after < 0:
-        raise ValueError(f"after={config.after} is no number of steps; give 0 or more")
     use_threads(config.threads)
     task = own_task(config.task)
     require_writable(config.out)

@@ -54,8 +54,6 @@ def run(config: Config) -> int:
     from selfflow_robotics.world_model import WorldModel
 
     path = one_data_set(config.data.path)
-    if config.episodes < 1:
-        raise ValueError(f"episodes={config.episodes} is too few; give a number from 1")
     if config.out is None and not Path(config.world_model).is_dir():
         raise ValueError(f"{config.world_model} is no folder of yours to write to: add out=FOLDER")
     out = config.out or Path(config.world_model) / PROBES / "state"

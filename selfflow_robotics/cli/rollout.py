@@ -66,8 +66,6 @@ def run(config: Config) -> int:
     from selfflow_robotics.evaluation.video_metrics import imagination, imagine_episode
     from selfflow_robotics.world_model import WorldModel
 
-    if config.horizon < 1:
-        raise ValueError(f"horizon={config.horizon} is too short; give a number from 1")
     source = open_data(config.data) if config.data.path else None
     if source is not None and not 0 <= (config.episode or 0) < len(source):
         raise ValueError(f"{source.name} has episodes 0..{len(source) - 1}, not {config.episode}")

@@ -140,7 +140,6 @@ def test_ray_gives_the_same_bytes(dataset: Path, tokenizer: Path, tmp_path: Path
     ("words", "sentence"),
     [
         ([], "there is nothing to encode: add data=FOLDER"),
-        (["data={dataset}", "part=0"], "give at least 1 episode a part"),
         (["videos={dataset}"], "holds no video file"),
     ],
 )

@@ -68,8 +68,8 @@ def test_what_cannot_be_queued_is_a_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [f"out={tmp_path / 'out'}", f"tokenizer={tmp_path}", "physics_episodes=2"]
-    assert main(["submit", "pretrain", *words, "slurm.nodes=0"]) == 1
-    assert "a job of 0 nodes" in capsys.readouterr().err
+    assert main(["submit", "pretrain", *words, "slurm.hours=0.01"]) == 1
+    assert "a job of 0.01 hours" in capsys.readouterr().err
     monkeypatch.setenv("PATH", "")
     assert main(["submit", "pretrain", *words]) == 1
     assert "there is no Slurm here" in capsys.readouterr().err

@@ -106,7 +106,6 @@ class TestRollout:
         ("word", "said"),
         [
             ("episode=30", "has episodes 0..29, not 30"),
-            ("episode=-1", "has episodes 0..29, not -1"),
             ("horizon=6", "too few to imagine 6 steps"),
         ],
     )
