@@ -106,6 +106,9 @@ class EnvMapping:
         Raises:
             ValueError: names what is lacking and what there is.
         """
+        none = ", or give null (None in Python) for none"
+        told = ", give the instruction itself as mapping.text" + none
+        instead = {"image": "", "instruction": told, "proprioception": none}
         for role, key in (
             ("image", self.image),
             ("instruction", None if self.text else self.instruction),
@@ -122,7 +125,7 @@ class EnvMapping:
                 raise ValueError(
                     f"the mapping takes the {role} from the key {key!r}, which observations lack; "
                     f"they have {sorted(observation_space.spaces)}: name one in mapping.{role}"
-                    + ("" if role == "image" else ", or give null (None in Python) for none")
+                    + instead[role]
                 )
         self._action_plan(action_space, action_size)
 

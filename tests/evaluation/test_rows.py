@@ -120,7 +120,7 @@ class TestTrial:
         ("mapping", "said"),
         [
             (EnvMapping(image="camera"), r"'camera'.*name one in mapping.image$"),
-            (EnvMapping(instruction="task"), "'task'.*mapping.instruction, or give null"),
+            (EnvMapping(instruction="task"), "'task'.*mapping.instruction, .*mapping.text, .*null"),
             (EnvMapping(image="proprioception"), r"image 'proprioception' has shape \(1,\)"),
             (EnvMapping(take=(0, 1, 2)), "mapping.take covers 3 action entries"),
             (EnvMapping(scale=(1.0, float("nan"))), "mapping.scale is .*finite"),
