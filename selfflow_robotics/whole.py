@@ -51,6 +51,9 @@ def require_writable(path: Path) -> None:
     """
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; give the name of a file to write")
+    for above in path.parents:
+        if above.is_file():
+            raise NotADirectoryError(f"{path} cannot be written: {above} is a file, no folder")
     with beside(path):
         pass
 

@@ -88,4 +88,4 @@ def test_data_without_actions_get_some_and_no_error_is_said(
         yaml.safe_dump({**mapping, "action_spec": {**RT1_ACTIONS.to_json(), "rate_hz": 30.0}})
     )
     assert main(["infer", *words]) == 1
-    assert "rate_hz is 3.0 in" in capsys.readouterr().err
+    assert "mean different things: rate_hz 3.0 and 30.0;" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from selfflow_robotics.whole import beside, write_whole
+from selfflow_robotics.whole import beside, require_writable, write_whole
 
 HOLD = """
 import sys
@@ -71,3 +71,9 @@ def test_a_full_disk_is_a_sentence_and_leaves_the_old_file(tmp_path: Path) -> No
     with pytest.raises(OSError, match=r"kept could not be written .*make room on its disk"):
         write_whole(path, fill)
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_in_place_of_a_folder_above_is_named(tmp_path: Path) -> None:
+    (tmp_path / "notes").touch()
+    with pytest.raises(NotADirectoryError, match=r"notes is a file, no folder$"):
+        require_writable(tmp_path / "notes" / "deep" / "video.mp4")

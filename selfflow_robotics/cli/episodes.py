@@ -77,6 +77,6 @@ def read_long_enough(
         raise ValueError(
             f"{source.name} has {len(source)} episodes, {len(numbers)} of them to judge by, the "
             f"longest of {longest} frames: too few to imagine {horizon} steps from two of them; "
-            "lower horizon, or give more episodes (5% of all are held out)"
+            "lower horizon, or give more or longer episodes (5% of all are held out)"
         )
     return found

@@ -152,6 +152,7 @@ def _run(config: Config, ranks: Ranks) -> int:
     # Before the prior is fitted: whatever happens to that, what was trained is there.
     trained.save_pretrained(str(config.out))
     if with_prior:
+        print(f"wrote the network to {config.out}; its policy prior comes next", flush=True)
         error = add_prior(trained, folder / "prior.pt", train, config.prior, held_out)
         if error is not None:
             print(f"policy prior: mean error {error:.4f} of held-out demonstrations, normalised")

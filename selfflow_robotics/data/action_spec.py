@@ -197,15 +197,15 @@ class ActionSpec:
             ValueError: names both sides and every field in which they differ.
         """
         differing = [
-            f"{key} is {getattr(self, key)!r} in {ours} but {getattr(other, key)!r} in {theirs}"
+            f"{key} {getattr(self, key)!r} and {getattr(other, key)!r}"
             for key in _MEANING
             if getattr(self, key) != getattr(other, key)
         ]
         if differing:
             raise ValueError(
                 f"the actions of {ours} and {theirs} mean different things: "
-                f"{'; '.join(differing)}; use data and weights of one kind, "
-                "or declare a mapping that converts them"
+                f"{'; '.join(differing)}; use data, tasks and weights of one kind, or correct the "
+                "mapping that says it"
             )
 
     def with_statistics(self, actions: NDArray[np.float32]) -> ActionSpec:

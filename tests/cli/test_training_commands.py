@@ -437,7 +437,7 @@ def test_settings_are_kept_and_another_run_is_refused(
     assert main(words) == 0
     kept = json.loads((tmp_path / "out" / "training" / "config.json").read_text())
     assert kept["trainer.batch_size"] == 2 and kept["data.path"] == [str(dataset)]
-    capfd.readouterr()
+    assert "wrote the network to " in capfd.readouterr().out  # stopped from here on, that is there
     assert main([*words, "trainer.seed=4", "objective=flow_matching"]) == 1
     said = capfd.readouterr().err
     assert "trainer.seed was 0 and is 4" in said and 'is "flow_matching"' in said

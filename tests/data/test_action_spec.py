@@ -94,9 +94,9 @@ def test_other_statistics_match_but_other_meaning_names_both_sides() -> None:
     with pytest.raises(ValueError) as caught:
         RT1_ACTIONS.require_match(other, "the weights tabletop-small", "the data data/mine")
     text = str(caught.value)
-    assert "rotation is 'axis-angle' in the weights tabletop-small" in text
-    assert "'roll-pitch-yaw' in the data data/mine" in text
-    assert "rate_hz is 3.0" in text and "5.0" in text
+    assert "actions of the weights tabletop-small and the data data/mine mean" in text
+    assert "rotation 'axis-angle' and 'roll-pitch-yaw';" in text
+    assert "rate_hz 3.0 and 5.0;" in text
 
 
 def test_statistics_leave_the_gripper_its_range() -> None:
