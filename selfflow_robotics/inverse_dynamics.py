@@ -50,7 +50,7 @@ def infer_actions(
         (B, S - 1, A) in the environment's units.
 
     Raises:
-        ValueError: too few frames, or a shape that does not fit.
+        ValueError: too few frames, a shape that does not fit, or actions that are not finite.
     """
     block, spec = world_model.action_block, world_model.action_spec
     images = fitted_frames(frames, world_model.image_fit, most=10**6)
@@ -76,6 +76,11 @@ def infer_actions(
             None if state is None else state[:, last : last + 1],
         )
         led_to[:, last] = _denoised(world_model, after, context, steps, states is not None)
+    if not led_to.isfinite().all():
+        raise ValueError(
+            "the actions inferred are not finite; the world model's weights, or the states given, "
+            "are no sound ones"
+        )
     actions = world_model._in_units(led_to[:, 1:])
     return rearrange(actions, "b s (n a) -> b (s n) a", n=block)
 

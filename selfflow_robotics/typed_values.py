@@ -34,6 +34,8 @@ def parse(name: str, text: str, annotation: Any) -> Any:
     kinds = set(members(annotation))
     if types.NoneType in kinds and text.lower() in ("null", "none", ""):
         return None
+    if kinds == {Path} and not text:
+        raise ConfigError(f"{name} takes a path, got nothing")
     if kinds <= {str, Path, types.NoneType}:
         return text if os.path.lexists(text) else _unquoted(text)
     if holds_text(annotation):

@@ -43,6 +43,14 @@ def test_one_frame_is_a_sentence() -> None:
         world_model().infer_actions(np.zeros((1, 1, *IMAGE, 3), np.uint8))
 
 
+def test_what_a_diverged_model_infers_is_an_error_not_nan() -> None:
+    model, (frames, _, states) = world_model(), history(1, 3)
+    with torch.no_grad():
+        next(model.network.parameters()).fill_(float("nan"))
+    with pytest.raises(ValueError, match="actions inferred are not finite"):
+        model.infer_actions(frames, states=states)
+
+
 def test_the_command_writes_actions_and_says_how_well(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

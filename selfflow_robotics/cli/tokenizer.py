@@ -38,7 +38,7 @@ class Config:
         default=None, metadata={"help": "folder or glob of video files, or of shards (.tar)"}
     )
     max_broken: float = field(
-        default=0.05, metadata={"help": "greatest share of videos that cannot be read"}
+        default=0.05, metadata={"to": 1, "help": "greatest share of videos that cannot be read"}
     )
     physics_episodes: int = field(default=0, metadata={"help": "generated episodes of 24 frames"})
     image_size: tuple[int, int] = field(

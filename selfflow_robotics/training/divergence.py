@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from torch import nn
 
 _GREW = 10.0  # times the first loss
 _LARGE = 1e4  # weights of sound networks stay within some tens
+_HOPELESS = 1e8
 
 
 def require_sound_weights(trained: nn.Module, checkpoint: Path) -> None:
@@ -18,16 +20,19 @@ def require_sound_weights(trained: nn.Module, checkpoint: Path) -> None:
         checkpoint: what holds them, for the message.
 
     Raises:
-        RuntimeError: some are not finite.
+        RuntimeError: some are not finite, or so large that nothing finite comes of them.
     """
     for name, value in trained.named_parameters():
-        if not value.isfinite().all():
+        greatest = float(value.detach().abs().max() if value.numel() else 0.0)
+        if not greatest <= _HOPELESS:  # nor NaN
+            held = "holds numbers that are not finite"
+            if math.isfinite(greatest):
+                held = f"has grown to {greatest:.3g}"
             raise RuntimeError(
-                f"training diverged: {name} holds numbers that are not finite, and no model is "
-                f"written; remove {checkpoint} and go on from the one before it with a lower "
-                "trainer.learning_rate"
+                f"training diverged: {name} {held}, and no model is written; remove {checkpoint} "
+                "and go on from the one before it with a lower trainer.learning_rate"
             )
-        if (greatest := float(value.detach().abs().max() if value.numel() else 0.0)) > _LARGE:
+        if greatest > _LARGE:
             _warn(f"{name} has grown to {greatest:.3g}")
             return
 

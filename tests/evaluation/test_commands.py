@@ -128,8 +128,8 @@ def test_demo_without_weights_says_so(capsys: pytest.CaptureFixture[str], tmp_pa
         (["evaluate", "polices=zero"], 'did you mean "policies"?'),
         (["plan", "after=-1"], "after=-1"),
         (["rollout", "horizon=0"], "horizon=0"),
-        (["plan", "task=CartPole-v1"], "CartPole-v1 is none of them; choose from selfflow/"),
-        (["rollout", "task=CartPole-v1"], "CartPole-v1 is none of them"),
+        (["plan", "task=CartPole-v1"], '"CartPole-v1" is none of them; choose from'),
+        (["rollout", "task=CartPole-v1"], '"CartPole-v1" is none of them'),
     ],
 )
 def test_mistakes_are_answered_with_a_sentence(

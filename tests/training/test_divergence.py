@@ -21,9 +21,14 @@ def test_weights_that_are_not_finite_are_an_error(value: float) -> None:
         require_sound_weights(linear(value), Path("step-9"))
 
 
+def test_weights_beyond_all_use_are_an_error() -> None:
+    with pytest.raises(RuntimeError, match=r"weight has grown to 2e\+11, and no model is written"):
+        require_sound_weights(linear(2e11), Path("step-9"))
+
+
 def test_weights_and_losses_that_grew_absurdly_are_said(capsys: pytest.CaptureFixture[str]) -> None:
-    require_sound_weights(linear(9e9), Path("step-9"))
-    assert "weight has grown to 9e+09" in capsys.readouterr().err
+    require_sound_weights(linear(9e5), Path("step-9"))
+    assert "weight has grown to 9e+05" in capsys.readouterr().err
     say_if_diverged(2.0, 5e11)
     assert "the loss was 2 at first and is 5e+11 at last" in capsys.readouterr().err
     say_if_diverged(2.0, float("nan"))
