@@ -178,6 +178,12 @@ def _sources(config: Config) -> list[Dataset]:
         first.action_spec.require_match(other.action_spec, first.name, other.name)
         if first.state_spec is not None and other.state_spec is not None:
             first.state_spec.require_match(other.state_spec, first.name, other.name)
+        beyond = first.action_spec.left_by(other.action_spec)
+        if beyond:
+            print(
+                f"actions: {', '.join(beyond)} of {other.name} beyond q01 to q99 of {first.name} "
+                "become these, which count for all; name the widest data set first"
+            )
     return sources
 
 

@@ -208,6 +208,17 @@ class ActionSpec:
                 "mapping that says it"
             )
 
+    def left_by(self, other: ActionSpec) -> tuple[str, ...]:
+        """Entries whose q01 or q99 in another specification is outside ours by a tenth of it."""
+        _, half = self.middle_and_half()
+        return tuple(
+            name
+            for name, size, low, high, least, most in zip(
+                self.names, half, self.q01, self.q99, other.q01, other.q99, strict=True
+            )
+            if least < low - 0.2 * size or most > high + 0.2 * size
+        )
+
     def with_statistics(self, actions: NDArray[np.float32]) -> ActionSpec:
         """The same meaning with q01 and q99 measured on actions.
 

@@ -99,6 +99,12 @@ def test_other_statistics_match_but_other_meaning_names_both_sides() -> None:
     assert "rate_hz 3.0 and 5.0;" in text
 
 
+def test_entries_that_leave_the_range_are_named() -> None:
+    wider = replace(RT1_ACTIONS, q99=(RT1_ACTIONS.q99[0] * 3, *RT1_ACTIONS.q99[1:]))
+    assert RT1_ACTIONS.left_by(wider) == RT1_ACTIONS.names[:1]
+    assert RT1_ACTIONS.left_by(RT1_ACTIONS) == wider.left_by(RT1_ACTIONS) == ()
+
+
 def test_statistics_leave_the_gripper_its_range() -> None:
     actions = np.random.default_rng(0).normal(0, 0.05, (1000, 7)).astype(np.float32)
     spec = RT1_ACTIONS.with_statistics(actions)
