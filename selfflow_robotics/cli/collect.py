@@ -86,7 +86,7 @@ class Config:
     )
     seed: int = field(default=0, metadata={"help": "decides everything"})
     workers: int | None = field(
-        default=None, metadata={"from": 1, "help": "processes; one a CPU when null"}
+        default=None, metadata={"from": 1, "to": 1024, "help": "processes; one a CPU when null"}
     )
 
 

@@ -25,7 +25,7 @@ class Config:
 
     data: WholeDataConfig = field(default_factory=WholeDataConfig)
     workers: int | None = field(
-        default=None, metadata={"from": 1, "help": "processes; one a CPU when null"}
+        default=None, metadata={"from": 1, "to": 1024, "help": "processes; one a CPU when null"}
     )
 
 

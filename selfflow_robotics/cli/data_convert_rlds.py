@@ -24,7 +24,7 @@ class Config:
     out: Path = field(metadata={"help": "folder to write"})
     data: WholeDataConfig = field(default_factory=WholeDataConfig)
     workers: int | None = field(
-        default=None, metadata={"from": 1, "help": "processes; one a CPU when null"}
+        default=None, metadata={"from": 1, "to": 1024, "help": "processes; one a CPU when null"}
     )
     max_broken: float = field(
         default=0.0,

@@ -43,7 +43,8 @@ class Config:
         default="crop", metadata={"help": "what becomes of images of other proportions, in data"}
     )
     patch: int = field(
-        default=2, metadata={"from": 1, "help": "model.patch of the training, for what fits"}
+        default=2,
+        metadata={"from": 1, "to": 64, "help": "model.patch of the training, for what fits"},
     )
     frames: int = field(default=32, metadata={"from": 1, "help": "frames a clip, of videos"})
     rate_hz: float = field(default=5.0, metadata={"above": 0, "help": "frames a second, of videos"})
@@ -53,7 +54,9 @@ class Config:
     part: int = field(
         default=256, metadata={"from": 1, "help": "episodes a part; a kill loses one at most"}
     )
-    workers: int = field(default=2, metadata={"help": "processes that read and decode; 0: none"})
+    workers: int = field(
+        default=2, metadata={"to": 1024, "help": "processes that read and decode; 0: none"}
+    )
     ray: str | None = field(
         default=None, metadata={"help": "local, or a cluster's address: parts are spread over it"}
     )

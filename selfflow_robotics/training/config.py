@@ -12,7 +12,7 @@ class ModelConfig:
 
     preset: str = field(default="small", metadata={"help": "tiny, small, S, B, L or XL (675M)"})
     patch: int = field(
-        default=2, metadata={"from": 1, "help": "latent cells along each side of a token"}
+        default=2, metadata={"from": 1, "to": 64, "help": "latent cells along each side of a token"}
     )
     history_len: int = field(
         default=2, metadata={"from": 1, "help": "frames of history when acting"}
