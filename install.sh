@@ -55,7 +55,7 @@ pip install "$torch" --constraint "$constraints" "${torch_from[@]}"
 echo "installing selfflow_robotics and its other dependencies ..."
 pip install --use-pep517 --editable '.[dev]' --constraint "$constraints"
 
-choose_gl='from selfflow_robotics.gl import choose_gl; choose_gl()'
+choose_gl='from selfflow_robotics.machine.gl import choose_gl; choose_gl()'
 if ! "$venv/bin/python" -c "$choose_gl" >/dev/null 2>&1; then
     apt="apt-get install -y ${gl_packages[*]}"
     if ! command -v apt-get >/dev/null; then

@@ -14,7 +14,7 @@ import sys
 
 WORK = """
 import sys, time, torch
-from selfflow_robotics.allocator import keep_memory
+from selfflow_robotics.machine.allocator import keep_memory
 torch.set_num_threads(1)
 if sys.argv[1] == "kept":
     assert keep_memory()

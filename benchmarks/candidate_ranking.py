@@ -25,10 +25,10 @@ from selfflow_robotics.policies.experts import make_expert
 from torch import Tensor
 
 from selfflow_robotics.planning import GoalImage, Objective, Progress, Readout
-from selfflow_robotics.probe import StateProbe, load_probe
 from selfflow_robotics.training.probe import clean_features
-from selfflow_robotics.values import Context, Rollout
-from selfflow_robotics.world_model import WorldModel
+from selfflow_robotics.world_model.probe import StateProbe, load_probe
+from selfflow_robotics.world_model.values import Context, Rollout
+from selfflow_robotics.world_model.world_model import WorldModel
 
 PLAYED = ("selfflow/PickCokeCan-v0", "selfflow/OpenDrawer-v0", "selfflow/MoveNear-v0")
 CANDIDATES, LONGEST, BEYOND = 12, 30, 5  # BEYOND: what an expert that does not finish counts extra

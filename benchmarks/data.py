@@ -55,8 +55,8 @@ def make_episodes(folder: Path) -> None:
     import torch
 
     from selfflow_robotics.data.rlds.conversion import convert
-    from selfflow_robotics.data.rlds.rt1_features import OBSERVATIONS, Rt1Episode
-    from selfflow_robotics.data.rlds.rt1_writer import Rt1Writer
+    from selfflow_robotics.data.rt1.features import OBSERVATIONS, Rt1Episode
+    from selfflow_robotics.data.rt1.writer import Rt1Writer
     from selfflow_robotics.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
 
     random = np.random.default_rng(0)
@@ -97,7 +97,7 @@ def moving_scene(random: np.random.Generator, steps: int) -> np.ndarray:
 
 def clips(folder: Path) -> Iterator[Any]:
     """Our reader of all clips."""
-    from selfflow_robotics.data.datasets import open_dataset
+    from selfflow_robotics.data.formats import open_dataset
     from selfflow_robotics.data.rlds.clip_reader import ClipReader
 
     return iter(ClipReader(open_dataset(folder / "array_record"), FRAMES, BATCH, pool=POOL))
@@ -107,7 +107,7 @@ def latents(folder: Path) -> Iterator[Any]:
     """The loader of training on the latent cache."""
     import torch
 
-    from selfflow_robotics.data.datasets import open_dataset
+    from selfflow_robotics.data.formats import open_dataset
     from selfflow_robotics.data.latents.cache import latents_of
     from selfflow_robotics.data.loader import ClipLoader
     from selfflow_robotics.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
@@ -191,7 +191,7 @@ def rate(batches: Iterator[Any], seconds: float) -> float:
 
 def measure(folder: Path, what: str, seconds: float) -> None:
     """One round, in this process; prints clips a second."""
-    from selfflow_robotics.allocator import keep_memory
+    from selfflow_robotics.machine.allocator import keep_memory
 
     keep_memory()  # as every command does
     own: dict[str, Callable[[Path], Iterator[Any]]] = {"clips": clips, "latents": latents}

@@ -31,12 +31,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from selfflow_robotics.data.datasets import open_dataset
-from selfflow_robotics.data.held_out import split_of
-from selfflow_robotics.evaluation.video_metrics import mean_squared_error, psnr
-from selfflow_robotics.model.modalities import patchify
+from selfflow_robotics.data.formats import open_dataset
+from selfflow_robotics.data.split import split_of
+from selfflow_robotics.evaluation.video.psnr import mean_squared_error, psnr
+from selfflow_robotics.model.tokens import patchify
 from selfflow_robotics.streams import RowStreams
-from selfflow_robotics.world_model import WorldModel
+from selfflow_robotics.world_model.world_model import WorldModel
 
 STEPS, HORIZON, BATCH = (1, 2, 4, 8), 4, 32
 Array = NDArray[np.float64]

@@ -19,21 +19,21 @@ from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from selfflow_robotics.cli.main import main
-from selfflow_robotics.data.datasets import open_dataset
 from selfflow_robotics.data.episode import Episode
+from selfflow_robotics.data.formats import open_dataset
 from selfflow_robotics.data.latents.cache import latents_of
-from selfflow_robotics.data.rlds.rt1_features import OBSERVATIONS, Rt1Episode
-from selfflow_robotics.data.rlds.rt1_writer import Rt1Writer
+from selfflow_robotics.data.rt1.features import OBSERVATIONS, Rt1Episode
+from selfflow_robotics.data.rt1.writer import Rt1Writer
 from selfflow_robotics.data.video.shards import open_videos
 from selfflow_robotics.evaluation.results import read_results
-from selfflow_robotics.model import released
-from selfflow_robotics.probe import load_probe
+from selfflow_robotics.image_model import checkpoint as released
 from selfflow_robotics.tokenizers import stored
 from selfflow_robotics.training.checkpoints import Checkpoints
 from selfflow_robotics.training.prior import take_prior
 from selfflow_robotics.training.ranks import Ranks
 from selfflow_robotics.training.recipe import OneSide
-from selfflow_robotics.world_model import WorldModel
+from selfflow_robotics.world_model.probe import load_probe
+from selfflow_robotics.world_model.world_model import WorldModel
 
 SIZE = (32, 48)
 IMAGE_MODEL: dict[str, Any] = {

@@ -33,12 +33,12 @@ from selfflow_robotics.data.clips import NEVER, LatentEpisodes
 from selfflow_robotics.data.latents.joined_rows import JoinedRows
 from selfflow_robotics.data.vocabulary import Vocabulary
 from selfflow_robotics.evaluation.evaluate import evaluate
-from selfflow_robotics.model import released
+from selfflow_robotics.image_model import checkpoint as released
 from selfflow_robotics.streams import RowStreams
 from selfflow_robotics.training.config import ModelConfig, ObjectiveConfig, TrainerConfig
 from selfflow_robotics.training.recipe import build_objective, build_world_model
 from selfflow_robotics.training.trainer import Trainer
-from selfflow_robotics.world_model import WorldModel
+from selfflow_robotics.world_model.world_model import WorldModel
 
 STEPS, BATCH, FRAMES, LENGTH, EPISODES = 3, 4, 4, 12, 4
 OBJECTIVES = {

@@ -22,15 +22,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from selfflow_robotics.envs.physics_video import PhysicsVideo
 
 from selfflow_robotics.data.clips import LatentEpisodes
-from selfflow_robotics.data.datasets import open_dataset
+from selfflow_robotics.data.formats import open_dataset
 from selfflow_robotics.data.latents.joined_rows import JoinedRows
 from selfflow_robotics.data.latents.parts import Part, read_part, write_part
 from selfflow_robotics.data.loader import ClipLoader
-from selfflow_robotics.data.rlds.rt1_features import OBSERVATIONS, Rt1Episode
-from selfflow_robotics.data.rlds.rt1_writer import Rt1Writer
-from selfflow_robotics.data.video.physics import PhysicsVideo
+from selfflow_robotics.data.rt1.features import OBSERVATIONS, Rt1Episode
+from selfflow_robotics.data.rt1.writer import Rt1Writer
 
 FRAMES, BATCH, LENGTH = 8, 32, 40
 EPISODES, PARTS = 250, 4

@@ -58,9 +58,9 @@ def play(point: Point, first: int) -> dict[str, Any]:
     import torch
 
     from selfflow_robotics.cli.policies import PlannerConfig, make_policy
-    from selfflow_robotics.computing import computing
     from selfflow_robotics.evaluation.evaluate import evaluate
-    from selfflow_robotics.world_model import WorldModel
+    from selfflow_robotics.machine.precision import computing
+    from selfflow_robotics.world_model.world_model import WorldModel
 
     torch.set_num_threads(1)
     world_model = WorldModel.from_pretrained("tabletop-small")

@@ -25,22 +25,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from selfflow_robotics.envs.physics_video import PhysicsVideo
 from torch import Tensor
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
 from selfflow_robotics.data.clips import LatentEpisodes
 from selfflow_robotics.data.latents.encoding import encode_episodes
-from selfflow_robotics.data.video.physics import PhysicsVideo
 from selfflow_robotics.data.vocabulary import Vocabulary
 from selfflow_robotics.flow.noising import anchors
 from selfflow_robotics.flow.objectives import FlowMatching
 from selfflow_robotics.model.dit import Conditions, Frames
-from selfflow_robotics.model.modalities import patchify
+from selfflow_robotics.model.tokens import patchify
 from selfflow_robotics.streams import RowStreams
 from selfflow_robotics.training.config import ModelConfig, ObjectiveConfig, TrainerConfig
 from selfflow_robotics.training.recipe import build_objective, build_world_model
 from selfflow_robotics.training.trainer import Trainer
-from selfflow_robotics.world_model import WorldModel
+from selfflow_robotics.world_model.world_model import WorldModel
 
 IMAGE, FRAMES, BATCH, HISTORY = (64, 80), 6, 8, 2
 STEPS, SEEDS, ROUNDS = 300, (0, 1), 10

@@ -115,7 +115,7 @@ def row(number: int, file: int) -> dict[str, Any]:
 def measure(folder: Path) -> dict[str, float]:
     """One round, in this process."""
     from selfflow_robotics.data.action_spec import ActionSpec
-    from selfflow_robotics.data.datasets import open_dataset
+    from selfflow_robotics.data.formats import open_dataset
     from selfflow_robotics.data.lerobot.mappings import LeRobotMapping
 
     spec = ActionSpec(

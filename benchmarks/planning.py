@@ -49,10 +49,10 @@ from planning_problems import INSTANCES, PROBLEMS, PointMass, Problem
 from rollout import Straightforward
 
 from selfflow_robotics import WorldModel
-from selfflow_robotics.model.modalities import unpatchify
+from selfflow_robotics.model.tokens import unpatchify
 from selfflow_robotics.planning import CEM, ICEM, MPPI, Plan, PredictiveSampling, Progress
 from selfflow_robotics.planning.search import Search
-from selfflow_robotics.values import Context, Rollout
+from selfflow_robotics.world_model.values import Context, Rollout
 
 TURNS, NETWORK_TURNS, SEEDS, PLANS, SECONDS = 15, 1, 4, 100, 0.3
 TOLERANCE = 1e-6  # of the cost of doing nothing: costs as near as this are equal

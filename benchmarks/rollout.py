@@ -31,22 +31,22 @@ from einops import repeat
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from selfflow_robotics.allocator import keep_memory
-from selfflow_robotics.computing import computing
 from selfflow_robotics.data.action_spec import RT1_ACTIONS
 from selfflow_robotics.data.vocabulary import Vocabulary
+from selfflow_robotics.flow.conditions import conditions_at
 from selfflow_robotics.flow.noising import anchors
 from selfflow_robotics.flow.samplers import schedule
-from selfflow_robotics.flow.shared_timestep import conditions_at
-from selfflow_robotics.imagination.noise import shared_noise
+from selfflow_robotics.machine.allocator import keep_memory
+from selfflow_robotics.machine.precision import computing
 from selfflow_robotics.model.dit import Conditions, DiTConfig, Frames, Output
-from selfflow_robotics.model.modalities import patchify, unpatchify
 from selfflow_robotics.model.presets import preset
+from selfflow_robotics.model.tokens import patchify, unpatchify
 from selfflow_robotics.planning import CEM
 from selfflow_robotics.streams import RowStreams
 from selfflow_robotics.tokenizers.patches import Patches
-from selfflow_robotics.values import Context, Rollout, WorldModelConfig
-from selfflow_robotics.world_model import WorldModel
+from selfflow_robotics.world_model.imagination.noise import shared_noise
+from selfflow_robotics.world_model.values import Context, Rollout, WorldModelConfig
+from selfflow_robotics.world_model.world_model import WorldModel
 
 HISTORY, HORIZON, CANDIDATES, STEPS, TURNS = 8, 4, 32, 2, 5
 

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from selfflow_robotics.allocator import keep_memory
-from selfflow_robotics.computing import resident_bytes
 from selfflow_robotics.data.clips import LatentEpisodes
 from selfflow_robotics.data.latents.joined_rows import JoinedRows
+from selfflow_robotics.machine.allocator import keep_memory
+from selfflow_robotics.machine.precision import resident_bytes
 from selfflow_robotics.tokenizers.patches import Patches
 from selfflow_robotics.training.config import ModelConfig, ObjectiveConfig, TrainerConfig
 from selfflow_robotics.training.estimate import Task, estimate

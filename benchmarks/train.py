@@ -27,11 +27,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from selfflow_robotics.allocator import keep_memory
 from selfflow_robotics.data.clips import Clips
 from selfflow_robotics.flow.noising import NoisedClips, Noising, View
 from selfflow_robotics.flow.objectives import Counts, Losses, SelfFlow, velocity_losses
 from selfflow_robotics.flow.timesteps import TimestepDistribution
+from selfflow_robotics.machine.allocator import keep_memory
 from selfflow_robotics.model.dit import DiT, DiTConfig, Output
 from selfflow_robotics.model.heads import ProjectionHead
 from selfflow_robotics.model.presets import preset

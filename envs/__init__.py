@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gymnasium
 
-from selfflow_robotics.gl import choose_gl
+from selfflow_robotics.machine.gl import choose_gl
 
 # Before anything here imports mujoco, which reads the choice while it is imported.
 choose_gl()

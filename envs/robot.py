@@ -17,7 +17,7 @@ import numpy as np
 from mujoco import MjSpec
 from numpy.typing import NDArray
 
-from selfflow_robotics.extras import require
+from selfflow_robotics.machine.extras import require
 
 BODIES = ("primitive", "menagerie")
 

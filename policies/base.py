@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from selfflow_robotics.pictures import eight_bit
+from selfflow_robotics.images.eight_bit import eight_bit
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from selfflow_robotics.data.image_fit import ImageFit
-from selfflow_robotics.pictures import eight_bit
+from selfflow_robotics.images.eight_bit import eight_bit
+from selfflow_robotics.images.fit import ImageFit
 
 from .base import Observations
 

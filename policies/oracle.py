@@ -16,9 +16,9 @@ from selfflow_robotics.policies.base import Observations
 from torch import Tensor
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS
-from selfflow_robotics.planning.cem import CEM
 from selfflow_robotics.planning.plan import Plan
 from selfflow_robotics.planning.protocol import RowGenerators, Solver
+from selfflow_robotics.planning.solvers.cem import CEM
 from selfflow_robotics.streams import derive_seed
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfflow_robotics.data.action_spec import ActionSpec
-from selfflow_robotics.data.image_fit import ImageFit
+from selfflow_robotics.images.fit import ImageFit
 from selfflow_robotics.planning.protocol import Dynamics
 from selfflow_robotics.streams import RowStreams, derive_seed
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from selfflow_robotics.planning import CEM, GoalImage, Progress
-    from selfflow_robotics.world_model import WorldModel
+    from selfflow_robotics.world_model.world_model import WorldModel
 
 __version__ = "0.1.0"
 __all__ = ["CEM", "GoalImage", "Progress", "WorldModel", "__version__"]
@@ -19,7 +19,7 @@ _HOME = {
     "CEM": "selfflow_robotics.planning",
     "GoalImage": "selfflow_robotics.planning",
     "Progress": "selfflow_robotics.planning",
-    "WorldModel": "selfflow_robotics.world_model",
+    "WorldModel": "selfflow_robotics.world_model.world_model",
 }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from selfflow_robotics.cli.main import commands, main, named_by
-from selfflow_robotics.world_model import WorldModel
+from selfflow_robotics.world_model.world_model import WorldModel
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 SMALL = "tasks=[CloseDrawer] perturbed=0 random=0.8 random_steps=8 image_size=[32,48] workers=1 "

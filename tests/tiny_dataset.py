@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from selfflow_robotics.data.rlds.rt1_features import OBSERVATIONS, Rt1Episode
-from selfflow_robotics.data.rlds.rt1_writer import Rt1Writer
+from selfflow_robotics.data.rt1.features import OBSERVATIONS, Rt1Episode
+from selfflow_robotics.data.rt1.writer import Rt1Writer
 
 SIZE = (16, 24)
 

@@ -17,8 +17,8 @@ from selfflow_robotics.data.vocabulary import Vocabulary
 from selfflow_robotics.model.dit import MAX_WORDS, DiTConfig
 from selfflow_robotics.model.prior import PriorConfig
 from selfflow_robotics.tokenizers.patches import Patches
-from selfflow_robotics.values import WorldModelConfig
-from selfflow_robotics.world_model import WorldModel
+from selfflow_robotics.world_model.values import WorldModelConfig
+from selfflow_robotics.world_model.world_model import WorldModel
 
 A, P = RT1_ACTIONS.size, RT1_STATE.size
 IMAGE = (8, 12)

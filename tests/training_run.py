@@ -28,7 +28,7 @@ from selfflow_robotics.training.parallelize import whole
 from selfflow_robotics.training.ranks import Ranks, join_ranks
 from selfflow_robotics.training.recipe import build_objective
 from selfflow_robotics.training.trainer import Trainer
-from selfflow_robotics.world_model import WorldModel
+from selfflow_robotics.world_model.world_model import WorldModel
 
 
 class RecordedTrainer(Trainer):

@@ -22,12 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from selfflow_robotics.data.worker_process import follow_the_parent
+from selfflow_robotics.machine.worker_process import follow_the_parent
 
 if TYPE_CHECKING:
     import gymnasium
 
-    from selfflow_robotics.data.behaviours import Novice
+    from selfflow_robotics.collecting.behaviours import Novice
 
 HELP = """Record episodes of the tasks as a data set with RT-1's features.
 
@@ -135,7 +135,7 @@ def run(config: Config) -> int:
         FileExistsError: the folder exists.
         ValueError: an unknown task, or shares or numbers that make no sense.
     """
-    from selfflow_robotics.data.rlds.rt1_writer import Rt1Writer
+    from selfflow_robotics.data.rt1.writer import Rt1Writer
 
     assignments = plan(config)
     with Rt1Writer(config.out, config.image_size, config.container) as writer:
@@ -273,8 +273,8 @@ def _record(
     random_steps: int,
     world_model: str | None,
 ) -> Recorded:
-    from selfflow_robotics.data.recording import record
-    from selfflow_robotics.data.rlds.rt1_features import serialize
+    from selfflow_robotics.collecting.recording import record
+    from selfflow_robotics.data.rt1.features import serialize
     from selfflow_robotics.policies.experts import make_expert
 
     def acting(inner: Any) -> Callable[[], NDArray[np.float32]]:
@@ -322,7 +322,7 @@ def _novice(world_model: str | None) -> Novice:
     """The policy prior of a world model, frame by frame."""
     import torch
 
-    from selfflow_robotics.world_model import WorldModel
+    from selfflow_robotics.world_model.world_model import WorldModel
 
     assert world_model is not None
     torch.set_num_threads(1)

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from selfflow_robotics.cli.policies import NEED_WORLD_MODEL, PlannerConfig, make_policy
-from selfflow_robotics.computing import Precision, computing, resolve
-from selfflow_robotics.typed_values import show
-from selfflow_robotics.whole import require_writable
+from selfflow_robotics.machine.precision import Precision, computing, resolve
+from selfflow_robotics.storage.typed_yaml import show
+from selfflow_robotics.storage.whole_file import require_writable
 
 if TYPE_CHECKING:
     from selfflow_robotics.evaluation.results import EpisodeResult, Results, TaskResult
-    from selfflow_robotics.evaluation.video_metrics import Imagination
+    from selfflow_robotics.evaluation.video.psnr import Imagination
     from selfflow_robotics.policies.base import EnvMapping, Policy
-    from selfflow_robotics.world_model import WorldModel
+    from selfflow_robotics.world_model.world_model import WorldModel
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def with_imagination(
     max_clips: int = 256,
 ) -> Results:
     """The results with the quality of imagined frames over these episodes added."""
-    from selfflow_robotics.evaluation.video_metrics import imagination
+    from selfflow_robotics.evaluation.video.psnr import imagination
 
     return replace(results, imagination=imagination(world_model, episodes, horizon, max_clips))
 
@@ -224,7 +224,7 @@ def _computing(comparison: Comparison, device: str, model_name: str) -> dict[str
     """With what the world model computes."""
     import torch
 
-    from selfflow_robotics.stored_model import find_model, weights_checksum
+    from selfflow_robotics.storage.model_folder import find_model, weights_checksum
 
     return {
         "device": device if device == "cpu" else f"{device}, {torch.cuda.get_device_name(device)}",

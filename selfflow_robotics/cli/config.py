@@ -63,7 +63,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from selfflow_robotics.cli.presets import PRESETS, choices_of, first_line, merged, preset_named
 from selfflow_robotics.cli.ranges import require_in_range
-from selfflow_robotics.typed_values import (
+from selfflow_robotics.storage.typed_yaml import (
     ConfigError,
     build,
     escaped,

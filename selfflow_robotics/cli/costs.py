@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from selfflow_robotics.planning.protocol import Objective
-    from selfflow_robotics.world_model import WorldModel
+    from selfflow_robotics.world_model.world_model import WorldModel
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def make_objective(
         StateOf,
         WeightedSum,
     )
-    from selfflow_robotics.probe import load_probe
+    from selfflow_robotics.world_model.probe import load_probe
 
     if goal is not None and cost.target:
         raise ValueError("a goal picture and cost.target were given; plan towards one of them")

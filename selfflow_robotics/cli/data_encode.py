@@ -106,8 +106,8 @@ def _sources(
     Args:
         unit: pixels along a token's side, which what a data set is made by default divides into.
     """
-    from ..data.datasets import open_dataset
     from ..data.fitted import fitted
+    from ..data.formats import open_dataset
     from ..data.video.shards import open_videos
     from ..training.recipe import OneSide, common_fit
 

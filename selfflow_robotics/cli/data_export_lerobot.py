@@ -33,7 +33,7 @@ def run(config: Config) -> int:
     """
     from tqdm import tqdm
 
-    from selfflow_robotics.data.datasets import open_dataset
+    from selfflow_robotics.data.formats import open_dataset
     from selfflow_robotics.data.lerobot.export import LeRobotExport
 
     data = config.data

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from selfflow_robotics.typed_values import ConfigError
+from selfflow_robotics.storage.typed_yaml import ConfigError
 
 PathT = TypeVar("PathT", bound=str | Path)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selfflow_robotics.cli.policies import PlannerConfig
-from selfflow_robotics.computing import Precision, use_threads
-from selfflow_robotics.whole import require_writable
+from selfflow_robotics.machine.precision import Precision, use_threads
+from selfflow_robotics.storage.whole_file import require_writable
 
 if TYPE_CHECKING:
     from selfflow_robotics.evaluation.results import TaskResult
@@ -68,8 +68,8 @@ def run(config: Config) -> int:
     from selfflow_robotics.cli.policies import task_ids
     from selfflow_robotics.evaluation.report import episode_videos, write_report
     from selfflow_robotics.evaluation.results import write_results
-    from selfflow_robotics.whole import write_whole
-    from selfflow_robotics.world_model import WorldModel
+    from selfflow_robotics.storage.whole_file import write_whole
+    from selfflow_robotics.world_model.world_model import WorldModel
 
     began = time.monotonic()
     use_threads(config.threads)

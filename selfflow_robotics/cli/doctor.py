@@ -115,7 +115,7 @@ def _torch() -> Finding:
 
 
 def _drawing() -> Finding:
-    from selfflow_robotics.gl import choose_gl
+    from selfflow_robotics.machine.gl import choose_gl
 
     try:
         library = choose_gl()

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from selfflow_robotics.cli.dataset import DataConfig, one_data_set
 
 if TYPE_CHECKING:
-    from selfflow_robotics.data.datasets import Dataset
     from selfflow_robotics.data.episode import Episode
-    from selfflow_robotics.data.image_fit import ImageFit
-    from selfflow_robotics.world_model import WorldModel
+    from selfflow_robotics.data.formats import Dataset
+    from selfflow_robotics.images.fit import ImageFit
+    from selfflow_robotics.world_model.world_model import WorldModel
 
 
 def open_data(data: DataConfig) -> Dataset:
@@ -22,7 +22,7 @@ def open_data(data: DataConfig) -> Dataset:
         FileNotFoundError: there is none.
         ValueError: several are given, it has no actions, or cannot be read.
     """
-    from selfflow_robotics.data.datasets import open_dataset
+    from selfflow_robotics.data.formats import open_dataset
 
     source = open_dataset(one_data_set(data.path), data.mapping, data.split)
     if source.action_spec is None:
@@ -49,7 +49,7 @@ def require_fit(source: Dataset, world_model: WorldModel, name: str) -> None:
 
 def held_out(source: Dataset, split: str) -> Iterator[int]:
     """Numbers of the episodes that no training saw."""
-    from selfflow_robotics.data.held_out import split_of
+    from selfflow_robotics.data.split import split_of
 
     return (i for i in range(len(source)) if split_of(f"{split}/{i}") == "held-out")
 

@@ -49,7 +49,7 @@ class Config:
 
 def run(config: Config) -> int:
     """Print the estimate."""
-    from ..computing import resident_bytes, resolve
+    from ..machine.precision import resident_bytes, resolve
     from ..training.estimate import Task, estimate
 
     trainer = config.trainer

@@ -10,7 +10,7 @@ from selfflow_robotics.cli.dataset import DataConfig
 from selfflow_robotics.cli.episodes import held_out, open_data, read_long_enough, require_fit
 from selfflow_robotics.cli.imports import import_modules
 from selfflow_robotics.cli.policies import NEED_WORLD_MODEL, PlannerConfig
-from selfflow_robotics.computing import Precision, use_threads
+from selfflow_robotics.machine.precision import Precision, use_threads
 from selfflow_robotics.policies.base import EnvMapping
 
 _MOST_EPISODES = 64  # held-out ones that are read
@@ -96,7 +96,7 @@ def run(config: Config) -> int:
     from selfflow_robotics.envs import TASKS
     from selfflow_robotics.evaluation.report import episode_videos, write_report
     from selfflow_robotics.evaluation.results import write_results
-    from selfflow_robotics.world_model import WorldModel
+    from selfflow_robotics.world_model.world_model import WorldModel
 
     use_threads(config.threads)
     import_modules(config.imports)

@@ -11,12 +11,12 @@ from .dataset import DataConfig
 
 if TYPE_CHECKING:
     from ..data.clips import LatentEpisodes
-    from ..data.datasets import Dataset
-    from ..data.image_fit import ImageFit
+    from ..data.formats import Dataset
+    from ..images.fit import ImageFit
     from ..tokenizers.tokenizer import Tokenizer
     from ..training.ranks import Ranks
     from ..training.trainer import Evaluate
-    from ..world_model import WorldModel
+    from ..world_model.world_model import WorldModel
 
 HELP = """Train an action-conditioned world model on a robot's episodes.
 
@@ -84,7 +84,7 @@ def _run(config: Config, ranks: Ranks) -> int:
 
     from ..data.latents.cache import weights_digest
     from ..data.vocabulary import Vocabulary
-    from ..stored_model import require_model_folder
+    from ..storage.model_folder import require_model_folder
     from ..training.memory_check import require_memory
     from ..training.prior import add_prior
     from ..training.recipe import (
@@ -94,7 +94,7 @@ def _run(config: Config, ranks: Ranks) -> int:
         load_tokenizer,
         start_from,
     )
-    from ..training.run_settings import RunSettings
+    from ..training.run_config import RunSettings
     from ..training.shared_latents import forget_shared_latents
     from ..training.trainer import Trainer
 
@@ -164,7 +164,7 @@ def _run(config: Config, ranks: Ranks) -> int:
 
 def _sources(config: Config) -> list[Dataset]:
     """The data sets, whose actions and proprioception mean the same."""
-    from ..data.datasets import open_dataset
+    from ..data.formats import open_dataset
 
     if not config.data.path:
         raise ValueError('there are no episodes: add data=FOLDER ("selfflow collect" makes one)')

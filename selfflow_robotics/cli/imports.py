@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from selfflow_robotics.typed_values import ConfigError
+from selfflow_robotics.storage.typed_yaml import ConfigError
 
 
 def import_modules(names: Sequence[str]) -> None:

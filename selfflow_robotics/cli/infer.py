@@ -52,9 +52,9 @@ def run(config: Config) -> int:
     import numpy as np
     from tqdm import tqdm
 
-    from ..data.datasets import open_dataset
-    from ..whole import require_writable, write_whole
-    from ..world_model import WorldModel
+    from ..data.formats import open_dataset
+    from ..storage.whole_file import require_writable, write_whole
+    from ..world_model.world_model import WorldModel
     from .dataset import one_data_set
     from .episodes import require_fit
 

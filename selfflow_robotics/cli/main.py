@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from ..allocator import keep_memory
+from ..machine.allocator import keep_memory
 from ..notice import Notice
 
 COMMANDS = (

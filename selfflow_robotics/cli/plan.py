@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from selfflow_robotics.cli.costs import CostConfig
 from selfflow_robotics.cli.policies import PlannerConfig
-from selfflow_robotics.computing import Precision, computing, use_threads
-from selfflow_robotics.whole import require_writable
+from selfflow_robotics.machine.precision import Precision, computing, use_threads
+from selfflow_robotics.storage.whole_file import require_writable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,8 +66,8 @@ def run(config: Config) -> int:
     from selfflow_robotics.cli.costs import make_objective
     from selfflow_robotics.cli.policies import make_solver, own_task
     from selfflow_robotics.data.action_spec import RT1_ACTIONS
-    from selfflow_robotics.evaluation.video import side_by_side, write_video
-    from selfflow_robotics.world_model import WorldModel
+    from selfflow_robotics.evaluation.video.writing import side_by_side, write_video
+    from selfflow_robotics.world_model.world_model import WorldModel
 
     use_threads(config.threads)
     task = own_task(config.task)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from selfflow_robotics.planning.protocol import Objective, Propose
     from selfflow_robotics.planning.search import Search
     from selfflow_robotics.policies.base import Policy
-    from selfflow_robotics.world_model import WorldModel
+    from selfflow_robotics.world_model.world_model import WorldModel
 
 POLICIES = ("planner", "prior", "joint", "expert", "oracle", "random", "zero")
 """What :func:`make_policy` can make."""
@@ -94,7 +94,7 @@ def make_solver(
     """
     from selfflow_robotics.planning.denoising import Denoising
     from selfflow_robotics.planning.objectives import Progress
-    from selfflow_robotics.planning.policy_guided import PolicyGuided
+    from selfflow_robotics.planning.solvers.policy_guided import PolicyGuided
 
     solver = _solver(config.solver)
     imagines = Denoising(world_model, config.steps) if config.steps != 1 else world_model

@@ -13,7 +13,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from selfflow_robotics.typed_values import ConfigError, nearest
+from selfflow_robotics.storage.typed_yaml import ConfigError, nearest
 
 PRESETS = "selfflow_robotics.configs"
 

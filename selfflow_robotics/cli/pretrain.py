@@ -67,11 +67,11 @@ def _run(config: Config, ranks: Ranks) -> int:
 
     from ..data.clips import LatentEpisodes
     from ..data.latents.cache import Encodable, latents_of, weights_digest
-    from ..data.video.physics import PhysicsVideo
     from ..data.video.shards import open_videos
     from ..data.video.source import VideoClips
     from ..data.vocabulary import Vocabulary
-    from ..stored_model import require_model_folder
+    from ..envs.physics_video import PhysicsVideo
+    from ..storage.model_folder import require_model_folder
     from ..training.memory_check import require_memory
     from ..training.recipe import (
         build_objective,
@@ -79,7 +79,7 @@ def _run(config: Config, ranks: Ranks) -> int:
         load_tokenizer,
         start_from,
     )
-    from ..training.run_settings import RunSettings
+    from ..training.run_config import RunSettings
     from ..training.shared_latents import forget_shared_latents, shared_cache
     from ..training.text_vectors import TextEncoder, tell_vectors
     from ..training.trainer import Trainer

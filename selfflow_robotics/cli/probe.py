@@ -10,9 +10,9 @@ from .dataset import DataConfig, one_data_set
 
 if TYPE_CHECKING:
     from selfflow_robotics.data.clips import LatentEpisodes
-    from selfflow_robotics.data.datasets import Dataset
     from selfflow_robotics.data.episode import Episode
-    from selfflow_robotics.world_model import WorldModel
+    from selfflow_robotics.data.formats import Dataset
+    from selfflow_robotics.world_model.world_model import WorldModel
 
 HELP = """Fit a linear probe: reads the robot's state out of a world model's features.
 
@@ -47,11 +47,11 @@ def run(config: Config) -> int:
         FileNotFoundError: no such model or data set.
         ValueError: data without actions or proprioception, or of another robot.
     """
-    from selfflow_robotics.data.datasets import open_dataset
-    from selfflow_robotics.probe import PROBES
-    from selfflow_robotics.stored_model import require_model_folder
+    from selfflow_robotics.data.formats import open_dataset
+    from selfflow_robotics.storage.model_folder import require_model_folder
     from selfflow_robotics.training.probe import fit_probe
-    from selfflow_robotics.world_model import WorldModel
+    from selfflow_robotics.world_model.probe import PROBES
+    from selfflow_robotics.world_model.world_model import WorldModel
 
     path = one_data_set(config.data.path)
     if config.out is None and not Path(config.world_model).is_dir():

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from typing import Any
 
-from selfflow_robotics.typed_values import ConfigError
+from selfflow_robotics.storage.typed_yaml import ConfigError
 
 
 def require_in_range(config: Any, prefix: str = "") -> None:

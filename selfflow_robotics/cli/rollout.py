@@ -12,14 +12,14 @@ import numpy as np
 from selfflow_robotics.cli.dataset import DataConfig
 from selfflow_robotics.cli.episodes import held_out, open_data, read_long_enough, require_fit
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, ActionSpec
-from selfflow_robotics.whole import require_writable
+from selfflow_robotics.storage.whole_file import require_writable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from selfflow_robotics.data.datasets import Dataset
     from selfflow_robotics.data.episode import Episode
-    from selfflow_robotics.data.image_fit import ImageFit
+    from selfflow_robotics.data.formats import Dataset
+    from selfflow_robotics.images.fit import ImageFit
 
 HELP = """Imagine an episode with its true actions and with others, beside what happened.
 
@@ -62,9 +62,9 @@ def run(config: Config) -> int:
         ValueError: a data set without actions, or with actions that mean something else.
     """
     from selfflow_robotics.cli.comparison import imagination_table
-    from selfflow_robotics.evaluation.video import side_by_side, write_video
-    from selfflow_robotics.evaluation.video_metrics import imagination, imagine_episode
-    from selfflow_robotics.world_model import WorldModel
+    from selfflow_robotics.evaluation.video.psnr import imagination, imagine_episode
+    from selfflow_robotics.evaluation.video.writing import side_by_side, write_video
+    from selfflow_robotics.world_model.world_model import WorldModel
 
     source = open_data(config.data) if config.data.path else None
     if source is not None and not 0 <= (config.episode or 0) < len(source):

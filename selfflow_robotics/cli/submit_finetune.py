@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ..training.slurm_job import SlurmConfig, submit
 from . import finetune
-from .slurm_job import SlurmConfig, submit
 
 HELP = """Queue training on a robot's episodes as a Slurm job.
 

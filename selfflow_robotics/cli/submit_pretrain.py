@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ..training.slurm_job import SlurmConfig, submit
 from . import pretrain
-from .slurm_job import SlurmConfig, submit
 
 HELP = """Queue pretraining on video as a Slurm job.
 

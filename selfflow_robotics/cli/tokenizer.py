@@ -84,8 +84,8 @@ def run(config: Config) -> int:
     """
     import numpy as np
 
-    from selfflow_robotics.computing import usable
-    from selfflow_robotics.stored_model import require_model_folder
+    from selfflow_robotics.machine.precision import usable
+    from selfflow_robotics.storage.model_folder import require_model_folder
     from selfflow_robotics.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
     from selfflow_robotics.tokenizers.train import Loss, train_autoencoder
 
@@ -196,7 +196,7 @@ def _save_patches(sources: list[EpisodeSource], config: Config) -> None:
 def _sources(config: Config) -> list[EpisodeSource]:
     sources: list[EpisodeSource] = []
     if config.data.path:
-        from selfflow_robotics.data.datasets import open_dataset
+        from selfflow_robotics.data.formats import open_dataset
 
         path = one_data_set(config.data.path)
         sources.append(open_dataset(path, config.data.mapping, config.data.split))
@@ -208,7 +208,7 @@ def _sources(config: Config) -> list[EpisodeSource]:
             print(video)
         sources.append(videos)
     if config.physics_episodes:
-        from selfflow_robotics.data.video.physics import PhysicsVideo
+        from selfflow_robotics.envs.physics_video import PhysicsVideo
 
         sources.append(
             PhysicsVideo(config.physics_episodes, 24, config.image_size, seed=config.seed)
@@ -221,9 +221,9 @@ def _frames(source: EpisodeSource, config: Config) -> tuple[NDArray[np.uint8], N
     import numpy as np
     from tqdm import tqdm
 
-    from selfflow_robotics.data.held_out import split_of
-    from selfflow_robotics.data.resize import resize
+    from selfflow_robotics.data.split import split_of
     from selfflow_robotics.data.video.source import UnreadableVideoError
+    from selfflow_robotics.images.resize import resize
 
     rng = np.random.default_rng(config.seed)
     train: list[NDArray[Any]] = []

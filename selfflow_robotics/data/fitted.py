@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from ..images.fit import ImageFit
 from .episode import Episode
-from .image_fit import ImageFit
 from .latents.cache import Encodable
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from selfflow_robotics.typed_values import build
+from selfflow_robotics.storage.typed_yaml import build
 
 MappingT = TypeVar("MappingT")
 

@@ -9,9 +9,9 @@ from html import escape
 from pathlib import Path
 
 from selfflow_robotics.evaluation.results import Results, TaskResult
-from selfflow_robotics.evaluation.video import EncodedVideo, encode, side_by_side
-from selfflow_robotics.evaluation.video_metrics import Imagination, Imagines, imagine_episode
-from selfflow_robotics.whole import write_whole
+from selfflow_robotics.evaluation.video.psnr import Imagination, Imagines, imagine_episode
+from selfflow_robotics.evaluation.video.writing import EncodedVideo, encode, side_by_side
+from selfflow_robotics.storage.whole_file import write_whole
 
 _SPEED = 2.0  # of videos, to real time
 _UNKNOWN_FPS = 6.0  # of videos of tasks that do not tell their rate

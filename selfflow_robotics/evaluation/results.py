@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.evaluation.intervals import Interval, wilson
 from selfflow_robotics.evaluation.starts import Starts, doubt
-from selfflow_robotics.evaluation.video_metrics import Imagination
-from selfflow_robotics.typed_values import build
-from selfflow_robotics.whole import write_whole
+from selfflow_robotics.evaluation.video.psnr import Imagination
+from selfflow_robotics.storage.typed_yaml import build
+from selfflow_robotics.storage.whole_file import write_whole
 
 FORMAT = 1
 _PACKAGES = ("selfflow_robotics", "torch", "numpy", "gymnasium", "mujoco")

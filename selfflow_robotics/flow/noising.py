@@ -33,7 +33,7 @@ from torch import Tensor
 
 from ..data.clips import Clips
 from ..model.dit import Conditions, Frames
-from ..model.modalities import patchify
+from ..model.tokens import patchify
 from .path import interpolate, velocity
 from .timesteps import TimestepDistribution, clean_prefix, draw_step, dual_timesteps
 

@@ -31,18 +31,3 @@ def interpolate(clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
 def velocity(clean: Tensor, noise: Tensor) -> Tensor:
     """The velocity noise - clean, constant along the path."""
     return noise - clean
-
-
-def clean_from_velocity(x_t: Tensor, v: Tensor, t: Tensor) -> Tensor:
-    """The data a velocity points back to: x_0 = x_t - t v."""
-    return x_t - _expand(t, x_t) * v
-
-
-def noise_from_velocity(x_t: Tensor, v: Tensor, t: Tensor) -> Tensor:
-    """The noise a velocity points to: x_1 = x_t + (1 - t) v."""
-    return x_t + (1 - _expand(t, x_t)) * v
-
-
-def velocity_from_clean(x_t: Tensor, clean: Tensor, t: Tensor, smallest: float = 1e-3) -> Tensor:
-    """The velocity of a predicted x_0: (x_t - x_0) / t, with t no smaller than `smallest`."""
-    return (x_t - clean) / _expand(t, x_t).clamp(min=smallest)

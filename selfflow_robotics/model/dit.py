@@ -25,7 +25,7 @@ from .attention import (
     rotary_time,
 )
 from .conditioning import Conditioning, InstructionEncoder, select_rows
-from .modalities import TokensIn, TokensOut
+from .tokens import TokensIn, TokensOut
 
 MAX_WORDS = 16
 

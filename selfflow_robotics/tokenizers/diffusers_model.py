@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from selfflow_robotics.extras import require
+from selfflow_robotics.machine.extras import require
 from selfflow_robotics.tokenizers.tokenizer import Tokenizer
 
 __all__ = ["DiffusersTokenizer"]

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from selfflow_robotics.computing import usable
-from selfflow_robotics.stored_model import CONFIG, build_loaded, read_model, write_model
+from selfflow_robotics.machine.precision import usable
+from selfflow_robotics.storage.model_folder import CONFIG, build_loaded, read_model, write_model
 from selfflow_robotics.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
 from selfflow_robotics.tokenizers.patches import Patches
 from selfflow_robotics.tokenizers.stable_diffusion import StableDiffusion

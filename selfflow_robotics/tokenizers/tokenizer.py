@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from selfflow_robotics.pictures import eight_bit_tensor
+from selfflow_robotics.images.eight_bit import eight_bit_tensor
 
 __all__ = ["Tokenizer"]
 
@@ -94,7 +94,7 @@ class Tokenizer(nn.Module):
 
         Args:
             images: (..., h, w, 3) uint8, array or tensor on any device, or pictures that
-                :func:`~selfflow_robotics.pictures.eight_bit` makes so.
+                :func:`~selfflow_robotics.images.eight_bit.eight_bit` makes so.
 
         Returns:
             (..., C, h/f, w/f) float32 on the tokenizer's device.

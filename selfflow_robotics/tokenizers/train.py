@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 from tqdm import tqdm
 
-from selfflow_robotics.computing import computing
+from selfflow_robotics.machine.precision import computing
 from selfflow_robotics.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
 from selfflow_robotics.tokenizers.background import Backgrounds
 from selfflow_robotics.tokenizers.tokenizer import Tokenizer, to_pixels

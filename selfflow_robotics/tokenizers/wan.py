@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from selfflow_robotics.pictures import eight_bit_tensor
+from selfflow_robotics.images.eight_bit import eight_bit_tensor
 from selfflow_robotics.tokenizers.diffusers_model import DiffusersTokenizer
 from selfflow_robotics.tokenizers.tokenizer import to_images, to_pixels
 

@@ -35,7 +35,7 @@ from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import async_save, save
 
-from .archives import require_intact
+from ..storage.archives import require_intact
 from .parallelize import local
 from .ranks import Ranks
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..data.clips import LatentEpisodes
-from ..world_model import WorldModel
+from ..world_model.world_model import WorldModel
 
 IGNORES_ACTIONS = 1.05
 

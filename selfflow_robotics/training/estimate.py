@@ -19,10 +19,10 @@ from ..flow.objectives import FlowMatching
 from ..model.dit import MAX_WORDS, DiTConfig
 from ..streams import RowStreams
 from ..tokenizers.tokenizer import Tokenizer
-from ..world_model import WorldModel
+from ..world_model.world_model import WorldModel
 from .config import ModelConfig, ObjectiveConfig
 from .ema import Ema
-from .judge_losses import WEIGHTS, judge_losses
+from .heads import WEIGHTS, judge_losses
 from .parallelize import keep_fewer_activations
 from .recipe import build_objective, build_world_model
 

@@ -9,7 +9,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..extras import require
+from ..machine.extras import require
 from ..tokenizers.tokenizer import Tokenizer
 
 # Of ImageNet's colours, as DINOv2 was trained with.

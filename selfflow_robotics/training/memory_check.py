@@ -7,9 +7,9 @@ import sys
 
 import torch
 
-from ..computing import resolve_reproducibly
-from ..imagination.memory import available
+from ..machine.precision import resolve_reproducibly
 from ..tokenizers.tokenizer import Tokenizer
+from ..world_model.imagination.memory import available
 from .config import ModelConfig, ObjectiveConfig, TrainerConfig
 from .estimate import Task, estimate_memory
 from .ranks import Ranks

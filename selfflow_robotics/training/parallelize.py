@@ -17,7 +17,7 @@ from torch.distributed.tensor import DTensor
 from torch.utils.checkpoint import checkpoint
 
 from ..model.dit import DiT
-from ..world_model import WorldModel
+from ..world_model.world_model import WorldModel
 from .ranks import Ranks
 
 

@@ -19,11 +19,11 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from ..data.clips import NEVER, LatentEpisodes
-from ..data.digests import text_digest
 from ..model.prior import PolicyPrior, PriorConfig
-from ..whole import write_whole
-from ..world_model import WorldModel
-from .archives import require_intact
+from ..storage.archives import require_intact
+from ..storage.digests import text_digest
+from ..storage.whole_file import write_whole
+from ..world_model.world_model import WorldModel
 from .config import PriorTraining
 
 

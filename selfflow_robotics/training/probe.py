@@ -9,11 +9,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..data.clips import LatentEpisodes
-from ..flow.shared_timestep import conditions_at
+from ..flow.conditions import conditions_at
 from ..model.dit import Frames
-from ..model.modalities import patchify
-from ..probe import StateProbe, network_digest, seen_by_probe
-from ..world_model import WorldModel
+from ..model.tokens import patchify
+from ..world_model.probe import StateProbe, network_digest, seen_by_probe
+from ..world_model.world_model import WorldModel
 
 _AHEAD = 4  # frames after the history in a clip, as many as plans look ahead
 _BATCH = 64  # clips

@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ..computing import usable
+from ..machine.precision import usable
 
 _T = TypeVar("_T")
 _PATIENCE = timedelta(days=7)  # rank 0 may encode a whole data set meanwhile

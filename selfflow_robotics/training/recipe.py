@@ -9,23 +9,23 @@ from typing import Any, Literal, get_args, get_type_hints
 from torch import nn
 
 from ..data.action_spec import ActionSpec, StateSpec
-from ..data.datasets import Dataset
 from ..data.episode import Episode
-from ..data.held_out import split_of
-from ..data.image_fit import How, ImageFit, divisible
+from ..data.formats import Dataset
+from ..data.split import split_of
 from ..data.vocabulary import Vocabulary
 from ..flow.noising import Noising
 from ..flow.objectives import FlowMatching, Repa, SelfFlow, Sra
 from ..flow.shortcut import Shortcut
 from ..flow.timesteps import SRA_GAP, TimestepDistribution
-from ..model import released
+from ..image_model import checkpoint as released
+from ..images.fit import How, ImageFit, divisible
 from ..model.dit import DiTConfig
 from ..model.presets import preset
-from ..pretrained import load_world_model
 from ..tokenizers import stored
 from ..tokenizers.tokenizer import Tokenizer
-from ..values import WorldModelConfig
-from ..world_model import WorldModel
+from ..world_model.folder import load_world_model
+from ..world_model.values import WorldModelConfig
+from ..world_model.world_model import WorldModel
 from .config import ModelConfig, ObjectiveConfig
 from .frame_features import FrameFeatures
 

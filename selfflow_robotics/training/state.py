@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..world_model import WorldModel
+from ..world_model.world_model import WorldModel
 from .ema import Ema
 
 

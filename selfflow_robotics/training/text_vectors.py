@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from ..data.clips import LatentEpisodes
-from ..data.digests import text_digest
-from ..extras import require
-from ..whole import write_whole
+from ..machine.extras import require
+from ..storage.digests import text_digest
+from ..storage.whole_file import write_whole
 
 _BATCH = 32
 _MAX_TOKENS = 512

@@ -11,19 +11,19 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..computing import computing, resolve_reproducibly
 from ..data.clips import Clips, LatentEpisodes
 from ..data.loader import Batch, ClipLoader
 from ..flow.objectives import FlowMatching
-from ..one_writer import only_writer
+from ..machine.precision import computing, resolve_reproducibly
+from ..storage.one_writer import only_writer
 from ..streams import RowStreams
-from ..world_model import WorldModel
+from ..world_model.world_model import WorldModel
 from .checkpoints import Checkpoints
 from .config import TrainerConfig
 from .curves import Curves
 from .divergence import require_sound_weights, say_if_diverged
 from .ema import Ema
-from .judge_losses import WEIGHTS, judge_counts, judge_losses
+from .heads import WEIGHTS, judge_counts, judge_losses
 from .parallelize import gathered, keep_fewer_activations, shard, whole
 from .ranks import Ranks
 from .skipping import require_few_skipped

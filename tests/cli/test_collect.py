@@ -19,7 +19,7 @@ import tensorflow_datasets as tfds
 
 from selfflow_robotics.cli.collect import Config, in_order, plan, run
 from selfflow_robotics.data.action_spec import RT1_ACTIONS
-from selfflow_robotics.data.datasets import open_dataset
+from selfflow_robotics.data.formats import open_dataset
 
 SMALL = Config(
     tasks=("PickCokeCan", "CloseDrawer"), episodes=3, image_size=(16, 24), random_steps=5, seed=7

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from selfflow_robotics.cli.imports import import_modules
-from selfflow_robotics.typed_values import ConfigError
+from selfflow_robotics.storage.typed_yaml import ConfigError
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from selfflow_robotics.cli.main import main
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
 from selfflow_robotics.data.vocabulary import Vocabulary
 from selfflow_robotics.planning import Progress, Readout, WeightedSum
-from selfflow_robotics.probe import load_probe
 from selfflow_robotics.tokenizers.patches import Patches
 from selfflow_robotics.training.config import ModelConfig
 from selfflow_robotics.training.recipe import build_world_model
-from selfflow_robotics.world_model import WorldModel
+from selfflow_robotics.world_model.probe import load_probe
+from selfflow_robotics.world_model.world_model import WorldModel
 
 EPISODES = 25  # the 13th and the last are held out
 

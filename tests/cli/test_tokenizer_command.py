@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from selfflow_robotics.envs.physics_video import PhysicsVideo
 
 from selfflow_robotics.cli.config import compose
 from selfflow_robotics.cli.tokenizer import Config, run
-from selfflow_robotics.data.video.physics import PhysicsVideo
 from selfflow_robotics.tokenizers import Autoencoder
 from selfflow_robotics.tokenizers.stored import load
 

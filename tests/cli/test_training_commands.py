@@ -23,11 +23,11 @@ from tiny_text_encoder import WIDTH, write_t5
 from videos import write_video
 
 from selfflow_robotics.cli.main import main
-from selfflow_robotics.data.held_out import split_of
-from selfflow_robotics.data.rlds.rt1_writer import Rt1Writer
+from selfflow_robotics.data.rt1.writer import Rt1Writer
+from selfflow_robotics.data.split import split_of
 from selfflow_robotics.tokenizers import stored
 from selfflow_robotics.tokenizers.patches import Patches
-from selfflow_robotics.world_model import WorldModel
+from selfflow_robotics.world_model.world_model import WorldModel
 
 EPISODES = 25  # the 13th and the last are held out
 TINY = ["model=tiny", "trainer.steps=3", "trainer.batch_size=2", "trainer.frames=3"]

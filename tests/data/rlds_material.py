@@ -11,8 +11,8 @@ import tensorflow_datasets as tfds
 from rt1_material import SIZE, rt1_episode
 from tensorflow_datasets.proto import tf_example_pb2
 
-from selfflow_robotics.data.rlds.rt1_features import rt1_features, serialize
 from selfflow_robotics.data.rlds.tfrecord import TFRecordWriter
+from selfflow_robotics.data.rt1.features import rt1_features, serialize
 
 RT1_MODULE = "tensorflow_datasets.robotics.rtx.rtx"
 

@@ -11,8 +11,8 @@ import google_crc32c
 import numpy as np
 from tensorflow_datasets.proto import tf_example_pb2
 
-from selfflow_robotics.data.rlds.rt1_features import OBSERVATIONS, Rt1Episode, serialize
-from selfflow_robotics.data.rlds.rt1_writer import Rt1Writer
+from selfflow_robotics.data.rt1.features import OBSERVATIONS, Rt1Episode, serialize
+from selfflow_robotics.data.rt1.writer import Rt1Writer
 
 SIZE = (16, 24)
 

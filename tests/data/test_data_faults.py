@@ -13,9 +13,9 @@ from rt1_material import SIZE, altered, as_tfrecord, rt1_episode, sound_record, 
 from tensorflow_datasets.proto import tf_example_pb2
 
 from selfflow_robotics.data.action_spec import RT1_STATE
-from selfflow_robotics.data.datasets import open_dataset
+from selfflow_robotics.data.formats import open_dataset
 from selfflow_robotics.data.rlds.mappings import BRIDGE, RT1
-from selfflow_robotics.data.rlds.rt1_features import serialize
+from selfflow_robotics.data.rt1.features import serialize
 
 IMAGE = "steps/observation/image"
 

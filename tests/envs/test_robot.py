@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from selfflow_robotics.envs.robot import ARM, BODIES, TOOL, menagerie_folder, robot_spec
 
-from selfflow_robotics.extras import MissingExtraError
+from selfflow_robotics.machine.extras import MissingExtraError
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "fixtures"
 FIRST_STEP = SHARED / "rt1_episode" / "first_step.json"

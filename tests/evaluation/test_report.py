@@ -11,11 +11,11 @@ import av
 import numpy as np
 from counting import TASK, Drunk, Forward
 
-from selfflow_robotics.data.image_fit import ImageFit
 from selfflow_robotics.evaluation.evaluate import evaluate
 from selfflow_robotics.evaluation.report import episode_videos, render, short_name, write_report
 from selfflow_robotics.evaluation.results import Results, Settings
-from selfflow_robotics.evaluation.video_metrics import Imagination
+from selfflow_robotics.evaluation.video.psnr import Imagination
+from selfflow_robotics.images.fit import ImageFit
 
 VOID = {"meta", "img", "br"}
 

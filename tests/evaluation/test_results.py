@@ -20,8 +20,8 @@ from selfflow_robotics.evaluation.results import (
     versions,
     write_results,
 )
-from selfflow_robotics.evaluation.video_metrics import Imagination
-from selfflow_robotics.whole import write_whole
+from selfflow_robotics.evaluation.video.psnr import Imagination
+from selfflow_robotics.storage.whole_file import write_whole
 
 
 def results() -> Results:

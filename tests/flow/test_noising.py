@@ -21,7 +21,7 @@ from selfflow_robotics.flow.noising import (
     noise_clips,
 )
 from selfflow_robotics.flow.timesteps import TimestepDistribution
-from selfflow_robotics.model.modalities import patchify
+from selfflow_robotics.model.tokens import patchify
 
 B, T = 16, 5
 USES = {"world": (1.0, 0.0, 0.0), "policy": (0.0, 1.0, 0.0), "inverse": (0.0, 0.0, 1.0)}

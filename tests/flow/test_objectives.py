@@ -19,7 +19,7 @@ from selfflow_robotics.flow.objectives import (
 from selfflow_robotics.flow.timesteps import TimestepDistribution
 from selfflow_robotics.model.dit import Conditions, DiT, Frames, Output
 from selfflow_robotics.model.heads import ProjectionHead
-from selfflow_robotics.model.modalities import patchify
+from selfflow_robotics.model.tokens import patchify
 
 PATCH = 2
 NOISING = Noising(TimestepDistribution(), mask_ratio=0.3)

@@ -4,13 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from selfflow_robotics.flow.path import (
-    clean_from_velocity,
-    interpolate,
-    noise_from_velocity,
-    velocity,
-    velocity_from_clean,
-)
+from selfflow_robotics.flow.path import interpolate, velocity
 
 
 def pair(*shape: int) -> tuple[Tensor, Tensor]:
@@ -32,19 +26,12 @@ def test_velocity_is_the_derivative_of_the_path() -> None:
 
 
 @pytest.mark.parametrize("axes", [0, 1, 2, 3, 4])
-def test_data_and_noise_come_back_for_times_of_any_leading_axes(axes: int) -> None:
+def test_data_come_back_for_times_of_any_leading_axes(axes: int) -> None:
     shape = (2, 3, 4, 5)
     clean, noise = pair(*shape)
     t = 0.1 + 0.8 * torch.rand(shape[:axes], generator=torch.Generator().manual_seed(1))
     x, v = interpolate(clean, noise, t), velocity(clean, noise)
-    torch.testing.assert_close(clean_from_velocity(x, v, t), clean)
-    torch.testing.assert_close(noise_from_velocity(x, v, t), noise)
-    torch.testing.assert_close(velocity_from_clean(x, clean, t), v, atol=1e-4, rtol=1e-4)
-
-
-def test_velocity_from_clean_stays_finite_at_data() -> None:
-    clean, noise = pair(2, 3)
-    assert velocity_from_clean(clean, noise, torch.zeros(2)).isfinite().all()
+    torch.testing.assert_close(x - t.reshape(t.shape + (1,) * (4 - t.ndim)) * v, clean)
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 4), (2, 3, 1, 1)])

@@ -25,7 +25,7 @@ from selfflow_robotics.planning.search import Search
 from selfflow_robotics.tokenizers.patches import Patches
 from selfflow_robotics.training.config import ModelConfig
 from selfflow_robotics.training.recipe import build_world_model
-from selfflow_robotics.world_model import WorldModel
+from selfflow_robotics.world_model.world_model import WorldModel
 
 SIZE = (32, 32)
 

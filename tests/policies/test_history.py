@@ -7,7 +7,7 @@ import pytest
 from selfflow_robotics.policies.base import Observations
 from selfflow_robotics.policies.history import History
 
-from selfflow_robotics.data.image_fit import ImageFit
+from selfflow_robotics.images.fit import ImageFit
 
 
 def seen(*values: int, size: tuple[int, int] = (4, 6), states: bool = True) -> Observations:

@@ -14,7 +14,7 @@ from selfflow_robotics.policies import Observations
 from torch import Tensor
 
 from selfflow_robotics.data.action_spec import ActionSpec
-from selfflow_robotics.data.image_fit import ImageFit
+from selfflow_robotics.images.fit import ImageFit
 from selfflow_robotics.planning import RowGenerators
 
 

@@ -14,8 +14,8 @@ from tiny_world import CHANNELS, FACTOR, IMAGE, VOCABULARY, latent_episodes
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from selfflow_robotics.computing import Precision, computing
 from selfflow_robotics.data.latents.joined_rows import JoinedRows
+from selfflow_robotics.machine.precision import Precision, computing
 from selfflow_robotics.model.heads import ProjectionHead
 from selfflow_robotics.model.presets import PRESETS
 from selfflow_robotics.training.config import ModelConfig, ObjectiveConfig, TrainerConfig

@@ -22,7 +22,7 @@ from selfflow_robotics.training.recipe import (
     load_tokenizer,
     start_from,
 )
-from selfflow_robotics.world_model import WorldModel
+from selfflow_robotics.world_model.world_model import WorldModel
 
 
 def build(preset: str = "tiny", vocabulary: Vocabulary = VOCABULARY) -> WorldModel:

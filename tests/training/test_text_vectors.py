@@ -26,7 +26,7 @@ from selfflow_robotics.training.config import ModelConfig, TrainerConfig
 from selfflow_robotics.training.recipe import build_world_model, start_from
 from selfflow_robotics.training.text_vectors import TextEncoder, tell_vectors
 from selfflow_robotics.training.trainer import Trainer
-from selfflow_robotics.world_model import WorldModel
+from selfflow_robotics.world_model.world_model import WorldModel
 
 TEXTS = ["a cat", "the dog runs far away", "", "cat a", "rain", *(f"{a} rain" for a in "abcdefgh")]
 

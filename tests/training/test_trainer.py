@@ -10,14 +10,14 @@ import pytest
 import torch
 from tiny_world import PATCH, latent_episodes, world_model
 
-from selfflow_robotics.computing import Precision
 from selfflow_robotics.data.clips import LatentEpisodes
 from selfflow_robotics.flow.noising import Noising
 from selfflow_robotics.flow.objectives import Losses, SelfFlow
 from selfflow_robotics.flow.timesteps import TimestepDistribution
+from selfflow_robotics.machine.precision import Precision
 from selfflow_robotics.training.config import TrainerConfig
 from selfflow_robotics.training.trainer import Trainer
-from selfflow_robotics.world_model import WorldModel
+from selfflow_robotics.world_model.world_model import WorldModel
 
 CONFIG = TrainerConfig(
     steps=6, batch_size=2, frames=4, warmup=2, save_every=3, log_every=1, precision="fp32"

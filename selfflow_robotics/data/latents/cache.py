@@ -23,12 +23,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ...one_writer import only_writer
+from ...storage.digests import text_digest
+from ...storage.one_writer import only_writer
+from ...storage.whole_file import write_whole
 from ...tokenizers.tokenizer import Tokenizer
-from ...whole import write_whole
 from ..action_spec import ActionSpec, StateSpec
 from ..clips import Episodes, LatentEpisodes
-from ..digests import text_digest
 from ..episode import Episode
 from ..video.source import BrokenVideo, VideoClips
 from .encoding import encode_each

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ...extras import require
+from ...machine.extras import require
 from .cache import Encoding, Spread, bar_of, encode_parts
 
 _RETRIES = 3

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...whole import beside
+from ...storage.whole_file import beside
 from ..clips import LatentEpisodes
 from ..video.source import BrokenVideo
 from .checked_rows import CheckedRows, checksums_of

@@ -8,10 +8,10 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 
+from ...machine.worker_process import follow_the_parent
 from ..clips import Episodes
 from ..episode import Episode
 from ..video.source import BrokenVideo, UnreadableVideoError
-from ..worker_process import follow_the_parent
 
 _READ_AHEAD = 2  # episodes a worker
 

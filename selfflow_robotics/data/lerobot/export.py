@@ -25,8 +25,8 @@ from selfflow_robotics.data.lerobot.part import Limits, Part
 from selfflow_robotics.data.lerobot.source import DEMONSTRATED, SOURCE, SUCCESS
 from selfflow_robotics.data.lerobot.statistics import levels, of_levels, of_numbers
 from selfflow_robotics.data.rlds.source import ACTION_SPEC_FILE, STATE_SPEC_FILE
-from selfflow_robotics.data.whole_folder import WholeFolder
-from selfflow_robotics.whole import told_of_full_disk
+from selfflow_robotics.storage.whole_file import told_of_full_disk
+from selfflow_robotics.storage.whole_folder import WholeFolder
 
 _LIMITS = Limits()
 

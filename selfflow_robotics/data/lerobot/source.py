@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
-from selfflow_robotics.data.digests import files_below, files_digest, text_digest
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.data.lerobot.frames import EpisodeFrames
 from selfflow_robotics.data.lerobot.mappings import (
@@ -32,6 +31,7 @@ from selfflow_robotics.data.mapping_file import NO_ACTIONS
 from selfflow_robotics.data.measured import Numbers, lack_statistics, with_measured
 from selfflow_robotics.data.rlds.mappings import RldsMapping
 from selfflow_robotics.data.rlds.source import ACTION_SPEC_FILE, STATE_SPEC_FILE, stored_spec
+from selfflow_robotics.storage.digests import files_below, files_digest, text_digest
 
 __all__ = ["DEMONSTRATED", "SOURCE", "SUCCESS", "LeRobotSource", "open_lerobot"]
 

@@ -32,7 +32,7 @@ from selfflow_robotics.data.rlds.shard_conversion import (
 from selfflow_robotics.data.rlds.shard_pool import on_every_shard
 from selfflow_robotics.data.rlds.source import ACTION_SPEC_FILE, STATE_SPEC_FILE
 from selfflow_robotics.data.rlds.statistics import STATISTICS_FILE, published_form
-from selfflow_robotics.one_writer import only_writer
+from selfflow_robotics.storage.one_writer import only_writer
 
 LEFT_OUT_FILE = "left_out.json"
 _BEGUN_FILE = "begun.json"

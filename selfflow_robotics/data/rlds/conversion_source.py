@@ -9,7 +9,6 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from selfflow_robotics.data.remote_folder import RemoteFolder
 from selfflow_robotics.data.rlds.features import (
     FEATURES_FILE,
     INFO_FILE,
@@ -18,6 +17,7 @@ from selfflow_robotics.data.rlds.features import (
     shards_of,
 )
 from selfflow_robotics.data.rlds.shard_conversion import Shard
+from selfflow_robotics.storage.remote_folder import RemoteFolder
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 from numpy.typing import NDArray
 
-from selfflow_robotics.data.remote_folder import RemoteFolder
 from selfflow_robotics.data.rlds.array_record import ArrayRecords
 from selfflow_robotics.data.rlds.episode_check import EpisodeCheck
 from selfflow_robotics.data.rlds.features import read_features
 from selfflow_robotics.data.rlds.mappings import RldsMapping
 from selfflow_robotics.data.rlds.record import RecordParser, columns
 from selfflow_robotics.data.rlds.tfrecord import read_in_order
+from selfflow_robotics.storage.remote_folder import RemoteFolder
 
 WORK_FOLDER = ".unfinished"
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from ..worker_process import follow_the_parent
+from ...machine.worker_process import follow_the_parent
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -20,10 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
-from selfflow_robotics.data.digests import files_digest, text_digest
 from selfflow_robotics.data.episode import Episode
-from selfflow_robotics.data.held_out import split_of
-from selfflow_robotics.data.image_decoding import decode_image
 from selfflow_robotics.data.measured import Numbers, lack_statistics, with_measured
 from selfflow_robotics.data.rlds.array_record import ArrayRecords
 from selfflow_robotics.data.rlds.features import (
@@ -38,7 +35,10 @@ from selfflow_robotics.data.rlds.mapping_fit import require_fit
 from selfflow_robotics.data.rlds.mappings import RldsMapping, mapping_named
 from selfflow_robotics.data.rlds.record import RecordParser, columns, texts
 from selfflow_robotics.data.rlds.tfrecord import TFRecords
-from selfflow_robotics.pictures import eight_bit
+from selfflow_robotics.data.split import split_of
+from selfflow_robotics.images.decoding import decode_image
+from selfflow_robotics.images.eight_bit import eight_bit
+from selfflow_robotics.storage.digests import files_digest, text_digest
 
 __all__ = ["RldsSource", "open_rlds", "split_of", "stored_spec"]
 

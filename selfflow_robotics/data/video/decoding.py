@@ -15,9 +15,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from selfflow_robotics.data.resize import centre_crop, covering_size
 from selfflow_robotics.data.video.upright import upright
-from selfflow_robotics.pictures import MOST_PIXELS
+from selfflow_robotics.images.eight_bit import MOST_PIXELS
+from selfflow_robotics.images.resize import centre_crop, covering_size
 
 UNREADABLE = (av.FFmpegError, OSError, ValueError)
 """What is raised about a file that cannot be read."""

@@ -13,7 +13,6 @@ from typing import Any, BinaryIO
 
 import fsspec
 
-from selfflow_robotics.data.digests import text_digest
 from selfflow_robotics.data.video.files import EXTENSIONS, find_files, is_apple_double
 from selfflow_robotics.data.video.source import (
     VideoClips,
@@ -22,6 +21,7 @@ from selfflow_robotics.data.video.source import (
     loose_digest,
     loose_videos,
 )
+from selfflow_robotics.storage.digests import text_digest
 
 __all__ = ["VideoShards", "open_videos"]
 

@@ -12,10 +12,10 @@ from typing import Any, BinaryIO
 from tqdm import tqdm
 
 from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
-from selfflow_robotics.data.digests import files_digest, text_digest
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.data.video.decoding import UNREADABLE, decode_clip, readable_seconds
 from selfflow_robotics.data.video.files import EXTENSIONS, find_files
+from selfflow_robotics.storage.digests import files_digest, text_digest
 
 __all__ = ["BrokenVideo", "UnreadableVideoError", "VideoClips", "VideoFolder"]
 

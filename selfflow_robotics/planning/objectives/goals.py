@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from selfflow_robotics.pictures import eight_bit
+from selfflow_robotics.images.eight_bit import eight_bit
 
 
 class EncodesGoals(Protocol):

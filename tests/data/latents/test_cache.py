@@ -26,7 +26,7 @@ from selfflow_robotics.data.latents.cache import latents_of
 from selfflow_robotics.data.latents.encoding import encode_episodes
 from selfflow_robotics.data.loader import ClipLoader
 from selfflow_robotics.data.video.source import VideoFolder
-from selfflow_robotics.one_writer import only_writer
+from selfflow_robotics.storage.one_writer import only_writer
 from selfflow_robotics.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
 from selfflow_robotics.tokenizers.patches import Patches
 

@@ -13,7 +13,7 @@ from rt1_material import altered, sound_record, write_records
 from tensorflow_datasets.proto import tf_example_pb2
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
-from selfflow_robotics.data.datasets import open_dataset
+from selfflow_robotics.data.formats import open_dataset
 from selfflow_robotics.data.latents.cache import latents_of
 from selfflow_robotics.tokenizers.patches import Patches
 

@@ -17,12 +17,12 @@ from rt1_material import rt1_episode, write_records
 
 from selfflow_robotics.cli.main import main
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
-from selfflow_robotics.data.datasets import open_dataset
 from selfflow_robotics.data.episode import Episode
+from selfflow_robotics.data.formats import open_dataset
 from selfflow_robotics.data.lerobot.export import LeRobotExport
 from selfflow_robotics.data.lerobot.mappings import EXPORTED_IMAGE
 from selfflow_robotics.data.lerobot.part import DATA_PATH, EPISODES_PATH, VIDEO_PATH, Limits
-from selfflow_robotics.data.rlds.rt1_writer import Rt1Writer
+from selfflow_robotics.data.rt1.writer import Rt1Writer
 
 KEY = "observation.images.image"
 GIF = (

@@ -25,7 +25,7 @@ from folders import (
     write_video,
 )
 
-from selfflow_robotics.data.datasets import open_dataset
+from selfflow_robotics.data.formats import open_dataset
 from selfflow_robotics.data.lerobot.mappings import FRACTAL_MIRROR
 from selfflow_robotics.data.lerobot.source import open_lerobot
 from selfflow_robotics.data.rlds.mappings import BRIDGE

@@ -13,7 +13,7 @@ import pytest
 from folders import actions, change_info, change_rows, grey, levels, states, write_v2, write_v3
 
 from selfflow_robotics.cli.main import main
-from selfflow_robotics.data.datasets import open_dataset
+from selfflow_robotics.data.formats import open_dataset
 from selfflow_robotics.data.lerobot.mappings import LeRobotMapping, lerobot_mapping_named
 from selfflow_robotics.notice import Notice
 

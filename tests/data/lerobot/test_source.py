@@ -28,7 +28,7 @@ from folders import (
 )
 
 from selfflow_robotics.data.action_spec import RT1_STATE
-from selfflow_robotics.data.datasets import open_dataset
+from selfflow_robotics.data.formats import open_dataset
 from selfflow_robotics.data.lerobot.mappings import (
     BRIDGE_MIRROR,
     FRACTAL_MIRROR,

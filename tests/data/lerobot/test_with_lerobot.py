@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from test_export import episode, psnr, write
 
-from selfflow_robotics.data.datasets import open_dataset
 from selfflow_robotics.data.episode import Episode
+from selfflow_robotics.data.formats import open_dataset
 from selfflow_robotics.data.lerobot.dataset_check import check_lerobot
 
 PYTHON = os.environ.get("LEROBOT_PYTHON")

@@ -12,10 +12,10 @@ from rlds_material import rt1_tfrecords
 from rt1_material import SIZE, altered, rt1_episode, sound_record, write_records
 from tensorflow_datasets.proto import tf_example_pb2
 
-from selfflow_robotics.data.datasets import open_dataset
+from selfflow_robotics.data.formats import open_dataset
 from selfflow_robotics.data.rlds.clip_reader import ClipReader
-from selfflow_robotics.data.rlds.rt1_features import serialize
 from selfflow_robotics.data.rlds.source import RldsSource
+from selfflow_robotics.data.rt1.features import serialize
 
 
 @pytest.fixture

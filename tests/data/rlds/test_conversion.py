@@ -29,13 +29,13 @@ from rt1_material import SIZE, altered, sound_record
 
 from selfflow_robotics.cli.main import main
 from selfflow_robotics.data.action_spec import RT1_ACTIONS
-from selfflow_robotics.data.datasets import open_dataset
+from selfflow_robotics.data.formats import open_dataset
 from selfflow_robotics.data.gripper import absolute_gripper
-from selfflow_robotics.data.held_out import split_of
 from selfflow_robotics.data.rlds.conversion import convert
 from selfflow_robotics.data.rlds.mappings import mapping_named
-from selfflow_robotics.data.rlds.rt1_features import rt1_features
 from selfflow_robotics.data.rlds.shard_conversion import WORK_FOLDER
+from selfflow_robotics.data.rt1.features import rt1_features
+from selfflow_robotics.data.split import split_of
 
 FIXTURE = Path(__file__).parents[4] / "shared" / "fixtures" / "octo_bridge_debug"
 CONVERT = [sys.executable, "-m", "selfflow_robotics.cli.main", "data", "convert", "rlds"]

@@ -15,7 +15,7 @@ from selfflow_robotics.cli.data_check import Config, run
 from selfflow_robotics.cli.dataset import WholeDataConfig
 from selfflow_robotics.data.rlds.dataset_check import check_dataset
 from selfflow_robotics.data.rlds.mappings import mapping_named
-from selfflow_robotics.data.rlds.rt1_features import rt1_features, serialize
+from selfflow_robotics.data.rt1.features import rt1_features, serialize
 
 FIXTURE = Path(__file__).parents[4] / "shared" / "fixtures" / "octo_bridge_debug"
 

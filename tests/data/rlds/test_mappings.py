@@ -13,7 +13,7 @@ from rlds_material import write_tfrecords
 from rt1_material import sound_record, write_records
 
 from selfflow_robotics.data.action_spec import ActionSpec
-from selfflow_robotics.data.datasets import open_dataset
+from selfflow_robotics.data.formats import open_dataset
 from selfflow_robotics.data.rlds.conversion import convert
 from selfflow_robotics.data.rlds.mappings import DROID, LANGUAGE_TABLE, RT1, mapping_named
 from selfflow_robotics.notice import Notice

@@ -12,7 +12,7 @@ from PIL import Image
 
 from selfflow_robotics.data.video.decoding import readable_seconds
 from selfflow_robotics.data.video.source import VideoFolder
-from selfflow_robotics.pictures import MOST_PIXELS
+from selfflow_robotics.images.eight_bit import MOST_PIXELS
 
 SIZE = (64, 80)
 RATE = 10

@@ -10,7 +10,7 @@ import torch
 from tiny_world import IMAGE, candidate_actions, history, world_model
 
 from selfflow_robotics.planning import GoalFeatures, GoalImage, GoalLatents
-from selfflow_robotics.values import Context, Rollout
+from selfflow_robotics.world_model.values import Context, Rollout
 
 MODEL = world_model()
 

@@ -22,8 +22,8 @@ from selfflow_robotics.planning import (
     Readout,
     WeightedSum,
 )
-from selfflow_robotics.probe import StateProbe
-from selfflow_robotics.values import Context, Rollout
+from selfflow_robotics.world_model.probe import StateProbe
+from selfflow_robotics.world_model.values import Context, Rollout
 
 MODEL = world_model().requires_grad_(False)
 PICTURE = np.random.default_rng(1).integers(0, 256, (*IMAGE, 3), dtype=np.uint8)

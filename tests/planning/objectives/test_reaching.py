@@ -11,8 +11,8 @@ import selfflow_robotics.envs
 from numpy.typing import NDArray
 
 from selfflow_robotics.planning import CEM, ActionMagnitude, Objective, Readout, WeightedSum
-from selfflow_robotics.probe import load_probe
-from selfflow_robotics.world_model import WorldModel
+from selfflow_robotics.world_model.probe import load_probe
+from selfflow_robotics.world_model.world_model import WorldModel
 
 STEPS, STARTS = 2, 4
 Decide = Callable[[list[dict[str, NDArray[np.float32]]], list[NDArray[np.float32]]], np.ndarray]

@@ -1,0 +1,242 @@
+"""A model on disk: a folder with `config.json` and `model.safetensors`.
+
+It is a local one, one shipped with the package, or one of the Hub. The configuration holds the
+checksum of its weights. Both change together: new weights are written beside the old ones, the new
+configuration takes the place of the old one, and from then on the weights are those that it names,
+wherever they lie; then they take their own place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ..notice import Notice
+from .one_writer import only_writer
+from .whole_file import told_of_full_disk
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+_NEW_CONFIG, _NEW_WEIGHTS = f".{CONFIG}.new", f".{WEIGHTS}.new"
+_CHECKSUM = "weights_sha256"
+_MAY_STAND_BESIDE = {
+    *(CONFIG, WEIGHTS, _NEW_CONFIG, _NEW_WEIGHTS),
+    *("README.md", "SHA256SUMS", "training", "probes"),
+}
+
+# Of what a model has, that which is made anew when it is loaded.
+UNSTORED = "tokens_in.positions"
+
+_Module = TypeVar("_Module", bound=nn.Module)
+
+
+def write_model(
+    folder: str | os.PathLike[str], config: Mapping[str, Any], state: Mapping[str, Tensor]
+) -> None:
+    """Write both files, in full or not at all; a model that is there already is replaced.
+
+    Raises:
+        FileExistsError: the folder holds something other than a model.
+        BlockingIOError: another process writes it.
+        OSError: there is no room.
+    """
+    target = Path(folder)
+    require_model_folder(target)
+    new = not target.exists()
+    new_config, new_weights = target / _NEW_CONFIG, target / _NEW_WEIGHTS
+    with only_writer(target), told_of_full_disk(target):
+        _put_in_place(target)
+        try:
+            _save(state, new_weights)
+            entries = {**config, _CHECKSUM: _sha256(new_weights)}
+            new_config.write_text(json.dumps(entries, indent=2) + "\n")
+            for path in (new_config, new_weights):
+                path.chmod(0o644)
+            os.replace(new_config, target / CONFIG)
+        except BaseException:
+            for path in (new_config, new_weights):
+                path.unlink(missing_ok=True)
+            with suppress(OSError):
+                if new:
+                    target.rmdir()
+            raise
+        os.replace(new_weights, target / WEIGHTS)
+
+
+def _save(state: Mapping[str, Tensor], path: Path) -> None:
+    try:
+        save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, path)
+    except SafetensorError as error:  # that of the system, in words
+        raise OSError(str(error)) from None
+
+
+def _put_in_place(folder: Path) -> None:
+    """Finish what a writer did not that was killed after it had changed the configuration."""
+    new = folder / _NEW_WEIGHTS
+    if new.is_file() and (folder / CONFIG).is_file():
+        with suppress(ValueError):  # no configuration to lose weights of
+            if _sha256(new) == _read_config(folder).get(_CHECKSUM):
+                os.replace(new, folder / WEIGHTS)
+
+
+def require_model_folder(folder: Path) -> None:
+    """Refuse to write a model among other things.
+
+    Raises:
+        FileExistsError: the folder holds something other than a model, or is a file.
+    """
+    if folder.is_dir():
+        foreign = {entry.name for entry in folder.iterdir()} - _MAY_STAND_BESIDE
+        if foreign:
+            raise FileExistsError(
+                f"{folder} exists and is not a model's folder (it holds {min(foreign)}); "
+                "choose another folder"
+            )
+    elif folder.exists():
+        raise FileExistsError(f"{folder} is a file; choose another folder")
+
+
+def find_model(name_or_path: str | os.PathLike[str]) -> Path:
+    """The folder of a model: a local one, a shipped one by its name, or `org/name` of the Hub.
+
+    Raises:
+        FileNotFoundError: there is none; the message lists the shipped ones.
+    """
+    local = Path(name_or_path)
+    if local.is_dir():
+        return local
+    with as_file(files("selfflow_robotics") / "weights") as shipped:
+        names = sorted(p.name for p in shipped.iterdir() if p.is_dir()) if shipped.is_dir() else []
+        if str(name_or_path) in names:
+            return shipped / str(name_or_path)
+    if str(name_or_path).count("/") == 1 and not local.is_absolute():
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+        try:
+            wanted = [CONFIG, WEIGHTS, "probes/*"]
+            return Path(snapshot_download(str(name_or_path), allow_patterns=wanted))
+        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+            raise FileNotFoundError(
+                f"{name_or_path} is neither a folder here nor to be had from the Hub "
+                f"({type(error).__name__}); check the name and the network"
+            ) from None
+    raise FileNotFoundError(
+        f"no model {name_or_path}: give a folder, an org/name of the Hub, or a shipped one "
+        f"({', '.join(names) or 'none is shipped with this install'})"
+    )
+
+
+def read_model(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Configuration and weights of a model's folder.
+
+    Raises:
+        FileNotFoundError: a file lacks.
+        ValueError: a file is damaged, or weights are not finite.
+    """
+    for name, others in ((CONFIG, ()), (WEIGHTS, (_NEW_WEIGHTS,))):
+        if not any((folder / one).is_file() for one in (name, *others)):
+            raise FileNotFoundError(f"{folder} has no {name}; give the folder of a trained model")
+    config = _read_config(folder)
+    path = _weights_of(folder, config.pop(_CHECKSUM, None))
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path} is truncated or no safetensors file ({error}); copy it again"
+        ) from None
+    for name, value in state.items():
+        if not value.isfinite().all():
+            raise ValueError(
+                f"{path} holds numbers that are not finite, in {name}; copy the model again, or "
+                "train it anew"
+            )
+    return config, state
+
+
+def weights_checksum(folder: Path) -> str:
+    """SHA-256 of a model's weights, as `sha256sum` prints it."""
+    return str(_read_config(folder).get(_CHECKSUM) or _sha256(folder / WEIGHTS))
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        config = None
+    if not isinstance(config, dict):
+        raise ValueError(f"{folder / CONFIG} is not a model's configuration; copy the model again")
+    return config
+
+
+def _weights_of(folder: Path, checksum: object) -> Path:
+    """The file of the weights that a configuration names."""
+    path = folder / WEIGHTS
+    if checksum is None:
+        warnings.warn(
+            f"{folder / CONFIG} has no checksum of its weights, of which damage may go unnoticed; "
+            "saving the model anew adds one",
+            Notice,
+            stacklevel=3,
+        )
+        return path
+    for found in (path, folder / _NEW_WEIGHTS):
+        if found.is_file() and _sha256(found) == checksum:
+            return found
+    raise ValueError(
+        f"{path} is truncated, damaged or of another model: its checksum is not the one in "
+        f"{CONFIG}; copy it again, or both files of one model"
+    )
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(2**20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def build_loaded(
+    build: Callable[[], _Module], state: Mapping[str, Tensor], source: Path
+) -> _Module:
+    """A module with weights that must fit exactly, converted to its types.
+
+    Shapes are compared before anything of their size is allocated. Fixed positions are not stored.
+
+    Args:
+        build: makes the module, of what a configuration says.
+
+    Raises:
+        ValueError: names the file and the first entry that does not fit.
+    """
+    with torch.device("meta"):
+        own = _stored(build())
+    for key in sorted(own.keys() | state.keys()):
+        expected = tuple(own[key].shape) if key in own else "absent"
+        found = tuple(state[key].shape) if key in state else "absent"
+        if expected != found:
+            raise ValueError(
+                f"{source / WEIGHTS} does not fit its {CONFIG}: {key} is {found}, expected "
+                f"{expected}; copy both files of one model"
+            )
+    module = build()
+    with torch.no_grad():
+        for key, value in _stored(module).items():
+            value.copy_(state[key])
+    return module
+
+
+def _stored(module: nn.Module) -> dict[str, Tensor]:
+    return {k: v for k, v in module.state_dict().items() if not k.endswith(UNSTORED)}

@@ -1,0 +1,93 @@
+"""What a run was begun with, kept beside its checkpoints, which go on with no other."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..storage.whole_file import write_whole
+
+FILE = "config.json"
+
+# What a run may go on with otherwise: how long and where it runs, what it shows and keeps, and what
+# is fitted after it. Where data and tokenizer lie may change too, what they are may not.
+_MAY_CHANGE = {
+    *("out", "device", "cache", "tokenizer", "data.path", "data.mapping", "videos", "max_broken"),
+    *(
+        f"trainer.{key}"
+        for key in (
+            *("steps", "save_every", "keep", "keep_every", "log_every", "max_skipped"),
+            *("accumulate", "precision", "recompute_every", "compile"),
+        )
+    ),
+}
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """The settings of the run in a folder of checkpoints and curves."""
+
+    folder: Path
+    values: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, folder: Path, config: Any, found: Mapping[str, Any]) -> RunSettings:
+        """Those of a command.
+
+        Args:
+            config: the command's, a dataclass.
+            found: what else makes the run, such as what its data are, as JSON.
+        """
+        return cls(folder, json.loads(json.dumps({**dict(_leaves(config)), **found}, default=str)))
+
+    def require_same(self) -> None:
+        """Refuse to go on with another run's checkpoints.
+
+        Raises:
+            ValueError: there are some of a run with other settings; it names what differs.
+        """
+        path = self.folder / FILE
+        if not path.exists() or not any((self.folder / "checkpoints").glob("step-*/.metadata")):
+            return
+        there = _read(path)
+        differing = [
+            f"{key} was {json.dumps(there.get(key))} and is {json.dumps(self.values.get(key))}"
+            for key in sorted(there.keys() | self.values.keys())
+            if there.get(key) != self.values.get(key) and not _may_change(key)
+        ]
+        if differing:
+            raise ValueError(
+                f"{self.folder} holds the checkpoints of another run: {'; '.join(differing)}; go "
+                "on with what it was begun with, or give another out"
+            )
+
+    def write(self) -> None:
+        """Into the folder, for a run that goes on and for people."""
+        write_whole(self.folder / FILE, json.dumps(self.values, indent=2) + "\n")
+
+
+def _may_change(key: str) -> bool:
+    return key in _MAY_CHANGE or key.startswith("prior.")
+
+
+def _leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from _leaves(value, f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name, value
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        there = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); remove it to go on without it") from None
+    if not isinstance(there, dict):
+        raise ValueError(f"{path} is damaged (no JSON object); remove it to go on without it")
+    return there

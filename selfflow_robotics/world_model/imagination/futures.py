@@ -1,0 +1,160 @@
+"""The futures of many candidates of many rows, as many at once as fit in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from einops import rearrange, repeat
+from torch import Tensor
+
+from ...flow.samplers import Step, steps_along
+from ...model.dit import DiT, Frames
+from ..values import Context
+from . import memory
+from .denoising import all_together, denoise, frame_after_frame
+from .noise import own_noise, shared_noise
+
+
+class Imagination:
+    """What a network imagines; actions and proprioception are normalised.
+
+    Args:
+        feature_layer: the block, counted from 1, whose output are a frame's features.
+        time_shift: of the times of denoising, as in training.
+    """
+
+    def __init__(self, network: DiT, feature_layer: int, time_shift: float) -> None:
+        self.network, self.feature_layer, self.time_shift = network, feature_layer, time_shift
+        self._measured: dict[tuple[int, int, int, bool], float] = {}  # bytes a candidate
+
+    def rollout(
+        self,
+        context: Context,
+        actions_BKHA: Tensor,
+        steps: int,
+        together: bool,
+        streams: Sequence[torch.Generator],
+    ) -> tuple[Tensor, ...]:
+        """Video (B, K, H, N, C), features (B, K, H, M, D) and, where known, proprioception."""
+        horizon = actions_BKHA.shape[2]
+        noise = shared_noise(self.network.config, horizon, streams, context.anchor_BNC)
+        along = steps_along(steps, self.time_shift)
+        imagine = all_together if together else frame_after_frame
+
+        def run(rows: slice, candidates: slice) -> tuple[Tensor, ...]:
+            actions = actions_BKHA[rows, candidates]
+            made = imagine(
+                self.network,
+                self.feature_layer,
+                noise.frames(rows, actions),
+                _repeated(context.anchor_BNC[rows], actions.shape[1]),
+                context.cache.rows(rows),
+                along,
+            )
+            found = (made.frames.video_BTNC, made.features_FHMD, made.frames.state_BTP)
+            return _by_row(found, actions.shape[1])
+
+        return self._in_parts(run, context, actions_BKHA, horizon if together else 1)
+
+    def propose(
+        self,
+        context: Context,
+        candidates: int,
+        horizon: int,
+        steps: int,
+        streams: Sequence[torch.Generator],
+    ) -> Tensor:
+        """Actions (B, K, H, A), denoised together with their frames."""
+        noise = own_noise(self.network.config, candidates, horizon, streams, context.anchor_BNC)
+        return self._act(context, noise, steps_along(steps, self.time_shift))
+
+    def refine(
+        self,
+        context: Context,
+        actions_BKHA: Tensor,
+        time: float,
+        steps: int,
+        streams: Sequence[torch.Generator],
+    ) -> Tensor:
+        """Actions (B, K, H, A), noised to `time` with the frames they lead to, and denoised."""
+        _, count, horizon, _ = actions_BKHA.shape
+        start = shared_noise(self.network.config, horizon, streams, context.anchor_BNC)
+        noise = own_noise(self.network.config, count, horizon, streams, context.anchor_BNC)
+
+        def run(rows: slice, candidates: slice) -> tuple[Tensor, ...]:
+            actions = actions_BKHA[rows, candidates]
+            frames = replace(
+                start.frames(rows, actions),
+                anchor_BTNC=_anchors(context, rows, actions.shape[1], horizon),
+            )
+            cache = context.cache.rows(rows)
+            made = denoise(self.network, frames, cache, steps_along(1, self.time_shift))
+            return _by_row((made.video_BTNC, made.action_BTA, made.state_BTP), actions.shape[1])
+
+        clean = self._in_parts(run, context, actions_BKHA, horizon)
+        mixed = tuple(torch.lerp(c, n, time) for c, n in zip(clean, noise, strict=True))
+        return self._act(context, mixed, steps_along(steps, self.time_shift, time))
+
+    def _act(self, context: Context, noised: tuple[Tensor, ...], steps: Sequence[Step]) -> Tensor:
+        """Actions (B, K, H, A) from noised video, actions and proprioception (B, K, H, ...)."""
+        told_BD = context.instruction_BD
+        if told_BD is None:
+            raise ValueError("proposing actions needs an instruction; give one to observe()")
+        horizon = noised[1].shape[2]
+
+        def run(rows: slice, candidates: slice) -> tuple[Tensor, ...]:
+            parts = [part[rows, candidates] for part in noised]
+            count = parts[0].shape[1]
+            video, action, *state = (rearrange(part, "b k ... -> (b k) ...") for part in parts)
+            made = denoise(
+                self.network,
+                Frames(video, _anchors(context, rows, count, horizon), action, *state),
+                context.cache.rows(rows),
+                steps,
+                act=True,
+                instruction_FD=_repeated(told_BD[rows], count),
+            )
+            return _by_row((made.action_BTA,), count)
+
+        return self._in_parts(run, context, noised[1], horizon)[0]
+
+    def _in_parts(
+        self, run: memory.Run, context: Context, actions_BKHA: Tensor, frames: int
+    ) -> tuple[Tensor, ...]:
+        """All rows and candidates, as many at once as fit in memory with `frames` in a pass.
+
+        With gradients all at once: what a part needs is kept until the backward pass anyway.
+        """
+        _, candidates, horizon, _ = actions_BKHA.shape
+        every, device = (slice(0, context.batch), slice(0, candidates)), actions_BKHA.device
+        if torch.is_grad_enabled():
+            return run(*every)
+        if device.type == "cuda":
+            key = (frames, horizon, context.cache.frames, torch.is_autocast_enabled("cuda"))
+            if key not in self._measured:
+                self._measured[key] = memory.measured(run, candidates, device)
+            each = self._measured[key]
+        else:
+            each = memory.bytes_each(self.network.config, horizon, frames)
+        return memory.in_parts(run, *every, int(memory.SHARE * memory.available(device) / each))
+
+
+def _repeated(value: Tensor, candidates: int) -> Tensor:
+    return repeat(value, "b ... -> (b k) ...", k=candidates)
+
+
+def _anchors(context: Context, rows: slice, candidates: int, horizon: int) -> Tensor:
+    return repeat(context.anchor_BNC[rows], "b n c -> (b k) h n c", k=candidates, h=horizon)
+
+
+def _by_row(parts: Sequence[Tensor | None], candidates: int) -> tuple[Tensor, ...]:
+    return tuple(
+        rearrange(part, "(b k) ... -> b k ...", k=candidates) for part in parts if part is not None
+    )
+
+
+def gradients_of(value: Tensor) -> torch.set_grad_enabled:
+    """Gradients only where a value asks for them; weights alone do not."""
+    return torch.set_grad_enabled(torch.is_grad_enabled() and value.requires_grad)
