@@ -34,8 +34,8 @@ from selfflow_robotics.data.latents.encoding import encode_episodes
 from selfflow_robotics.data.vocabulary import Vocabulary
 from selfflow_robotics.flow.noising import anchors
 from selfflow_robotics.flow.objectives import FlowMatching
-from selfflow_robotics.model.dit import Conditions, Frames
-from selfflow_robotics.model.tokens import patchify
+from selfflow_robotics.model.dit import Conditions
+from selfflow_robotics.model.tokens import Frames, patchify
 from selfflow_robotics.streams import RowStreams
 from selfflow_robotics.training.config import ModelConfig, ObjectiveConfig, TrainerConfig
 from selfflow_robotics.training.recipe import build_objective, build_world_model

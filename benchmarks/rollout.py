@@ -38,9 +38,9 @@ from selfflow_robotics.flow.noising import anchors
 from selfflow_robotics.flow.samplers import schedule
 from selfflow_robotics.machine.allocator import keep_memory
 from selfflow_robotics.machine.precision import computing
-from selfflow_robotics.model.dit import Conditions, DiTConfig, Frames, Output
+from selfflow_robotics.model.dit import Conditions, DiTConfig, Output
 from selfflow_robotics.model.presets import preset
-from selfflow_robotics.model.tokens import patchify, unpatchify
+from selfflow_robotics.model.tokens import Frames, patchify, unpatchify
 from selfflow_robotics.planning import CEM
 from selfflow_robotics.streams import RowStreams
 from selfflow_robotics.tokenizers.patches import Patches

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..model.modality import ACTION, PROPRIOCEPTION
 from .episode import Episode
 from .latents.joined_rows import JoinedRows
 from .vocabulary import Vocabulary
@@ -35,7 +36,8 @@ class Clips:
     instruction of the frame is carried out, NEVER where it is not; `text_BTE` is a text encoder's
     vector of what a frame is said to show, zeros where nothing is; `imitate_BT` says whether the
     action that led to a frame shows how it is done. `goal_*` is a later frame of the same episode,
-    `goal_steps_BT` steps after each frame (negative: before it).
+    `goal_steps_BT` steps after each frame (negative: before it). `more` holds the tokens (B, T,
+    tokens, size) of modalities that a network declares beyond these.
     """
 
     latents_BTCHW: Tensor
@@ -49,12 +51,26 @@ class Clips:
     goal_state_BP: Tensor | None = None
     goal_steps_BT: Tensor | None = None
     text_BTE: Tensor | None = None
+    more: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def modalities(self) -> dict[str, Tensor]:
+        """Values of what frames are made of beside the picture, in the order of their losses."""
+        own = {PROPRIOCEPTION: self.state_BTP, **self.more, ACTION: self.action_BTA}
+        return {name: value for name, value in own.items() if value is not None}
+
+    def rows(self, rows: slice) -> Clips:
+        """Some of the clips."""
+        held = {k: v[rows] for k, v in vars(self).items() if isinstance(v, Tensor)}
+        more = {name: value[rows] for name, value in self.more.items()}
+        return replace(self, **held, more=more)
 
     def to(self, device: torch.device | str) -> Clips:
         """The same clips on another device, latents as float32: a loader leaves them as stored."""
-        moved = {k: v.to(device) for k, v in vars(self).items() if v is not None}
+        moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
         latents = {k: moved[k].float() for k in ("latents_BTCHW", "goal_BCHW") if k in moved}
-        return replace(self, **moved | latents)
+        more = {name: value.to(device) for name, value in self.more.items()}
+        return replace(self, **moved | latents, more=more)
 
 
 @dataclass(frozen=True)
@@ -76,6 +92,7 @@ class LatentEpisodes:
     ids: NDArray[np.str_]  # (episodes,)
     words: NDArray[np.int64] | None = None  # (texts, L), see `with_words`
     vectors: NDArray[np.float32] | None = None  # (texts, E) of a text encoder, zeros for ""
+    more: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)  # (S, tokens, size)
 
     @classmethod
     def join(cls, parts: Sequence[LatentEpisodes]) -> LatentEpisodes:
@@ -99,6 +116,9 @@ class LatentEpisodes:
             steps_to_success=rows("steps_to_success"),
             offsets=np.append(np.concatenate(begins), ends[-1]),
             ids=rows("ids"),
+            more={
+                name: np.concatenate([part.more[name] for part in parts]) for name in parts[0].more
+            },
         )
 
     def with_words(self, vocabulary: Vocabulary) -> LatentEpisodes:
@@ -171,8 +191,9 @@ class LatentEpisodes:
         index = starts[:, None] + np.arange(frames)
         latents = self._stored_runs(starts, frames)
         text = None if self.vectors is None else torch.from_numpy(self.vectors[self.told[index]])
+        more = {name: torch.from_numpy(rows[index]) for name, rows in self.more.items()}
         if self.actions is None:
-            found = Clips(latents, text_BTE=text)
+            found = Clips(latents, text_BTE=text, more=more)
             return found if as_stored else found.to("cpu")
         # A clip may begin anywhere, and no reader of history has the action before its first frame.
         known = torch.ones(index.shape)
@@ -192,6 +213,7 @@ class LatentEpisodes:
             state_BTP=None if self.states is None else torch.from_numpy(self.states[index]),
             words_BTL=self.words_at(index),
             text_BTE=text,
+            more=more,
             steps_BT=steps,
             imitate_BT=torch.from_numpy(self.demonstrated[index]) & (steps < NEVER),
         )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from einops import repeat
 from torch import Tensor
 
 from ..model.dit import Conditions, DiTConfig
+from ..model.modality import ACTION
 
 
 def conditions_at(
@@ -16,7 +19,7 @@ def conditions_at(
     time: float,
     *,
     action_time: float = 0.0,
-    state_known: bool = True,
+    unknown: Collection[str] = (),
     instruction_BD: Tensor | None = None,
     step: float = 0.0,
 ) -> Conditions:
@@ -29,9 +32,9 @@ def conditions_at(
         action_BTA: normalised; those that led to the frames.
         known: whether an action is known, (B, T) or of all; where not, its token counts as unknown,
             or as noised if `action_time` is above 0.
-        time: of video and proprioception, 0 clean to 1 noise.
+        time: of all but actions, 0 clean to 1 noise.
         action_time: of the actions' tokens.
-        state_known: whether proprioception is.
+        unknown: modalities of which zeros are given, for want of values.
         instruction_BD: what all frames are told, from `DiT.encode_instruction`.
         step: size of the step they take, as a `Step` has it; told to networks that learned it.
     """
@@ -43,15 +46,17 @@ def conditions_at(
             times.append(value)
         return torch.full((1, 1, 1), times.index(value), device=device)
 
-    rows = [row(time).expand(1, 1, network.grid[0] * network.grid[1])]
-    if action_time > 0 or known is True:
-        rows.append(row(action_time))
-    elif known is False:
-        rows.append(row(1.0))
-    else:
-        rows.append(torch.where(known[..., None], row(action_time), row(1.0)))
-    if network.state_dim:
-        rows.append(row(time if state_known else 1.0))
+    rows = []
+    for one in network.modalities:
+        if one.name != ACTION:
+            missing = one.name in unknown
+            rows.append(row(1.0 if missing else time).expand(1, 1, one.tokens))
+        elif action_time > 0 or known is True:
+            rows.append(row(action_time))
+        elif known is False:
+            rows.append(row(1.0))
+        else:
+            rows.append(torch.where(known[..., None], row(action_time), row(1.0)))
     shape = known.shape if isinstance(known, Tensor) else (1, 1)
     row_BTM = torch.cat([part.expand(*shape, -1) for part in rows], dim=-1)
     told = action_known_BT = None

@@ -23,17 +23,18 @@ where that is noised, and 1 for what is not known at all: such a token holds zer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from einops import rearrange
 from torch import Tensor
 
 from ..data.clips import Clips
-from ..model.dit import Conditions, Frames
-from ..model.tokens import patchify
+from ..model.dit import Conditions
+from ..model.modality import ACTION, PROPRIOCEPTION, VIDEO, Modality
+from ..model.tokens import Frames, patchify
 from .path import interpolate, velocity
 from .timesteps import TimestepDistribution, clean_prefix, draw_step, dual_timesteps
 
@@ -52,7 +53,8 @@ class Noising:
     of clips, text in a share `text_drop` (the usual one of classifier-free guidance).
     With `per_frame` every frame draws its timesteps for itself (diffusion forcing, arXiv
     2407.01392); for `gap` see :func:`dual_timesteps`. A share `shortcut` of the clips takes a step
-    of some size, all of a clip from one timestep; see the module `shortcut`.
+    of some size, all of a clip from one timestep; see the module `shortcut`. Modalities that the
+    network declares itself stand in `more`; each is noised at its own ratio where video is.
     """
 
     distribution: TimestepDistribution
@@ -64,6 +66,7 @@ class Noising:
     per_frame: bool = False
     gap: float = 0.0
     shortcut: float = 0.0
+    more: tuple[Modality, ...] = ()
 
     def __post_init__(self) -> None:
         if not sum(self.uses) > 0:
@@ -85,7 +88,8 @@ class View:
 class NoisedClips:
     """A student's and a teacher's view of the same clips and noise, and what is to be predicted.
 
-    The masks say in which frames a modality counts in the loss. `clean_BT` are the history frames,
+    `velocity` is to be predicted, by modality in the order of their losses, and `counts_BT` says in
+    which frames each counts. `clean_BT` are the history frames,
     `told_BT` those that hear the instruction that led to them: see :meth:`telling`.
     `steps` are the sizes of the clips' steps, 0 where it takes none, and nothing if none may.
     """
@@ -93,12 +97,8 @@ class NoisedClips:
     student: View
     teacher: View
     latents_BTCHW: Tensor
-    velocity_BTNC: Tensor
-    velocity_state_BTP: Tensor | None
-    velocity_action_BTA: Tensor | None
-    video_BT: Tensor
-    state_BT: Tensor
-    action_BT: Tensor
+    velocity: Mapping[str, Tensor]
+    counts_BT: Mapping[str, Tensor]
     clean_BT: Tensor
     told_BT: Tensor
     words_BTL: Tensor | None = None
@@ -124,11 +124,9 @@ class _Draws(NamedTuple):
     state_known_B1: Tensor
     t_BT: Tensor
     s_BT: Tensor
-    takes_s_BTN: Tensor
-    video_BTNC: Tensor
-    action_BTA: Tensor
-    state_BTP: Tensor
     text_known_B1: Tensor
+    noise: dict[str, Tensor]  # by modality, shaped as its values
+    takes_s: dict[str, Tensor]  # (B, T, tokens), of the modalities that have a second timestep
 
 
 def _draw(
@@ -142,6 +140,7 @@ def _draw(
     action_size, state_size = (
         0 if value is None else value.shape[-1] for value in (clips.action_BTA, clips.state_BTP)
     )
+    ratios = {one.name: one.mask_ratio for one in noising.more}
 
     # To the schedule, a sample is what has timesteps of its own: a clip, or one of its frames.
     samples, each = (count, (tokens,)) if noising.per_frame else (1, (count, tokens))
@@ -157,24 +156,37 @@ def _draw(
             torch.rand(1, 1, generator=stream).ge(noising.state_drop),
             times.t.expand(1, count),
             times.s.expand(1, count),
-            times.mask.view(1, count, tokens),
-            torch.randn(1, *shape[1:], generator=stream),
-            torch.randn(1, count, action_size, generator=stream),
-            torch.randn(1, count, state_size, generator=stream),
-            torch.rand(1, 1, generator=stream).ge(noising.text_drop),
+            noise={
+                VIDEO: torch.randn(1, *shape[1:], generator=stream),
+                ACTION: torch.randn(1, count, action_size, generator=stream),
+                PROPRIOCEPTION: torch.randn(1, count, state_size, generator=stream),
+            },
+            text_known_B1=torch.rand(1, 1, generator=stream).ge(noising.text_drop),
+            takes_s={VIDEO: times.mask.view(1, count, tokens)},
         )
-        if not noising.shortcut:
-            return drawn
-        step, start = draw_step(noising.shortcut, noising.distribution.shift, stream)
-        if not step:
-            return drawn
-        at = torch.full_like(drawn.t_BT, start)
-        return drawn._replace(t_BT=at, s_BT=at, step_B=torch.full((1,), step, device="cpu"))
+        if noising.shortcut:
+            step, start = draw_step(noising.shortcut, noising.distribution.shift, stream)
+            if step:
+                at = torch.full_like(drawn.t_BT, start)
+                by = torch.full((1,), step, device="cpu")
+                drawn = drawn._replace(t_BT=at, s_BT=at, step_B=by)
+        for name, value in clips.more.items():
+            drawn.noise[name] = torch.randn(1, *value.shape[1:], generator=stream)
+            share = ratios.get(name, 0.0) if noising.mask_ratio else 0.0
+            draw = torch.rand(1, *value.shape[1:3], generator=stream)
+            drawn.takes_s[name] = draw < share
+        return drawn
 
     device = clips.latents_BTCHW.device
-    step, *drawn = (torch.cat(parts) for parts in zip(*map(row, streams), strict=True))
+
+    def joined(parts: Sequence[Any]) -> Any:
+        if isinstance(parts[0], dict):
+            return {name: joined([part[name] for part in parts]) for name in parts[0]}
+        return torch.cat(list(parts)).to(device)
+
     # Which clips take a step decides what is computed, so it stays where Python can see it.
-    return _Draws(step, *(part.to(device) for part in drawn))
+    step, *drawn = zip(*map(row, streams), strict=True)
+    return _Draws(torch.cat(step), *map(joined, drawn))
 
 
 def anchors(tokens_BTNC: Tensor, prefix_B: Tensor) -> Tensor:
@@ -209,7 +221,7 @@ def noise_clips(
     clean = patchify(clips.latents_BTCHW, patch)
     count = clean.shape[1]
     drawn = _draw(noising, clips, clean.shape, streams)
-    prefix, takes_s = drawn.prefix_B, drawn.takes_s_BTN
+    prefix = drawn.prefix_B
     future = torch.arange(count, device=clean.device)[None] >= prefix[:, None]
     use, counts = _uses(drawn.use_B, clips, future)
     shown_noised = future & (use != INVERSE)[:, None]
@@ -219,11 +231,12 @@ def noise_clips(
         known = clips.action_known_BT > 0
     state_known = drawn.state_known_B1
 
-    video = clean, drawn.video_BTNC
-    action = None if clips.action_BTA is None else (clips.action_BTA, drawn.action_BTA)
-    state = None if clips.state_BTP is None else (clips.state_BTP, drawn.state_BTP)
+    declared = {one.name for one in noising.more}
+    if strange := clips.more.keys() - declared:
+        raise ValueError(f"clips hold {min(strange)}, which the noising does not declare in `more`")
+    given = {VIDEO: clean, **clips.modalities}
     anchor = anchors(clean, prefix)
-    acted = None if action is None else (known & ~acts_noised).float()
+    acted = None if clips.action_BTA is None else (known & ~acts_noised).float()
     text = clips.text_BTE
     if text is not None:
         text = text * drawn.text_known_B1[..., None]
@@ -231,17 +244,22 @@ def noise_clips(
     def view(t: Tensor, s: Tensor) -> View:
         """The clips with t and s on the frames and actions that are noised, 0 on the others."""
         t_frame, s_frame, t_action = t * shown_noised, s * shown_noised, t * acts_noised
-        per_token = torch.where(takes_s, s_frame[..., None], t_frame[..., None])
-        rows = [takes_s.long()]
-        frames = Frames(interpolate(*video, per_token), anchor)
-        if action is not None:
-            rows.append(torch.where(known, ROW_ACTION, ROW_UNKNOWN)[..., None])
-            noised = interpolate(*action, t_action) * known[..., None]
-            frames = replace(frames, action_BTA=noised)
-        if state is not None:
-            rows.append(torch.where(state_known, ROW_T, ROW_UNKNOWN).expand(-1, count)[..., None])
-            noised = interpolate(*state, t_frame) * state_known[..., None]
-            frames = replace(frames, state_BTP=noised)
+        values, rows = {}, []
+        frames = Frames(clean, anchor).with_values(given)  # in the order of their tokens
+        for name, value in frames.values():
+            noise = drawn.noise[name]
+            if name == ACTION:
+                values[name] = interpolate(value, noise, t_action) * known[..., None]
+                rows.append(torch.where(known, ROW_ACTION, ROW_UNKNOWN)[..., None])
+            elif name == PROPRIOCEPTION:
+                values[name] = interpolate(value, noise, t_frame) * state_known[..., None]
+                row = torch.where(state_known, ROW_T, ROW_UNKNOWN)
+                rows.append(row.expand(-1, count)[..., None])
+            else:
+                takes_s = drawn.takes_s[name]
+                per_token = torch.where(takes_s, s_frame[..., None], t_frame[..., None])
+                values[name] = interpolate(value, noise, per_token)
+                rows.append(takes_s.long())
         distinct = torch.stack((t_frame, s_frame, t_action, torch.ones_like(t_frame)), dim=-1)
         conditions = Conditions(
             distinct,
@@ -250,23 +268,21 @@ def noise_clips(
             action_known_BT=acted,
             text_BTE=text,
         )
-        return View(frames, conditions)
+        return View(frames.with_values(values), conditions)
 
     student = view(drawn.t_BT, drawn.s_BT)
     if noising.shortcut:
         steps = drawn.step_B.to(clean.device)[:, None] * future
         student = replace(student, conditions=replace(student.conditions, step_BT=steps))
     cleaner = torch.minimum(drawn.t_BT, drawn.s_BT)
+    shown = shown_noised & counts
+    own = {PROPRIOCEPTION: shown & state_known, ACTION: acts_noised & counts & known}
     return NoisedClips(
         student=student,
         teacher=view(cleaner, cleaner),
         latents_BTCHW=clips.latents_BTCHW,
-        velocity_BTNC=velocity(*video),
-        velocity_state_BTP=None if state is None else velocity(*state),
-        velocity_action_BTA=None if action is None else velocity(*action),
-        video_BT=shown_noised & counts,
-        state_BT=shown_noised & counts & state_known,
-        action_BT=acts_noised & counts & known,
+        velocity={name: velocity(value, drawn.noise[name]) for name, value in given.items()},
+        counts_BT={name: own.get(name, shown) for name in given},
         clean_BT=~future,
         told_BT=(use == POLICY)[:, None] & future,
         words_BTL=clips.words_BTL,

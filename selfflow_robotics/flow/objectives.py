@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from ..data.clips import Clips
 from ..model.dit import DiT, Output
 from ..model.heads import ProjectionHead
+from ..model.modality import VIDEO
 from .noising import NoisedClips, Noising, View, noise_clips
 
 Counts = Mapping[str, Tensor]
@@ -50,19 +51,15 @@ def _sum(error: Tensor, mask_BT: Tensor) -> Tensor:
 
 
 def velocity_losses(out: Output, noised: NoisedClips, counts: Counts) -> dict[str, Tensor]:
-    """Mean squared errors of the velocity of video, proprioception and actions, in fp32.
+    """Mean squared errors of the velocity of each modality, in fp32.
 
     A mean over no frames at all is 0.
     """
-    assert out.video_BTNC is not None
-    error = (out.video_BTNC.float() - noised.velocity_BTNC) ** 2
-    sums = {"video": _sum(error, noised.video_BT)}
-    if out.state_BTP is not None and noised.velocity_state_BTP is not None:
-        error = (out.state_BTP.float() - noised.velocity_state_BTP) ** 2
-        sums["proprioception"] = _sum(error, noised.state_BT)
-    if out.action_BTA is not None and noised.velocity_action_BTA is not None:
-        error = (out.action_BTA.float() - noised.velocity_action_BTA) ** 2
-        sums["action"] = _sum(error, noised.action_BT)
+    sums = {}
+    for name, aim in noised.velocity.items():
+        found = out.of(name)
+        if found is not None:
+            sums[name] = _sum((found.float() - aim) ** 2, noised.counts_BT[name])
     return {name: value / counts[name].clamp(min=1) for name, value in sums.items()}
 
 
@@ -79,7 +76,7 @@ class FlowMatching:
     ) -> None:
         self.noising = noising
         self.patch = patch
-        self.weights = weights or {}
+        self.weights = {one.name: one.weight for one in noising.more} | (weights or {})
 
     def noise(self, clips: Clips, streams: Sequence[torch.Generator]) -> NoisedClips:
         """Both views of a batch of clips, of which each has a random stream."""
@@ -91,11 +88,7 @@ class FlowMatching:
 
     def counts(self, noised: NoisedClips) -> dict[str, Tensor]:
         """Frames that count in each loss."""
-        return {
-            "video": noised.video_BT.sum(),
-            "proprioception": noised.state_BT.sum(),
-            "action": noised.action_BT.sum(),
-        }
+        return {name: frames.sum() for name, frames in noised.counts_BT.items()}
 
     def __call__(
         self,
@@ -272,7 +265,7 @@ class Repa(Alignment):
     def target(self, teacher: DiT, noised: NoisedClips) -> Tensor:
         """The encoder's features of the video tokens; the teacher is not used."""
         found = self.features(noised.latents_BTCHW)
-        expected = (*noised.velocity_BTNC.shape[:3], self.features.width)
+        expected = (*noised.velocity[VIDEO].shape[:3], self.features.width)
         if found.shape != expected:
             raise ValueError(
                 f"the encoder gave features of shape {tuple(found.shape)} for video tokens that "

@@ -9,22 +9,17 @@ forward-mode derivatives, which fused attention has not.)
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..model.dit import DiT
+from ..model.dit import DiT, Output
 from .noising import ROW_UNKNOWN, NoisedClips, View
 from .objectives import Counts, FlowMatching, Losses, seen
 from .timesteps import STEP_SIZES, shift_time
-
-_VELOCITIES = {
-    "video_BTNC": "velocity_BTNC",
-    "action_BTA": "velocity_action_BTA",
-    "state_BTP": "velocity_state_BTP",
-}
 
 
 class Shortcut(FlowMatching):
@@ -89,44 +84,49 @@ def with_half_steps(teacher: DiT, noised: NoisedClips, shift: float) -> NoisedCl
     view = replace(view, conditions=replace(view.conditions, step_BT=told))
     first = seen(teacher, part, view, ())
     moved = {
-        name: getattr(view.frames, name) + change * getattr(first, name).float()
-        for name, change in _of_tokens(view, middle - now).items()
+        name: value + change * _velocity(first, name)
+        for name, value, change in _by_modality(view, middle - now)
     }
     there = replace(view.conditions, timesteps_BTR=middle)
-    second = seen(teacher, part, View(replace(view.frames, **moved), there), ())
+    second = seen(teacher, part, View(view.frames.with_values(moved), there), ())
     if not any(noised.steps):
         return noised
     # What covers more of the time counts for more; the schedule's halves are not equally long.
     share = torch.where(moves, (middle - now) / (end - now), 0.0)
-    aims = {
-        _VELOCITIES[name]: torch.lerp(
-            getattr(second, name).float(), getattr(first, name).float(), weight
-        )
-        for name, weight in _of_tokens(view, share).items()
-    }
     index = torch.tensor(rows, device=now.device)
-    return replace(
-        noised, **{k: getattr(noised, k).index_copy(0, index, v) for k, v in aims.items()}
-    )
+    aims = {
+        name: noised.velocity[name].index_copy(
+            0, index, torch.lerp(_velocity(second, name), _velocity(first, name), weight)
+        )
+        for name, _, weight in _by_modality(view, share)
+    }
+    return replace(noised, velocity={**noised.velocity, **aims})
 
 
-def _of_tokens(view: View, rows_BTR: Tensor) -> dict[str, Tensor]:
-    """What a frame's rows say of the tokens of each modality that there is, (B, T, ..., 1)."""
+def _velocity(out: Output, name: str) -> Tensor:
+    """The velocity of a modality that the network was shown, in fp32."""
+    found = out.of(name)
+    assert found is not None
+    return found.float()
+
+
+def _by_modality(view: View, rows_BTR: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Each modality's name, its values, and what a frame's rows say of them, (B, T, ..., 1)."""
     assert view.conditions.row_BTM is not None
-    value_BTM = rows_BTR.gather(2, view.conditions.row_BTM)
-    count = view.frames.video_BTNC.shape[2]
-    rest = list(value_BTM[:, :, count:, None].unbind(dim=2))
-    found = {"video_BTNC": value_BTM[:, :, :count, None]}
-    for name in ("action_BTA", "state_BTP"):
-        if getattr(view.frames, name) is not None:
-            found[name] = rest.pop(0)
-    return found
+    value_BTM, first = rows_BTR.gather(2, view.conditions.row_BTM), 0
+    for name, value in view.frames.values():
+        count = value.shape[2] if value.dim() == 4 else 1
+        said = value_BTM[:, :, first : first + count, None]
+        yield name, value, said if value.dim() == 4 else said[:, :, 0]
+        first += count
 
 
 def _rows(value: Any, rows: list[int]) -> Any:
-    """These rows of a batch: of a tensor, or of every tensor in a dataclass."""
+    """These rows of a batch: of a tensor, or of every tensor in a dataclass or a mapping."""
     if isinstance(value, Tensor):
         return value[rows]
+    if isinstance(value, Mapping):
+        return {key: _rows(part, rows) for key, part in value.items()}
     if not is_dataclass(value) or isinstance(value, type):
         return value
     return replace(value, **{f.name: _rows(getattr(value, f.name), rows) for f in fields(value)})

@@ -5,15 +5,14 @@ Self-Flow (arXiv 2603.06507, eq. 4 and appendix A). t=0 is data and t=1 is noise
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-MASK_RATIO: Mapping[str, float] = {"image": 0.25, "video": 0.1, "audio": 0.5}
-"""Share of a sample's tokens that take the second timestep (Self-Flow, section 3.3 and A.3)."""
+from ..model.modality import Times
 
 SRA_GAP = 0.2
 """How much cleaner SRA's teacher sees a clip, at most (arXiv 2505.02831, its code's --t-max)."""
@@ -34,32 +33,13 @@ def _device(generator: torch.Generator | None) -> torch.device:
 
 
 @dataclass(frozen=True)
-class TimestepDistribution:
-    """p(t) over [0, 1].
-
-    Args:
-        kind: "uniform", or "logit-normal": the logistic function of a standard normal.
-        shift: alpha of `shift_time`, above 0, applied to either kind.
-        high_noise_share: share of draws that come from U[0.95, 1] instead, in [0, 1].
+class TimestepDistribution(Times):
+    """p(t) over [0, 1], to draw from.
 
     Example:
         >>> TimestepDistribution("logit-normal", shift=2.95).sample((8,)).shape
         torch.Size([8])
     """
-
-    kind: Literal["uniform", "logit-normal"] = "uniform"
-    shift: float = 1.0
-    high_noise_share: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("uniform", "logit-normal"):
-            raise ValueError(
-                f'no timestep distribution "{self.kind}"; choose "uniform" or "logit-normal"'
-            )
-        if not self.shift > 0:
-            raise ValueError(f"the timestep shift is {self.shift}; it must be above 0")
-        if not 0 <= self.high_noise_share <= 1:
-            raise ValueError(f"high_noise_share is {self.high_noise_share}; it must be in [0, 1]")
 
     def sample(self, shape: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
         """Independent draws in [0, 1], float32, of that shape, on the generator's device."""
@@ -76,14 +56,6 @@ class TimestepDistribution:
             chosen = torch.rand(size, generator=generator, device=device) < self.high_noise_share
             t = torch.where(chosen, noisy, t)
         return t
-
-
-TIMESTEPS: Mapping[str, TimestepDistribution] = {
-    "image": TimestepDistribution("uniform"),
-    "video": TimestepDistribution("logit-normal", shift=2.95),
-    "audio": TimestepDistribution("logit-normal", shift=1.0),
-}
-"""p(t) a modality was published with: ImageNet, text to video, text to audio (Self-Flow, A.3)."""
 
 
 def draw_step(

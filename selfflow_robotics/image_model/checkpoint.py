@@ -27,7 +27,8 @@ from einops import rearrange
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ..model.dit import Conditions, DiT, DiTConfig, Frames
+from ..model.dit import Conditions, DiT, DiTConfig
+from ..model.tokens import Frames
 
 HOME = "https://huggingface.co/Hila/Self-Flow (selfflow_imagenet256.pt)"
 

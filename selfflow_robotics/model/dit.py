@@ -25,7 +25,8 @@ from .attention import (
     rotary_time,
 )
 from .conditioning import Conditioning, InstructionEncoder, select_rows
-from .tokens import TokensIn, TokensOut
+from .modality import ACTION, PROPRIOCEPTION, VIDEO, ByModality, Modality
+from .tokens import Frames, TokensIn, TokensOut
 
 MAX_WORDS = 16
 
@@ -36,7 +37,7 @@ class DiTConfig:
 
     Without `anchor` the network has no projections of the last clean frame (an image model); with
     `step_sizes` it can be told how far the step goes that its velocity is for. Instructions have up
-    to `max_words` words.
+    to `max_words` words. Modalities beyond video, actions and proprioception stand in `more`.
     """
 
     token_dim: int
@@ -54,24 +55,26 @@ class DiTConfig:
     step_sizes: bool = False
     text_dim: int = 0
     max_words: int = MAX_WORDS
+    more: tuple[Modality, ...] = ()
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """What a frame is made of, in the order of its tokens."""
+        own = (
+            Modality(VIDEO, self.token_dim, self.grid[0] * self.grid[1]),
+            *([Modality(ACTION, self.action_dim)] if self.action_dim else []),
+            *([Modality(PROPRIOCEPTION, self.state_dim)] if self.state_dim else []),
+        )
+        return (*own, *self.more)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a frame, of all modalities."""
+        return sum(one.tokens for one in self.modalities)
 
     def layer(self, share: float) -> int:
         """The block, counted from 1, after which `share` of the depth is done (0.3 -> 8 of 28)."""
         return min(max(round(share * self.depth), 1), self.depth)
-
-
-@dataclass(frozen=True)
-class Frames:
-    """The tokens of T frames, noised or clean.
-
-    `anchor_BTNC` is the last clean frame before each frame, zeros where there is none; `action_BTA`
-    led to the frame.
-    """
-
-    video_BTNC: Tensor
-    anchor_BTNC: Tensor | None = None
-    action_BTA: Tensor | None = None
-    state_BTP: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ class Conditions:
 
 
 @dataclass(frozen=True)
-class Output:
+class Output(ByModality):
     """Velocities of each modality (None past a stop), features (B, T, M, D) by block, new cache."""
 
     video_BTNC: Tensor | None
@@ -153,14 +156,7 @@ class DiT(nn.Module):
         super().__init__()
         self.config = config
         out_dim = config.out_dim or config.token_dim
-        self.tokens_in = TokensIn(
-            config.width,
-            config.token_dim,
-            config.grid,
-            config.action_dim,
-            config.state_dim,
-            config.anchor,
-        )
+        self.tokens_in = TokensIn(config.width, config.modalities, config.grid, config.anchor)
         self.conditioning = Conditioning(
             config.width,
             num_classes=config.num_classes,
@@ -179,14 +175,7 @@ class DiT(nn.Module):
         )
         self.final_norm = nn.LayerNorm(config.width, elementwise_affine=False, eps=1e-6)
         self.final_modulation = nn.Linear(config.width, 2 * config.width)
-        self.tokens_out = TokensOut(
-            config.width,
-            config.token_dim,
-            out_dim,
-            config.action_dim,
-            config.state_dim,
-            config.anchor,
-        )
+        self.tokens_out = TokensOut(config.width, config.modalities, out_dim, config.anchor)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -201,8 +190,8 @@ class DiT(nn.Module):
             for part in embedder.mlp if embedder else ():
                 if isinstance(part, nn.Linear):
                     nn.init.normal_(part.weight, std=0.02)
-        zero = [self.final_modulation, self.tokens_out.video, self.tokens_out.skip]
-        zero += [self.tokens_in.anchor, self.tokens_out.action, self.tokens_out.state]
+        zero: list[nn.Linear | None] = [self.final_modulation, self.tokens_in.anchor]
+        zero += [part for part in self.tokens_out.children() if isinstance(part, nn.Linear)]
         zero += [block.modulation for block in self.modules() if isinstance(block, Block)]
         for linear in zero:
             if linear is not None:
@@ -262,9 +251,7 @@ class DiT(nn.Module):
             keep_cache: False leaves the new cache empty, which saves the memory of its keys and
                 values where nothing follows these frames.
         """
-        x = self.tokens_in(
-            frames.video_BTNC, frames.anchor_BTNC, frames.action_BTA, frames.state_BTP
-        )
+        x = self.tokens_in(frames)
         _, count, tokens, width = x.shape
         rows = F.silu(
             self.conditioning(
@@ -296,7 +283,5 @@ class DiT(nn.Module):
                 return Output(None, None, None, features, Cache(tuple(new_layers), count))
         shift, scale = select_rows(self.final_modulation(rows), conditions.row_BTM).chunk(2, dim=-1)
         x = self.final_norm(x) * (1 + scale) + shift
-        video, action, state = self.tokens_out(
-            x, frames.video_BTNC, frames.anchor_BTNC, frames.action_BTA is not None
-        )
-        return Output(video, action, state, features, Cache(tuple(new_layers), count))
+        found = Output(None, None, None, features, Cache(tuple(new_layers), count))
+        return found.with_values(self.tokens_out(x, frames))

@@ -1,15 +1,33 @@
-"""Image, video, action and proprioception as tokens: in, out and where they sit.
+"""Modalities as tokens: in, out and where they sit.
 
-Modalities differ only here (their projections and positions) and in their noise distribution
-(`flow.timesteps`). A frame is N video tokens, then one action token (the action that led to the
-frame), then one proprioception token; the latter two only where the model was built with them.
+A frame is N video tokens, then one action token (the action that led to the frame), then one of
+proprioception, then those of what else is declared; each only where it is given.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
+
+from .modality import VIDEO, ByModality, Modality
+
+
+@dataclass(frozen=True)
+class Frames(ByModality):
+    """The tokens of T frames, noised or clean.
+
+    `anchor_BTNC` is the last clean frame before each frame, zeros where there is none; `action_BTA`
+    led to the frame.
+    """
+
+    video_BTNC: Tensor
+    anchor_BTNC: Tensor | None = None
+    action_BTA: Tensor | None = None
+    state_BTP: Tensor | None = None
 
 
 def patchify(latents: Tensor, patch: int) -> Tensor:
@@ -41,48 +59,36 @@ def sincos_positions(width: int, grid: tuple[int, int]) -> Tensor:
 
 
 class TokensIn(nn.Module):
-    """Projections of all modalities to the width of the network."""
+    """Projections of all modalities, of which the first is video, to the width of the network."""
 
     def __init__(
-        self,
-        width: int,
-        token_dim: int,
-        grid: tuple[int, int],
-        action_dim: int,
-        state_dim: int,
-        anchor: bool,
+        self, width: int, modalities: Sequence[Modality], grid: tuple[int, int], anchor: bool
     ) -> None:
         super().__init__()
-        self.video = nn.Linear(token_dim, width)
-        self.anchor = nn.Linear(token_dim, width, bias=False) if anchor else None
-        self.action = nn.Linear(action_dim, width) if action_dim else None
-        self.state = nn.Linear(state_dim, width) if state_dim else None
+        self.modalities = tuple(modalities)
+        self.video = nn.Linear(modalities[0].size, width)
+        self.anchor = nn.Linear(modalities[0].size, width, bias=False) if anchor else None
+        for one in modalities[1:]:
+            self.add_module(one.part, nn.Linear(one.size, width))
         self.register_buffer("positions", sincos_positions(width, grid))
         self.positions: Tensor
 
-    def forward(
-        self,
-        video_BTNC: Tensor,
-        anchor_BTNC: Tensor | None,
-        action_BTA: Tensor | None,
-        state_BTP: Tensor | None,
-    ) -> Tensor:
-        """Tokens (B, T, M, D), M = N + one for each of action and proprioception that is given."""
-        video = self.video(video_BTNC)
+    def forward(self, frames: Frames) -> Tensor:
+        """Tokens (B, T, M, D) of all modalities that are given, in the order they are declared."""
+        video = self.video(frames.video_BTNC)
         video = video + self.positions.to(video.dtype)
-        if anchor_BTNC is not None:
+        if frames.anchor_BTNC is not None:
             if self.anchor is None:
                 raise ValueError("this model was built without anchors (anchor=False)")
-            video = video + self.anchor(anchor_BTNC)
+            video = video + self.anchor(frames.anchor_BTNC)
+        given = dict(frames.values(VIDEO))
+        if strange := given.keys() - {one.name for one in self.modalities}:
+            raise ValueError(f"this model was built without {min(strange)} tokens")
         tokens = [video]
-        for name, projection, value in (
-            ("action", self.action, action_BTA),
-            ("proprioception", self.state, state_BTP),
-        ):
-            if value is not None:
-                if projection is None:
-                    raise ValueError(f"this model was built without {name} tokens")
-                tokens.append(projection(value).unsqueeze(2))
+        for one in self.modalities[1:]:
+            if one.name in given:
+                projected = self.get_submodule(one.part)(given[one.name])
+                tokens.append(_as_tokens(projected, one, self.positions.shape[-1]))
         return torch.cat(tokens, dim=2)
 
 
@@ -90,29 +96,42 @@ class TokensOut(nn.Module):
     """Projections from the width of the network to a velocity in each modality."""
 
     def __init__(
-        self,
-        width: int,
-        token_dim: int,
-        out_dim: int,
-        action_dim: int,
-        state_dim: int,
-        anchor: bool,
+        self, width: int, modalities: Sequence[Modality], out_dim: int, anchor: bool
     ) -> None:
         super().__init__()
+        self.modalities = tuple(modalities)
         self.video = nn.Linear(width, out_dim)
-        self.skip = nn.Linear(2 * token_dim, out_dim, bias=False) if anchor else None
-        self.action = nn.Linear(width, action_dim) if action_dim else None
-        self.state = nn.Linear(width, state_dim) if state_dim else None
+        self.skip = nn.Linear(2 * modalities[0].size, out_dim, bias=False) if anchor else None
+        for one in modalities[1:]:
+            self.add_module(one.part, nn.Linear(width, one.size))
 
-    def forward(
-        self, tokens_BTMD: Tensor, video_BTNC: Tensor, anchor_BTNC: Tensor | None, action: bool
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Velocities of video (B, T, N, out), action (B, T, A) and proprioception (B, T, P)."""
-        count = video_BTNC.shape[2]
+    def forward(self, tokens_BTMD: Tensor, frames: Frames) -> dict[str, Tensor]:
+        """The velocity of each modality that is given, shaped as that."""
+        count = frames.video_BTNC.shape[2]
         video = self.video(tokens_BTMD[:, :, :count])
-        if anchor_BTNC is not None and self.skip is not None:
-            video = video + self.skip(torch.cat((video_BTNC, anchor_BTNC), dim=-1))
-        rest = list(tokens_BTMD[:, :, count:].unbind(dim=2))
-        action_out = self.action(rest.pop(0)) if action and self.action else None
-        state_out = self.state(rest.pop(0)) if rest and self.state else None
-        return video, action_out, state_out
+        if frames.anchor_BTNC is not None and self.skip is not None:
+            both = torch.cat((frames.video_BTNC, frames.anchor_BTNC), dim=-1)
+            video = video + self.skip(both)
+        found, first = {VIDEO: video}, count
+        for one in self.modalities[1:]:
+            value = frames.of(one.name)
+            if value is not None:
+                part = tokens_BTMD[:, :, first : first + one.tokens]
+                part = part if value.dim() == 4 else part[:, :, 0]
+                found[one.name] = self.get_submodule(one.part)(part)
+                first += one.tokens
+        return found
+
+
+def _as_tokens(projected: Tensor, one: Modality, width: int) -> Tensor:
+    """(B, T, tokens, D); several tokens of a frame are told apart by their places in a row."""
+    if projected.dim() == 3:
+        projected = projected.unsqueeze(2)
+    if projected.shape[2] != one.tokens:
+        raise ValueError(
+            f"{one.name} has {projected.shape[2]} tokens a frame; this model was built for "
+            f"{one.tokens}"
+        )
+    if one.tokens == 1:
+        return projected
+    return projected + sincos_positions(width, (1, one.tokens)).to(projected)

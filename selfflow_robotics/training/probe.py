@@ -9,9 +9,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..data.clips import LatentEpisodes
-from ..flow.conditions import conditions_at
-from ..model.dit import Frames
 from ..model.tokens import patchify
+from ..world_model.clean_frames import clean_pass
 from ..world_model.probe import StateProbe, network_digest, seen_by_probe
 from ..world_model.world_model import WorldModel
 
@@ -106,17 +105,9 @@ def clean_features(
     device, layer = world_model.device, world_model.feature_layer
     latents = latents_BTCHW.to(device, world_model.dtype)
     video = patchify(latents, world_model.config.patch)
-    anchor = torch.cat((torch.zeros_like(video[:, :1]), video[:, :-1]), dim=1)
-    known = torch.ones(video.shape[:2], dtype=torch.bool, device=device)
-    known[:, 0] = False
-    action = led_to_BTA.to(device) * known[..., None]
-    out = world_model.network(
-        Frames(video, anchor, action, state_BTP.to(device)),
-        conditions_at(world_model.config.network, action, known, time=0.0),
-        feature_layers=(layer,),
-        stop_after=layer,
-    )
-    return out.features[layer]  # type: ignore[no-any-return]
+    led_to, state = led_to_BTA.to(device), state_BTP.to(device)
+    out = clean_pass(world_model.network, video, led_to, state, layer, features_alone=True)
+    return out.features[layer]
 
 
 def _image_tokens(world_model: WorldModel) -> int:

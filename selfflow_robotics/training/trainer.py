@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -227,8 +226,7 @@ def _split(
     size = len(streams) // parts
     for first in range(0, len(streams), size):
         rows = slice(first, first + size)
-        held = {name: value[rows] for name, value in vars(clips).items() if value is not None}
-        yield replace(clips, **held), streams[rows]
+        yield clips.rows(rows), streams[rows]
 
 
 def _added(parts: Sequence[Mapping[str, Tensor]]) -> list[Tensor]:

@@ -18,9 +18,10 @@ from torch import Tensor
 from ..flow.conditions import conditions_at
 from ..flow.samplers import steps_along
 from ..images.fit import fitted_frames
-from ..model.dit import Frames
-from ..model.tokens import patchify
+from ..model.modality import ACTION
+from ..model.tokens import Frames, patchify
 from ..streams import streams_of_rows
+from .clean_frames import zeros_for
 
 if TYPE_CHECKING:
     from .values import Context
@@ -59,12 +60,11 @@ def infer_actions(
         raise ValueError(f"{count} frames; give at least {1 + block}, and {block} for each more")
     latents = world_model._encode(images)
     state = world_model._state_tokens(states, batch, count)
-    state = None if state is None else state[:, ::block]
+    told = None if state is None or states is None else state[:, ::block]
     led_to = torch.zeros(batch, latents.shape[1], spec.size, device=world_model.device)
     streams = streams_of_rows(generator, batch)
     for last in range(1, latents.shape[1]):
         seen = slice(max(0, last - world_model.config.history_len), last)
-        told = state if states is not None else None
         context = world_model.observe_latents(
             latents[:, seen], led_to[:, seen], None if told is None else told[:, seen]
         )
@@ -73,9 +73,9 @@ def infer_actions(
             patchify(latents[:, last : last + 1], world_model.config.patch),
             context.anchor_BNC[:, None],
             noise.to(led_to),
-            None if state is None else state[:, last : last + 1],
+            None if told is None else told[:, last : last + 1],
         )
-        led_to[:, last] = _denoised(world_model, after, context, steps, states is not None)
+        led_to[:, last] = _denoised(world_model, after, context, steps)
     if not led_to.isfinite().all():
         raise ValueError(
             "the actions inferred are not finite; the world model's weights, or the states given, "
@@ -85,23 +85,17 @@ def infer_actions(
     return rearrange(actions, "b s (n a) -> b (s n) a", n=block)
 
 
-def _denoised(
-    world_model: WorldModel, after: Frames, context: Context, steps: int, state_known: bool
-) -> Tensor:
+def _denoised(world_model: WorldModel, after: Frames, context: Context, steps: int) -> Tensor:
     """The action (B, A), normalised, that led to a clean frame."""
     network, action = world_model.network, after.action_BTA
     assert action is not None
+    lacking = zeros_for(network.config, after)
+    after = after.with_values(lacking)
     for now, then, size in steps_along(steps, world_model.config.time_shift):
         conditions = conditions_at(
-            network.config,
-            action,
-            False,
-            0.0,
-            action_time=now,
-            state_known=state_known,
-            step=size,
+            network.config, action, False, 0.0, action_time=now, unknown=lacking, step=size
         )
-        asked = Frames(after.video_BTNC, after.anchor_BTNC, action, after.state_BTP)
+        asked = after.with_values({ACTION: action})
         out = network(asked, conditions, cache=context.cache, keep_cache=False)
         action = action + (then - now) * out.action_BTA
     return action[:, 0].clamp(-1, 1)

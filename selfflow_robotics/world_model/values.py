@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -79,7 +80,8 @@ class Rollout:
     `actions_BKHA` are those asked for, in the environment's units, as float32 on the model's
     device. `passes` counts frames sent through the network: each frame of each candidate once a
     denoising step and once more, clean, for its features; those of history are not counted.
-    `last_BCHW` is the last frame that was seen.
+    `last_BCHW` is the last frame that was seen. `more` are the values (B, K, H, tokens, size) of
+    modalities that the network declares itself.
     """
 
     latents_BKHCHW: Tensor
@@ -88,3 +90,4 @@ class Rollout:
     actions_BKHA: Tensor
     last_BCHW: Tensor
     passes: int
+    more: Mapping[str, Tensor] = field(default_factory=dict)

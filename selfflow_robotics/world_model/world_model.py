@@ -17,15 +17,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..data.action_spec import ActionSpec, StateSpec
-from ..flow.conditions import conditions_at
 from ..images.fit import ImageFit, fitted_frames
 from ..machine.precision import usable
-from ..model.dit import DiT, Frames, Output
+from ..model.dit import DiT
 from ..model.heads import ProgressHead, StepsHead
+from ..model.modality import PROPRIOCEPTION, VIDEO
 from ..model.prior import PolicyPrior
 from ..model.tokens import patchify, unpatchify
 from ..streams import streams_of_rows
 from ..tokenizers.tokenizer import Tokenizer
+from .clean_frames import clean_pass
 from .imagination.futures import Imagination, gradients_of
 from .values import Context, Rollout, WorldModelConfig
 
@@ -171,21 +172,10 @@ class WorldModel(nn.Module):
         `led_to_BSA[:, f]` is the action that led to frame f; that of the first frame is not used.
         """
         video = patchify(latents_BSCHW, self.config.patch)
-        batch, count = video.shape[:2]
-        anchor = torch.cat((torch.zeros_like(video[:, :1]), video[:, :-1]), dim=1)
-        known = torch.ones(batch, count, dtype=torch.bool, device=self.device)
-        known[:, 0] = False
-        action = led_to_BSA * known[..., None]
-        state = states_BSP if states_BSP is not None else self._state_tokens(None, batch, count)
-        out = self.network(
-            Frames(video, anchor, action, state),
-            conditions_at(
-                self.config.network, action, known, time=0.0, state_known=states_BSP is not None
-            ),
-            feature_layers=(self.feature_layer,),
-        )
+        out = clean_pass(self.network, video, led_to_BSA, states_BSP, self.feature_layer)
         last = None if states_BSP is None else states_BSP[:, -1]
-        return Context(batch, out.cache, video[:, -1], last, *self._instruct(instruction, batch))
+        told = self._instruct(instruction, len(video))
+        return Context(len(video), out.cache, video[:, -1], last, *told)
 
     def _fitted(self, frames: NDArray[np.uint8] | Tensor) -> Tensor:
         return fitted_frames(frames, self.image_fit, self.history_len)
@@ -253,16 +243,17 @@ class WorldModel(nn.Module):
         streams = streams_of_rows(generator, context.batch)
         with gradients_of(actions_BKHA):
             normalised = self.action_spec.normalize(actions_BKHA)
-            video, features, *states = self.imagination.rollout(
+            features, shown = self.imagination.rollout(
                 context, normalised, steps, together, streams
             )
         return Rollout(
-            unpatchify(video, self.config.patch, self.config.network.grid),
+            unpatchify(shown.pop(VIDEO), self.config.patch, self.config.network.grid),
             features,
-            states[0] if states else None,
+            shown.pop(PROPRIOCEPTION, None),
             actions_BKHA,
             unpatchify(context.anchor_BNC, self.config.patch, self.config.network.grid),
             passes=actions_BKHA.shape[:3].numel() * (steps + 1),
+            more=shown,
         )
 
     def compile_rollout(self) -> None:
@@ -429,19 +420,10 @@ class WorldModel(nn.Module):
     def goal_features(self, latents_BCHW: Tensor, state_BP: Tensor | None) -> Tensor:
         """Features (B, M, D) of frames as latents; `state_BP` is normalised, None where unknown."""
         video = patchify(latents_BCHW, self.config.patch)[:, None]
-        batch = len(video)
-        action = torch.zeros(batch, 1, self.action_spec.size, device=self.device)
-        known = torch.zeros(batch, 1, dtype=torch.bool, device=self.device)
-        state = self._state_tokens(None, batch, 1) if state_BP is None else state_BP[:, None]
-        out: Output = self.network(
-            Frames(video, torch.zeros_like(video), action, state),
-            conditions_at(
-                self.config.network, action, known, time=0.0, state_known=state_BP is not None
-            ),
-            feature_layers=(self.feature_layer,),
-            stop_after=self.feature_layer,
-        )
-        return out.features[self.feature_layer][:, 0]
+        unknown = video.new_zeros(len(video), 1, self.action_spec.size)
+        state, layer = None if state_BP is None else state_BP[:, None], self.feature_layer
+        out = clean_pass(self.network, video, unknown, state, layer, features_alone=True)
+        return out.features[layer][:, 0]
 
     def steps_to_goal(self, rollout: Rollout, goal_features: Tensor) -> Tensor:
         """Predicted environment steps from every imagined frame to the goal, (B, K, H) >= 0."""

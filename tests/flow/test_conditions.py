@@ -41,9 +41,8 @@ def test_only_timesteps_in_use_are_rows(
     rows: int,
 ) -> None:
     action = randn(B, T, A, seed=0)
-    made = conditions_at(
-        network, action, known, time, action_time=action_time, state_known=state_known
-    )
+    unknown = () if state_known else ("proprioception",)
+    made = conditions_at(network, action, known, time, action_time=action_time, unknown=unknown)
     assert made.timesteps_BTR.shape[-1] == rows
     times = torch.tensor([expected[0]] * N + list(expected[1:]))
     assert torch.equal(per_token(made), times.expand(B, T, -1))

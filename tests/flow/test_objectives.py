@@ -17,9 +17,9 @@ from selfflow_robotics.flow.objectives import (
     velocity_losses,
 )
 from selfflow_robotics.flow.timesteps import TimestepDistribution
-from selfflow_robotics.model.dit import Conditions, DiT, Frames, Output
+from selfflow_robotics.model.dit import Conditions, DiT, Output
 from selfflow_robotics.model.heads import ProjectionHead
-from selfflow_robotics.model.tokens import patchify
+from selfflow_robotics.model.tokens import Frames, patchify
 
 PATCH = 2
 NOISING = Noising(TimestepDistribution(), mask_ratio=0.3)
@@ -92,11 +92,14 @@ def test_self_flow_equals_its_formula() -> None:
     def error(predicted: Tensor, true: Tensor, where: Tensor) -> Tensor:
         return ((predicted - true)[where] ** 2).mean()
 
-    assert noised.velocity_action_BTA is not None and noised.velocity_state_BTP is not None
+    assert noised.velocity["action"] is not None and noised.velocity["proprioception"] is not None
     expected = (
-        error(out.video_BTNC, noised.velocity_BTNC, noised.video_BT)
-        + 0.2 * error(out.state_BTP, noised.velocity_state_BTP, noised.state_BT)
-        + 0.5 * error(out.action_BTA, noised.velocity_action_BTA, noised.action_BT)
+        error(out.video_BTNC, noised.velocity["video"], noised.counts_BT["video"])
+        + 0.2
+        * error(
+            out.state_BTP, noised.velocity["proprioception"], noised.counts_BT["proprioception"]
+        )
+        + 0.5 * error(out.action_BTA, noised.velocity["action"], noised.counts_BT["action"])
         + 0.8 * (1 - cosine.mean())
     )
     torch.testing.assert_close(losses.total, expected, atol=1e-5, rtol=1e-5)
@@ -115,12 +118,12 @@ def test_velocity_loss_equals_a_hand_computed_one() -> None:
         student=view,
         teacher=view,
         latents_BTCHW=torch.zeros(1, 2, 2, 1, 1),
-        velocity_BTNC=torch.tensor([[[[9.0, 9.0]], [[1.0, 2.0]]]]),
-        velocity_state_BTP=torch.tensor([[[7.0], [2.0]]]),
-        velocity_action_BTA=torch.tensor([[[5.0], [1.0]]]),
-        video_BT=mask,
-        state_BT=mask,
-        action_BT=~mask & mask,
+        velocity={
+            "video": torch.tensor([[[[9.0, 9.0]], [[1.0, 2.0]]]]),
+            "proprioception": torch.tensor([[[7.0], [2.0]]]),
+            "action": torch.tensor([[[5.0], [1.0]]]),
+        },
+        counts_BT={"video": mask, "proprioception": mask, "action": ~mask & mask},
         clean_BT=~mask,
         told_BT=mask,
     )
@@ -148,17 +151,17 @@ def test_clean_and_unknown_tokens_count_in_no_loss() -> None:
     out = student(noised.student.frames, noised.student.conditions)
     wrong = replace(
         out,
-        video_BTNC=out.video_BTNC + 100 * ~noised.video_BT[..., None, None],
-        state_BTP=out.state_BTP + 100 * ~noised.state_BT[..., None],
-        action_BTA=out.action_BTA + 100 * ~noised.action_BT[..., None],
+        video_BTNC=out.video_BTNC + 100 * ~noised.counts_BT["video"][..., None, None],
+        state_BTP=out.state_BTP + 100 * ~noised.counts_BT["proprioception"][..., None],
+        action_BTA=out.action_BTA + 100 * ~noised.counts_BT["action"][..., None],
     )
     right_losses, wrong_losses = (
         velocity_losses(shown, noised, objective.counts(noised)) for shown in (out, wrong)
     )
     for name, loss in right_losses.items():
         assert torch.equal(loss, wrong_losses[name])
-    for mask in (noised.video_BT, noised.state_BT, noised.action_BT):
-        assert not (mask & ~(noised.video_BT | noised.action_BT)).any()
+    for mask in noised.counts_BT.values():
+        assert not (mask & ~(noised.counts_BT["video"] | noised.counts_BT["action"])).any()
         assert not (mask & noised.clean_BT).any()
 
 
@@ -273,8 +276,7 @@ def test_losses_of_parts_add_up_to_those_of_the_whole_batch(name: str) -> None:
     total = 0.0
     # Parts of unequal size, whose masks count unequally many frames.
     for part in (slice(0, 1), slice(1, 4), slice(4, 6)):
-        held = {k: v[part] for k, v in vars(given).items() if v is not None}
-        noised = objective.noise(replace(given, **held), streams(6)[part])
+        noised = objective.noise(given.rows(part), streams(6)[part])
         losses = objective(student, teacher, projector, noised, counts)
         total += losses.total.item()
         for key, value in losses.parts.items():

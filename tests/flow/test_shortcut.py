@@ -14,8 +14,9 @@ from selfflow_robotics.flow.objectives import FlowMatching, SelfFlow
 from selfflow_robotics.flow.samplers import schedule, steps_along
 from selfflow_robotics.flow.shortcut import Shortcut, with_half_steps
 from selfflow_robotics.flow.timesteps import STEP_SIZES, TimestepDistribution, draw_step
-from selfflow_robotics.model.dit import Conditions, DiT, DiTConfig, Frames
+from selfflow_robotics.model.dit import Conditions, DiT, DiTConfig
 from selfflow_robotics.model.heads import ProjectionHead
+from selfflow_robotics.model.tokens import Frames
 
 SHIFT = 5.0
 NOISING = Noising(TimestepDistribution(shift=SHIFT), mask_ratio=0.3, shortcut=1.0)
@@ -53,11 +54,11 @@ def test_target_of_a_linear_velocity_is_what_two_steps_make_of_it_by_hand() -> N
     frames = noised.student.frames
     assert frames.anchor_BTNC is not None and set(noised.steps) == set(STEP_SIZES)
     for row, (now, middle, end) in enumerate(start_and_ends(noised)):
-        where = noised.video_BT[row]
+        where = noised.counts_BT["video"][row]
         apart = (frames.video_BTNC - frames.anchor_BTNC)[row][where]
         after = apart * (1 + middle - now) * (1 + end - middle)
         torch.testing.assert_close(
-            aimed.velocity_BTNC[row][where], (after - apart) / (end - now), atol=1e-4, rtol=1e-4
+            aimed.velocity["video"][row][where], (after - apart) / (end - now), atol=1e-4, rtol=1e-4
         )
 
 
@@ -80,31 +81,16 @@ def test_target_is_where_a_sampler_comes_to_in_two_steps_of_the_teacher(use: int
             noisy[..., :3] = torch.where(noisy[..., :3] > 0, a, 0.0)
             out = teacher(frames, replace(conditions, timesteps_BTR=noisy))
             moved = {}
-            for name, mask in masks(one).items():
-                mask = mask.view(*mask.shape, *(1,) * (getattr(frames, name).dim() - 2))
-                step = (b - a) * getattr(out, name)
-                moved[name] = getattr(frames, name) + torch.where(mask, step, 0.0)
-            frames = replace(frames, **moved)
-        for name, mask in masks(one).items():
-            speed = (getattr(frames, name) - getattr(start, name)) / (end - now)
-            target = getattr(aimed, TARGETS[name])[row][mask[0]]
+            for name, value in frames.values():
+                mask = one.counts_BT[name]
+                mask = mask.view(*mask.shape, *(1,) * (value.dim() - 2))
+                moved[name] = value + torch.where(mask, (b - a) * out.of(name), 0.0)
+            frames = frames.with_values(moved)
+        for name, value in frames.values():
+            mask = one.counts_BT[name]
+            speed = (value - start.of(name)) / (end - now)
+            target = aimed.velocity[name][row][mask[0]]
             torch.testing.assert_close(target, speed[0][mask[0]], atol=2e-4, rtol=2e-4)
-
-
-TARGETS = {
-    "video_BTNC": "velocity_BTNC",
-    "action_BTA": "velocity_action_BTA",
-    "state_BTP": "velocity_state_BTP",
-}
-
-
-def masks(noised: NoisedClips) -> dict[str, Tensor]:
-    """Where each modality moves."""
-    return {
-        "video_BTNC": noised.video_BT,
-        "action_BTA": noised.action_BT,
-        "state_BTP": noised.state_BT,
-    }
 
 
 def start_and_ends_of(noised: NoisedClips, use: int) -> list[list[float]]:
@@ -125,6 +111,8 @@ def rows_of(noised: NoisedClips, row: int) -> NoisedClips:
             return value[row : row + 1]
         if hasattr(value, "__dataclass_fields__"):
             return replace(value, **{k: cut(v) for k, v in vars(value).items()})  # type: ignore[type-var]
+        if isinstance(value, dict):
+            return {name: cut(part) for name, part in value.items()}
         return value
 
     return cut(noised)  # type: ignore[return-value]
@@ -138,7 +126,7 @@ def test_clips_without_a_step_learn_as_ever() -> None:
     usual = [row for row, step in enumerate(noised.steps) if not step]
     assert 0 < len(usual) < 12 and plain.steps == ()
     for one, other in ((noised, plain), (aimed, plain)):
-        assert torch.equal(one.velocity_BTNC[usual], other.velocity_BTNC[usual])
+        assert torch.equal(one.velocity["video"][usual], other.velocity["video"][usual])
         shown, known = one.student, other.student
         assert torch.equal(shown.frames.video_BTNC[usual], known.frames.video_BTNC[usual])
         assert torch.equal(
@@ -189,8 +177,7 @@ def test_losses_of_parts_add_up_to_those_of_the_whole_batch() -> None:
     expected = objective(student, teacher, projector, whole)
     parts = []
     for part in (slice(0, 1), slice(1, 4), slice(4, 6)):
-        held = {k: v[part] for k, v in vars(given).items() if v is not None}
-        noised = objective.noise(replace(given, **held), streams(6)[part])
+        noised = objective.noise(given.rows(part), streams(6)[part])
         parts.append(objective(student, teacher, projector, noised, counts).parts)
     for name, value in expected.parts.items():
         found = sum(part[name].item() for part in parts)

@@ -6,13 +6,12 @@ import pytest
 import torch
 
 from selfflow_robotics.flow.timesteps import (
-    MASK_RATIO,
-    TIMESTEPS,
     TimestepDistribution,
     clean_prefix,
     dual_timesteps,
     shift_time,
 )
+from selfflow_robotics.model.modality import PUBLISHED
 
 MANY = 40_000
 
@@ -56,7 +55,8 @@ def test_share_of_high_noise_is_drawn_from_the_end() -> None:
 
 
 def test_same_seed_same_draws() -> None:
-    for distribution in TIMESTEPS.values():
+    for one in PUBLISHED.values():
+        distribution = TimestepDistribution(**vars(one.times))
         a, b = (distribution.sample((3, 2), seeded(7)) for _ in range(2))
         assert torch.equal(a, b)
         assert a.shape == (3, 2)
@@ -77,10 +77,11 @@ def test_bad_distribution_is_refused(settings: dict[str, Any], message: str) -> 
 
 
 def test_each_token_takes_the_second_timestep_with_the_mask_ratio() -> None:
-    for modality, ratio in MASK_RATIO.items():
-        draw = dual_timesteps(400, (5, 20), TIMESTEPS[modality], ratio, seeded())
+    for one in PUBLISHED.values():
+        times = TimestepDistribution(**vars(one.times))
+        draw = dual_timesteps(400, (5, 20), times, one.mask_ratio, seeded())
         assert draw.mask.shape == (400, 5, 20)
-        assert draw.mask.float().mean().item() == pytest.approx(ratio, abs=0.01)
+        assert draw.mask.float().mean().item() == pytest.approx(one.mask_ratio, abs=0.01)
         # No tube or frame masks: a frame has masked and unmasked tokens.
         assert draw.mask.float().mean((1, 2)).std() < 0.1
 

@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from selfflow_robotics.image_model import checkpoint as released
-from selfflow_robotics.model.dit import Conditions, Frames
-from selfflow_robotics.model.tokens import sincos_positions
+from selfflow_robotics.model.dit import Conditions
+from selfflow_robotics.model.tokens import Frames, sincos_positions
 
 FIXTURE = Path(__file__).parents[3] / "shared/fixtures/selfflow_reference_small.safetensors"
 SMALL: dict[str, Any] = {

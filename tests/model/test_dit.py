@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from selfflow_robotics.model.attention import Cache, rotary_time, rotate
-from selfflow_robotics.model.dit import Conditions, DiT, DiTConfig, Frames, Output
+from selfflow_robotics.model.dit import Conditions, DiT, DiTConfig, Output
+from selfflow_robotics.model.tokens import Frames
 
 B, T, GRID, C, A, P = 2, 4, (3, 2), 8, 3, 5
 N = GRID[0] * GRID[1]
@@ -69,7 +70,7 @@ def mapped(
     clip: tuple[Frames, Conditions], change: Callable[[Tensor], Tensor]
 ) -> tuple[Frames, Conditions]:
     frames, conditions = (
-        {name: None if part is None else change(part) for name, part in vars(value).items()}
+        {name: change(part) for name, part in vars(value).items() if isinstance(part, Tensor)}
         for value in clip
     )
     return Frames(**frames), Conditions(**conditions)  # type: ignore[arg-type]
@@ -169,7 +170,11 @@ def joined(pieces: list[tuple[Frames, Conditions]]) -> tuple[Frames, Conditions]
         return torch.cat(values, 1)
 
     columns = [
-        {k: along_time([vars(piece[i])[k] for piece in pieces]) for k in vars(pieces[0][i])}
+        {
+            k: along_time([vars(piece[i])[k] for piece in pieces])
+            for k, part in vars(pieces[0][i]).items()
+            if isinstance(part, Tensor)
+        }
         for i in (0, 1)
     ]
     return Frames(**columns[0]), Conditions(**columns[1])

@@ -24,8 +24,8 @@ from tiny_world import (
 from torch import Tensor
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS
-from selfflow_robotics.model.dit import Conditions, Frames
-from selfflow_robotics.model.tokens import patchify, unpatchify
+from selfflow_robotics.model.dit import Conditions
+from selfflow_robotics.model.tokens import Frames, patchify, unpatchify
 from selfflow_robotics.storage.model_folder import write_model
 from selfflow_robotics.world_model.values import Context, Rollout
 from selfflow_robotics.world_model.world_model import WorldModel

@@ -15,7 +15,9 @@ from torch import Tensor
 from ...flow.conditions import conditions_at
 from ...flow.samplers import Step
 from ...model.attention import Cache
-from ...model.dit import Conditions, DiT, Frames
+from ...model.dit import Conditions, DiT
+from ...model.modality import ACTION, VIDEO
+from ...model.tokens import Frames
 
 
 @dataclass(frozen=True)
@@ -114,12 +116,13 @@ def denoise(
             step=size,
         )
         out = network(x, conditions, cache=cache, keep_cache=False)
-        step = then - now
-        x = replace(x, video_BTNC=x.video_BTNC + step * out.video_BTNC)
-        if x.state_BTP is not None:
-            x = replace(x, state_BTP=x.state_BTP + step * out.state_BTP)
-        if act:
-            x = replace(x, action_BTA=x.action_BTA + step * out.action_BTA)
+        x = x.with_values(
+            {
+                name: value + (then - now) * change
+                for name, value in x.values(*(() if act else (ACTION,)))
+                if (change := out.of(name)) is not None
+            }
+        )
     return x
 
 
@@ -129,18 +132,11 @@ def _clean(network: DiT, frames: Frames) -> Conditions:
 
 
 def _frame(noise: Frames, f: int) -> Frames:
-    one = slice(f, f + 1)
-    action, state = noise.action_BTA, noise.state_BTP
-    return Frames(
-        noise.video_BTNC[:, one],
-        action_BTA=None if action is None else action[:, one],
-        state_BTP=None if state is None else state[:, one],
-    )
+    one = {name: value[:, f : f + 1] for name, value in noise.values()}
+    return Frames(one[VIDEO]).with_values(one)
 
 
 def _joined(made: Sequence[Frames]) -> Frames:
-    states = [frame.state_BTP for frame in made if frame.state_BTP is not None]
-    return Frames(
-        torch.cat([frame.video_BTNC for frame in made], dim=1),
-        state_BTP=torch.cat(states, dim=1) if states else None,
-    )
+    frames = [dict(frame.values(ACTION)) for frame in made]
+    joined = {name: torch.cat([one[name] for one in frames], dim=1) for name in frames[0]}
+    return Frames(joined[VIDEO]).with_values(joined)

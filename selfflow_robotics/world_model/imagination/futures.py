@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -10,7 +10,9 @@ from einops import rearrange, repeat
 from torch import Tensor
 
 from ...flow.samplers import Step, steps_along
-from ...model.dit import DiT, Frames
+from ...model.dit import DiT
+from ...model.modality import ACTION, VIDEO
+from ...model.tokens import Frames
 from ..values import Context
 from . import memory
 from .denoising import all_together, denoise, frame_after_frame
@@ -36,8 +38,8 @@ class Imagination:
         steps: int,
         together: bool,
         streams: Sequence[torch.Generator],
-    ) -> tuple[Tensor, ...]:
-        """Video (B, K, H, N, C), features (B, K, H, M, D) and, where known, proprioception."""
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Features (B, K, H, M, D), and the values (B, K, H, ...) of each modality but actions."""
         horizon = actions_BKHA.shape[2]
         noise = shared_noise(self.network.config, horizon, streams, context.anchor_BNC)
         along = steps_along(steps, self.time_shift)
@@ -53,10 +55,12 @@ class Imagination:
                 context.cache.rows(rows),
                 along,
             )
-            found = (made.frames.video_BTNC, made.features_FHMD, made.frames.state_BTP)
-            return _by_row(found, actions.shape[1])
+            shown = (value for _, value in made.frames.values(ACTION))
+            return _by_row((made.features_FHMD, *shown), actions.shape[1])
 
-        return self._in_parts(run, context, actions_BKHA, horizon if together else 1)
+        features, *shown = self._in_parts(run, context, actions_BKHA, horizon if together else 1)
+        names = (one.name for one in self.network.config.modalities if one.name != ACTION)
+        return features, dict(zip(names, shown, strict=True))
 
     def propose(
         self,
@@ -91,34 +95,38 @@ class Imagination:
             )
             cache = context.cache.rows(rows)
             made = denoise(self.network, frames, cache, steps_along(1, self.time_shift))
-            return _by_row((made.video_BTNC, made.action_BTA, made.state_BTP), actions.shape[1])
+            return _by_row([value for _, value in made.values()], actions.shape[1])
 
         clean = self._in_parts(run, context, actions_BKHA, horizon)
-        mixed = tuple(torch.lerp(c, n, time) for c, n in zip(clean, noise, strict=True))
+        mixed = {
+            name: torch.lerp(value, noise[name], time)
+            for name, value in zip(noise, clean, strict=True)
+        }
         return self._act(context, mixed, steps_along(steps, self.time_shift, time))
 
-    def _act(self, context: Context, noised: tuple[Tensor, ...], steps: Sequence[Step]) -> Tensor:
-        """Actions (B, K, H, A) from noised video, actions and proprioception (B, K, H, ...)."""
+    def _act(self, context: Context, noised: Mapping[str, Tensor], steps: Sequence[Step]) -> Tensor:
+        """Actions (B, K, H, A) from noised values (B, K, H, ...) of every modality."""
         told_BD = context.instruction_BD
         if told_BD is None:
             raise ValueError("proposing actions needs an instruction; give one to observe()")
-        horizon = noised[1].shape[2]
+        horizon = noised[ACTION].shape[2]
 
         def run(rows: slice, candidates: slice) -> tuple[Tensor, ...]:
-            parts = [part[rows, candidates] for part in noised]
-            count = parts[0].shape[1]
-            video, action, *state = (rearrange(part, "b k ... -> (b k) ...") for part in parts)
+            values = {name: value[rows, candidates] for name, value in noised.items()}
+            count = values[ACTION].shape[1]
+            flat = {name: rearrange(v, "b k ... -> (b k) ...") for name, v in values.items()}
             made = denoise(
                 self.network,
-                Frames(video, _anchors(context, rows, count, horizon), action, *state),
+                Frames(flat[VIDEO], _anchors(context, rows, count, horizon)).with_values(flat),
                 context.cache.rows(rows),
                 steps,
                 act=True,
                 instruction_FD=_repeated(told_BD[rows], count),
             )
-            return _by_row((made.action_BTA,), count)
+            assert made.action_BTA is not None
+            return _by_row([made.action_BTA], count)
 
-        return self._in_parts(run, context, noised[1], horizon)[0]
+        return self._in_parts(run, context, noised[ACTION], horizon)[0]
 
     def _in_parts(
         self, run: memory.Run, context: Context, actions_BKHA: Tensor, frames: int
@@ -149,10 +157,8 @@ def _anchors(context: Context, rows: slice, candidates: int, horizon: int) -> Te
     return repeat(context.anchor_BNC[rows], "b n c -> (b k) h n c", k=candidates, h=horizon)
 
 
-def _by_row(parts: Sequence[Tensor | None], candidates: int) -> tuple[Tensor, ...]:
-    return tuple(
-        rearrange(part, "(b k) ... -> b k ...", k=candidates) for part in parts if part is not None
-    )
+def _by_row(parts: Sequence[Tensor], candidates: int) -> tuple[Tensor, ...]:
+    return tuple(rearrange(part, "(b k) ... -> b k ...", k=candidates) for part in parts)
 
 
 def gradients_of(value: Tensor) -> torch.set_grad_enabled:

@@ -59,9 +59,8 @@ def bytes_each(network: DiTConfig, horizon: int, frames: int) -> int:
     Counts what lives at once: a block's modulation, projections and hidden values of the frames in
     the pass, keys and values of all frames twice (while they are appended), features.
     """
-    tokens = network.grid[0] * network.grid[1] + bool(network.action_dim) + bool(network.state_dim)
-    block = frames * tokens * (31 + 2 * network.mlp_ratio) * network.width
-    kept = horizon * tokens * (4 * network.depth * (frames < horizon) + 3) * network.width
+    block = frames * network.tokens * (31 + 2 * network.mlp_ratio) * network.width
+    kept = horizon * network.tokens * (4 * network.depth * (frames < horizon) + 3) * network.width
     return int(4 * (block + kept))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,40 +10,37 @@ import torch
 from einops import rearrange, repeat
 from torch import Tensor
 
-from ...model.dit import DiTConfig, Frames
+from ...model.dit import DiTConfig
+from ...model.modality import ACTION, VIDEO
+from ...model.tokens import Frames
 from ...streams import normal
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Noise of H frames of B rows, the same for all candidates of a row."""
+    """Noise (B, H, ...) of what follows, by modality; the same for all candidates of a row."""
 
-    video_BHNC: Tensor
-    state_BHP: Tensor | None
+    values: Mapping[str, Tensor]
 
     def frames(self, rows: slice, actions_BKHA: Tensor) -> Frames:
         """Frames (rows * K, H, ...) of some of the rows, led to by these actions."""
         repeated = partial(repeat, pattern="b ... -> (b k) ...", k=actions_BKHA.shape[1])
-        return Frames(
-            repeated(self.video_BHNC[rows]),
-            action_BTA=rearrange(actions_BKHA, "b k h a -> (b k) h a"),
-            state_BTP=None if self.state_BHP is None else repeated(self.state_BHP[rows]),
-        )
+        values = {name: repeated(value[rows]) for name, value in self.values.items()}
+        led = rearrange(actions_BKHA, "b k h a -> (b k) h a")
+        return Frames(values[VIDEO], action_BTA=led).with_values(values)
 
 
 def shared_noise(
     network: DiTConfig, horizon: int, streams: Sequence[torch.Generator], like: Tensor
 ) -> Noise:
     """A stream a row; frame after frame, so that a longer horizon begins as a shorter one."""
-    tokens = network.grid[0] * network.grid[1]
-    video, state = [], []
-    for _ in range(horizon):
-        video.append(normal(streams, tokens, network.token_dim))
-        if network.state_dim:
-            state.append(normal(streams, network.state_dim))
+    shown = [one for one in network.modalities if one.name != ACTION]
+    drawn = [[normal(streams, *one.shape) for one in shown] for _ in range(horizon)]
     return Noise(
-        torch.stack(video, dim=1).to(like),
-        torch.stack(state, dim=1).to(like) if state else None,
+        {
+            one.name: torch.stack(frames, dim=1).to(like)
+            for one, frames in zip(shown, zip(*drawn, strict=True), strict=True)
+        }
     )
 
 
@@ -53,10 +50,9 @@ def own_noise(
     horizon: int,
     streams: Sequence[torch.Generator],
     like: Tensor,
-) -> tuple[Tensor, ...]:
-    """Video (B, K, H, N, C), actions and, where there is any, proprioception: each its own."""
-    tokens = network.grid[0] * network.grid[1]
-    video = normal(streams, candidates, horizon, tokens, network.token_dim)
-    state = [normal(streams, candidates, horizon, network.state_dim)] if network.state_dim else []
-    action = normal(streams, candidates, horizon, network.action_dim)
-    return tuple(part.to(like) for part in (video, action, *state))
+) -> dict[str, Tensor]:
+    """Noise (B, K, H, ...) of every modality, actions too: each candidate its own."""
+    # In the order in which random numbers have always been drawn: actions last of the first three.
+    order = sorted(network.modalities, key=lambda one: (one in network.more, one.name == ACTION))
+    drawn = {one.name: normal(streams, candidates, horizon, *one.shape).to(like) for one in order}
+    return {one.name: drawn[one.name] for one in network.modalities}

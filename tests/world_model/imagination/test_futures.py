@@ -10,8 +10,8 @@ from torch import Tensor
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS
 from selfflow_robotics.flow.noising import anchors
-from selfflow_robotics.model.dit import Conditions, Frames
-from selfflow_robotics.model.tokens import patchify, unpatchify
+from selfflow_robotics.model.dit import Conditions
+from selfflow_robotics.model.tokens import Frames, patchify, unpatchify
 from selfflow_robotics.world_model.imagination import memory
 from selfflow_robotics.world_model.values import Context, Rollout
 from selfflow_robotics.world_model.world_model import WorldModel
