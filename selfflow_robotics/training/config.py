@@ -46,8 +46,9 @@ class ObjectiveConfig:
     encoder: str | None = field(
         default=None, metadata={"help": "repa: a DINOv2 model's folder, or its name on the Hub"}
     )
-    distribution: Literal["uniform", "logit-normal"] = field(
-        default="uniform", metadata={"help": "of timesteps in training, before the shift"}
+    distribution: Literal["uniform", "logit-normal", "published"] = field(
+        default="uniform",
+        metadata={"help": "of timesteps in training, before the shift; published: the paper's"},
     )
     shift: float = field(
         default=5.0, metadata={"above": 0, "help": "of timesteps towards noise; 1 is none"}

@@ -20,6 +20,7 @@ from ..flow.timesteps import SRA_GAP, TimestepDistribution
 from ..image_model import checkpoint as released
 from ..images.fit import How, ImageFit, divisible
 from ..model.dit import DiTConfig
+from ..model.modality import PUBLISHED, Modality
 from ..model.presets import preset
 from ..tokenizers import stored
 from ..tokenizers.tokenizer import Tokenizer
@@ -31,21 +32,32 @@ from .frame_features import FrameFeatures
 
 
 def build_objective(
-    config: ObjectiveConfig, patch: int, min_prefix: int, tokenizer: Tokenizer
+    config: ObjectiveConfig,
+    patch: int,
+    min_prefix: int,
+    tokenizer: Tokenizer,
+    more: tuple[Modality, ...] = (),
 ) -> FlowMatching:
     """The objective; `min_prefix` is 0 where a clip may have no clean frame.
+
+    Modalities that the network declares itself stand in `more`.
 
     Raises:
         ValueError: REPA's encoder is not given or cannot be used.
     """
+    if config.distribution == "published":
+        times = TimestepDistribution(**vars(PUBLISHED["video"].times))
+    else:
+        times = TimestepDistribution(config.distribution, config.shift)
     noising = Noising(
-        TimestepDistribution(config.distribution, config.shift),
+        times,
         config.mask_ratio if config.name == "self_flow" else 0.0,
         (config.world_model, config.policy, config.inverse),
         min_prefix,
         per_frame=config.name == "diffusion_forcing",
         gap=SRA_GAP if config.name == "sra" else 0.0,
         shortcut=config.shortcut,
+        more=more,
     )
     objective = _base(config, noising, patch, tokenizer)
     return Shortcut(objective) if config.shortcut else objective
@@ -157,12 +169,14 @@ def build_world_model(
     text_dim: int = 0,
     image_fit: How = "crop",
     camera_size: tuple[int, int] | None = None,
+    more: tuple[Modality, ...] = (),
 ) -> WorldModel:
     """A world model with random weights that begins by keeping the last frame.
 
     Without `actions` it is one of video. A policy prior is added to it when it is trained.
 
-    With `text_dim` its network is told vectors of that many values, which `text_encoder` makes.
+    Frames are made of video, actions, proprioception, and the modalities in `more`. With
+    `text_dim` its network is told vectors of that many values, which `text_encoder` makes.
     """
     sizes = preset(model.preset)
     rows, columns = tokenizer.latent_size(image_size)
@@ -184,6 +198,7 @@ def build_world_model(
         step_sizes=step_sizes,
         text_dim=text_dim,
         max_words=vocabulary.length,
+        more=more,
     )
     config = WorldModelConfig(
         network,

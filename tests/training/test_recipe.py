@@ -13,6 +13,7 @@ from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE, ActionSpe
 from selfflow_robotics.data.vocabulary import Vocabulary
 from selfflow_robotics.flow.objectives import FlowMatching, SelfFlow
 from selfflow_robotics.flow.shortcut import Shortcut
+from selfflow_robotics.model.modality import PUBLISHED
 from selfflow_robotics.tokenizers import stored
 from selfflow_robotics.tokenizers.patches import Patches
 from selfflow_robotics.training.config import ModelConfig, ObjectiveConfig
@@ -118,6 +119,13 @@ def test_each_objective_is_noised_and_weighted_as_published(tmp_path: Path) -> N
     assert sizes["self_flow"] == sizes["sra"] == 5_311_872
     inner = 2048
     assert sizes["repa"] == 1153 * inner + (inner + 1) * inner + (inner + 1) * 24
+
+
+def test_the_published_times_are_those_declared_of_video() -> None:
+    made = build_objective(ObjectiveConfig(distribution="published"), 2, 1, Patches(2))
+    times = made.noising.distribution
+    assert (times.kind, times.shift) == ("logit-normal", 2.95)
+    assert made.noising.mask_ratio == PUBLISHED["video"].mask_ratio == 0.1
 
 
 def test_large_steps_are_learnt_on_top_of_an_objective_where_that_is_chosen() -> None:
