@@ -151,7 +151,7 @@ def test_frames_are_found_between_those_that_come_early(tmp_path: Path) -> None:
 def test_mirrors_of_rt1_and_bridge_are_declared() -> None:
     fractal, bridge = (lerobot_mapping_named(name) for name in (FRACTAL, "bridge_orig_lerobot"))
     # Its gripper's action is absolute, so models of RT-1's own actions shall refuse it.
-    with pytest.raises(ValueError, match="gripper is"):
+    with pytest.raises(ValueError, match="gripper 'absolute, 1 open"):
         fractal.action_spec.require_match(RT1.action_spec, "the mirror", "RT-1")
     assert fractal.action_spec.q01[6] == 0 and fractal.action_spec.q99[6] == 1
     bridge.action_spec.require_match(BRIDGE.action_spec, "the mirror", "Bridge")
