@@ -1,0 +1,98 @@
+"""The pages of docs/ do what they say: their files, commands and snippets, from top to bottom.
+
+A block's language may be followed by a file's name: it is then written to that file, and run by
+what comes after it.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tiny_dataset import write_dataset
+
+from selfflow_robotics.cli.main import commands, main, named_by
+
+ROOT = Path(__file__).parents[1]
+SHIPPED = ROOT / "selfflow_robotics" / "weights" / "tabletop-small"
+TRAINED = (
+    "model=tiny trainer.steps=2 trainer.batch_size=2 trainer.frames=3 trainer.log_every=1 "
+    "prior.steps=2"
+)
+SMALLER = {
+    "tokenizer": "steps=2 widths=[8,8,8]",
+    "data encode": "workers=0",
+    "finetune": TRAINED,
+    "evaluate": "episodes=1 num_envs=1 videos=0 threads=1",
+}
+"""What makes each command small, after what the page says."""
+BLOCK = re.compile(r"^```(\w+)(?: ([\w./]+))?\n(.*?)^```", re.DOTALL | re.MULTILINE)
+"""Language, file and text of a block of a page."""
+
+
+@pytest.fixture
+def follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Do what a page says, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+
+    def follow_page(page: str) -> None:
+        names: dict[str, object] = {"__name__": "__main__"}
+        for language, file, text in BLOCK.findall((ROOT / "docs" / page).read_text("utf-8")):
+            if file:
+                Path(file).write_text(text)
+            elif language == "python":
+                exec(compile(text, page, "exec"), names)
+            elif language == "bash":
+                run_commands(text)
+
+    return follow_page
+
+
+def run_commands(text: str) -> None:
+    """Each line is a command, and succeeds."""
+    for line in text.replace("\\\n", " ").strip().splitlines():
+        program, *words = shlex.split(line)
+        command = named_by(words, commands())
+        assert program == "selfflow" and command is not None, line
+        rest = words[len(command.split()) :]
+        assert main([*command.split(), *rest, *SMALLER.get(command, "").split()]) == 0, line
+
+
+def test_your_robot(follow: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "data" / "lerobot"))
+    from folders import write_v3
+
+    write_v3(Path("my_robot"))
+    write_dataset(Path("my_rlds"), 4)
+    follow("your_robot.md")
+    assert Path("runs/imagined.mp4").is_file()
+    (event_file,) = Path("runs/world/training").rglob("events.out.tfevents*")
+    curves = EventAccumulator(str(event_file)).Reload()
+    assert {"train/loss", "train/data_wait"} <= set(curves.Tags()["scalars"])
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param("your_simulator.md", marks=pytest.mark.slow),
+        "your_policy.md",
+        "your_model.md",
+    ],
+)
+def test_page(page: str, follow: Callable[[str], None]) -> None:
+    if not SHIPPED.is_dir():
+        pytest.skip(f"the page loads {SHIPPED.name}, which this checkout lacks")
+    follow(page)
+
+
+def test_links_lead_somewhere() -> None:
+    for page in (ROOT / "docs").glob("*.md"):
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert target.startswith("https://") or (page.parent / target).exists(), target
