@@ -237,7 +237,8 @@ def block_bytes(task: Task, network: DiTConfig, clips: int, bf16: bool) -> int:
     bfloat16, autocast on CUDA has norms read and write fp32 (on a CPU it has not).
     """
     small = 2 if bf16 else 4
-    tokens, length = _tokens(task, network, clips)
+    length = task.frames * network.tokens
+    tokens = clips * length
     hidden = int(network.width * network.mlp_ratio)
     kept = tokens * (4 * network.width * 4 + (17 * network.width + 2 * hidden) * small)
     # Of attention, a number a head and token; its mask, as numbers, is the same for all clips.
@@ -247,7 +248,7 @@ def block_bytes(task: Task, network: DiTConfig, clips: int, bf16: bool) -> int:
 def activation_bytes(task: Task, network: DiTConfig, clips: int, bf16: bool) -> int:
     """What the backward pass of so many clips needs kept, by far most of it in the blocks."""
     small, width = 2 if bf16 else 4, network.width
-    tokens, _ = _tokens(task, network, clips)
+    tokens = clips * task.frames * network.tokens
     block = block_bytes(task, network, clips, bf16)
     again = len(range(0, network.depth, task.recompute_every)) if task.recompute_every else 0
     # A block that is computed again keeps what it reads, and all of itself while its turn lasts.
@@ -264,13 +265,6 @@ def activation_bytes(task: Task, network: DiTConfig, clips: int, bf16: bool) -> 
     # Noise, noised tokens, anchors, velocities and errors.
     pixels = clips * task.frames * network.grid[0] * network.grid[1] * network.token_dim
     return kept + pixels * 8 * 4
-
-
-def _tokens(task: Task, network: DiTConfig, clips: int) -> tuple[int, int]:
-    """Of all clips, and of one."""
-    video = network.grid[0] * network.grid[1]
-    length = task.frames * (video + (2 if task.words else 0))
-    return clips * length, length
 
 
 def _memory(
