@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfflow_robotics.data.formats import open_dataset
-from selfflow_robotics.data.split import split_of
+from selfflow_robotics.data.split import OneSide
 from selfflow_robotics.evaluation.video.psnr import mean_squared_error, psnr
 from selfflow_robotics.model.tokens import patchify
 from selfflow_robotics.streams import RowStreams
@@ -47,7 +47,7 @@ class HeldOutClips:
 
     def __init__(self, folder: Path, history: int, image_size: tuple[int, int], clips: int) -> None:
         source = open_dataset(folder, "rt1", "train")
-        kept = [i for i in range(len(source)) if split_of(f"train/{i}") == "held-out"]
+        kept = OneSide(source, "held-out").index
         random, length = np.random.default_rng(0), history + HORIZON
         images: list[NDArray[np.uint8]] = []
         actions: list[NDArray[np.float32]] = []

@@ -24,6 +24,7 @@ from selfflow_robotics.data.formats import open_dataset
 from selfflow_robotics.data.latents.cache import latents_of
 from selfflow_robotics.data.rt1.features import OBSERVATIONS, Rt1Episode
 from selfflow_robotics.data.rt1.writer import Rt1Writer
+from selfflow_robotics.data.split import OneSide
 from selfflow_robotics.data.video.shards import open_videos
 from selfflow_robotics.evaluation.results import read_results
 from selfflow_robotics.image_model import checkpoint as released
@@ -31,7 +32,6 @@ from selfflow_robotics.tokenizers import stored
 from selfflow_robotics.training.checkpoints import Checkpoints
 from selfflow_robotics.training.prior import take_prior
 from selfflow_robotics.training.ranks import Ranks
-from selfflow_robotics.training.recipe import OneSide
 from selfflow_robotics.world_model.probe import load_probe
 from selfflow_robotics.world_model.world_model import WorldModel
 

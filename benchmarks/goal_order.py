@@ -21,8 +21,8 @@ from torch.nn import functional as F
 from selfflow_robotics.data.clips import LatentEpisodes
 from selfflow_robotics.data.formats import open_dataset
 from selfflow_robotics.data.latents.encoding import encode_episodes
+from selfflow_robotics.data.split import OneSide
 from selfflow_robotics.training.probe import clean_features
-from selfflow_robotics.training.recipe import OneSide
 from selfflow_robotics.world_model.world_model import WorldModel
 
 EPISODES, SHORTEST, NEAR = 25, 12, 4

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from .dataset import DataConfig
-
-if TYPE_CHECKING:
-    from ..data.action_spec import ActionSpec, StateSpec
-    from ..data.latents.cache import Encodable
+from .dataset import DataConfig, open_all, open_video
 
 HELP = """Encode a data set's frames once, for training to read.
 
@@ -69,66 +65,23 @@ def run(config: Config) -> int:
     Raises:
         ValueError: nothing is given, what lies there was encoded otherwise, or data are faulty.
     """
-    from ..data.latents.cache import latents_of
+    from ..data.latents.for_training import encode_for_training
     from ..data.latents.on_ray import spread_over
-    from ..data.video.source import VideoClips
     from ..tokenizers import stored
 
     here = config.device if config.ray is None else "cpu"
-    tokenizer = stored.load(config.tokenizer, here).requires_grad_(False)
-    spread = None if config.ray is None else spread_over(config.ray, config.device)
-    for episodes, actions, states in _sources(config, tokenizer.factor * config.patch):
-        found = latents_of(
-            episodes,
-            tokenizer,
-            config.out,
-            actions,
-            states,
-            part_episodes=config.part,
-            workers=config.workers,
-            spread=spread,
-        )
-        print(
-            f"{episodes.name}: {len(found.ids)} episodes, {len(found.latents)} latent frames of "
-            f"{found.latents.shape[1:]}"
-        )
-        for video in episodes.broken if isinstance(episodes, VideoClips) else ():
-            print(video)
+    cut = {key: getattr(config, key) for key in ("frames", "rate_hz", "max_broken")}
+    encode_for_training(
+        config.out,
+        stored.load(config.tokenizer, here).requires_grad_(False),
+        open_all(config.data),
+        open_video(config.videos, 0, config.image_size or (64, 80), 0, **cut),
+        image_size=config.image_size,
+        image_fit=config.image_fit,
+        patch=config.patch,
+        part_episodes=config.part,
+        workers=config.workers,
+        spread=None if config.ray is None else spread_over(config.ray, config.device),
+    )
     print(f"wrote {config.out}")
     return 0
-
-
-def _sources(
-    config: Config, unit: int
-) -> list[tuple[Encodable, ActionSpec | None, StateSpec | None]]:
-    """Both sides of the split of each data set, and the videos.
-
-    Args:
-        unit: pixels along a token's side, which what a data set is made by default divides into.
-    """
-    from ..data.fitted import fitted
-    from ..data.formats import open_dataset
-    from ..data.video.shards import open_videos
-    from ..training.recipe import OneSide, common_fit
-
-    if not config.data.path and config.videos is None:
-        raise ValueError("there is nothing to encode: add data=FOLDER or videos=FOLDER")
-    sources: list[tuple[Encodable, ActionSpec | None, StateSpec | None]] = []
-    data = [open_dataset(path, config.data.mapping, config.data.split) for path in config.data.path]
-    fit = common_fit(data, config.image_size, config.image_fit, unit) if data else None
-    for source in data:
-        for which in ("train", "held-out"):
-            side = OneSide(source, which)
-            if len(side) and fit is not None:
-                # Training on several data sets normalises by the first's statistics.
-                sources.append((fitted(side, fit), data[0].action_spec, data[0].state_spec))
-    if config.videos is not None:
-        videos = open_videos(
-            config.videos,
-            config.image_size or (64, 80),
-            config.frames,
-            config.rate_hz,
-            config.max_broken,
-        )
-        sources.append((videos, None, None))
-    return sources

@@ -1,13 +1,17 @@
-"""The section `data` of the commands: which episodes, and what they hold."""
+"""Which episodes a command reads: the section `data`, and videos."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from selfflow_robotics.storage.typed_yaml import ConfigError
+
+if TYPE_CHECKING:
+    from selfflow_robotics.data.episode import EpisodeSource
+    from selfflow_robotics.data.formats import Dataset
 
 PathT = TypeVar("PathT", bound=str | Path)
 
@@ -71,3 +75,39 @@ def one_data_set(paths: Sequence[PathT]) -> PathT:
             f"this command reads one data set at a time, and data.path names {len(paths)}: {given}"
         )
     return paths[0]
+
+
+def open_all(data: DataConfig) -> list[Dataset]:
+    """Every data set that was given; none where none was."""
+    from selfflow_robotics.data.formats import open_dataset
+
+    return [open_dataset(path, data.mapping, data.split) for path in data.path]
+
+
+def open_one(data: DataConfig) -> Dataset:
+    """The one data set that was given."""
+    one_data_set(data.path)
+    return open_all(data)[0]
+
+
+def open_video(
+    videos: str | None,
+    physics_episodes: int,
+    image_size: tuple[int, int],
+    seed: int,
+    **clips: Any,
+) -> list[EpisodeSource]:
+    """The video files and the generated scenes that were asked for.
+
+    Args:
+        clips: how files are cut, see :class:`VideoClips`.
+    """
+    from selfflow_robotics.data.video.shards import open_videos
+    from selfflow_robotics.envs.physics_video import PhysicsVideo
+
+    sources: list[EpisodeSource] = []
+    if videos is not None:
+        sources.append(open_videos(videos, image_size, **clips))
+    if physics_episodes:
+        sources.append(PhysicsVideo(physics_episodes, 24, image_size, seed=seed))
+    return sources

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..training.config import ModelConfig, ObjectiveConfig, TrainerConfig
-
-if TYPE_CHECKING:
-    from ..training.ranks import Ranks
+from .dataset import open_video
 
 HELP = """Pretrain the network on general video.
 
@@ -56,101 +53,28 @@ class Config:
 
 def run(config: Config) -> int:
     """Train on video and write the model."""
-    from ..training.ranks import join_ranks
-
-    with join_ranks(config.device) as ranks:
-        return _run(config, ranks)
-
-
-def _run(config: Config, ranks: Ranks) -> int:
-    import torch
-
-    from ..data.clips import LatentEpisodes
-    from ..data.latents.cache import Encodable, latents_of, weights_digest
-    from ..data.video.shards import open_videos
-    from ..data.video.source import VideoClips
-    from ..data.vocabulary import Vocabulary
-    from ..envs.physics_video import PhysicsVideo
     from ..storage.model_folder import require_model_folder
-    from ..training.memory_check import require_memory
-    from ..training.recipe import (
-        build_objective,
-        build_world_model,
-        load_tokenizer,
-        start_from,
-    )
-    from ..training.run_config import RunSettings
-    from ..training.shared_latents import forget_shared_latents, shared_cache
-    from ..training.text_vectors import TextEncoder, tell_vectors
-    from ..training.trainer import Trainer
+    from ..training.pretrain import pretrain
+    from ..training.ranks import join_ranks
+    from ..training.recipe import load_tokenizer
 
     require_model_folder(config.out)
-    tokenizer = load_tokenizer(None, config.tokenizer).to(ranks.device)
-    sources: list[Encodable] = []
-    if config.videos is not None:
-        sources.append(
-            open_videos(
-                config.videos, config.image_size, config.frames, config.rate_hz, config.max_broken
-            )
+    cut = {key: getattr(config, key) for key in ("frames", "rate_hz", "max_broken")}
+    size, seed = config.image_size, config.trainer.seed
+    asked = {key: getattr(config, key) for key in ("tokenizer", "videos", "physics_episodes")}
+    with join_ranks(config.device) as ranks:
+        pretrain(
+            config.out,
+            tokenizer=load_tokenizer(None, config.tokenizer),
+            sources=open_video(config.videos, config.physics_episodes, size, seed, **cut),
+            image_size=size,
+            start=config.start,
+            cache=config.cache,
+            text_encoder=config.text_encoder,
+            model=config.model,
+            objective=config.objective,
+            trainer=config.trainer,
+            ranks=ranks,
+            opened_by=asked | cut,
         )
-    if config.physics_episodes:
-        sources.append(
-            PhysicsVideo(config.physics_episodes, 24, config.image_size, seed=config.trainer.seed)
-        )
-    if not sources:
-        raise ValueError("there is no video: add videos=FOLDER or physics_episodes=1000")
-    with ranks.first_alone():
-        objective = build_objective(config.objective, config.model.patch, 0, tokenizer)
-        encoder = None if config.text_encoder is None else TextEncoder(config.text_encoder)
-        found = {
-            "data.identity": [{"videos": len(one), **one.identity} for one in sources],
-            "tokenizer.weights": weights_digest(tokenizer),
-        }
-    settings = RunSettings.of(config.out / "training", config, found)
-    settings.require_same()
-    sizes, width = (config.model, config.objective, config.trainer), encoder.width if encoder else 0
-    require_memory(*sizes, tokenizer, config.image_size, ranks, text_width=width)
-    torch.manual_seed(config.trainer.seed)
-    # Actions and proprioception are a robot's, and come with its episodes.
-    world_model = build_world_model(
-        config.model,
-        tokenizer,
-        config.image_size,
-        None,
-        None,
-        Vocabulary(()),
-        config.objective.shift,
-        step_sizes=config.objective.shortcut > 0,
-        text_encoder=config.text_encoder,
-        text_dim=width,
-    ).to(ranks.device)
-    if config.start is not None:
-        print(f"took over {start_from(world_model, config.start):,} weights of {config.start}")
-    with ranks.first_alone():
-        cache = shared_cache(config.cache, config.out, ranks)
-        latents = LatentEpisodes.join([latents_of(one, tokenizer, cache) for one in sources])
-        for one in sources if ranks.first else ():
-            for video in one.broken if isinstance(one, VideoClips) else ():
-                print(video)
-        if encoder is not None:
-            kept = config.out / "training" / "captions.npz"
-            latents = tell_vectors(latents, encoder, kept, ranks.device)
-            told = (latents.texts != "")[latents.told].mean()
-            print(f"{told:.1%} of the frames have a caption")
-    trainer = Trainer(
-        world_model,
-        objective,
-        latents,
-        config.trainer,
-        config.out / "training",
-        ranks=ranks,
-    )
-    if ranks.first:
-        settings.write()
-    trained = trainer.fit()
-    if trained is None or not ranks.first:
-        return 0
-    trained.save_pretrained(str(config.out))
-    forget_shared_latents(config.out)
-    print(f"wrote {config.out}")
     return 0

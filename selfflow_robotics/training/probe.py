@@ -9,6 +9,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..data.clips import LatentEpisodes
+from ..data.fitted import fitted
+from ..data.formats import Dataset
+from ..data.latents.encoding import encode_episodes
+from ..data.split import SIDES, Fewer, OneSide, Side
 from ..model.tokens import patchify
 from ..world_model.clean_frames import clean_pass
 from ..world_model.probe import StateProbe, network_digest, seen_by_probe
@@ -113,3 +117,50 @@ def clean_features(
 def _image_tokens(world_model: WorldModel) -> int:
     rows, columns = world_model.config.network.grid
     return rows * columns
+
+
+def probe_of(
+    world_model: WorldModel, source: Dataset, name: str = "the world model", most: int = 400
+) -> StateProbe:
+    """Fit a probe to episodes of a data set, and say how well it reads those held out.
+
+    Args:
+        name: of the world model, in messages.
+        most: episodes of each side of the split, spread over the data set.
+
+    Raises:
+        ValueError: data without actions or proprioception, or of another robot, or too few.
+    """
+    actions, states = source.action_spec, source.state_spec
+    if actions is None:
+        raise ValueError(f"{source.name} has no actions, which a probe's episodes need")
+    if states is None or world_model.state_spec is None:
+        lacking = source.name if world_model.state_spec else name
+        raise ValueError(f"{lacking} has no proprioception to read; use one that has it")
+    world_model.step_spec.require_match(actions, name, source.name)
+    world_model.state_spec.require_match(states, name, source.name)
+    train, held_out = (_encoded(world_model, source, side, most) for side in SIDES)
+    probe = fit_probe(world_model, train, held_out)
+    print(
+        f"fitted to {len(train.ids)} episodes; variance explained in {len(held_out.ids)} held out:"
+    )
+    for entry, explained in zip(probe.names, probe.held_out_r2, strict=True):
+        print(f"  {entry:16} " + ("never varies" if explained is None else f"{explained:8.4f}"))
+    return probe
+
+
+def _encoded(world_model: WorldModel, source: Dataset, side: Side, most: int) -> LatentEpisodes:
+    """Episodes of one side, spread over the data set."""
+    episodes = OneSide(source, side)
+    if not len(episodes):
+        raise ValueError(
+            f"{source.name} has {len(source)} episodes, none of them {side}; collect more, 5% of "
+            "all are held out"
+        )
+    return encode_episodes(
+        Fewer(fitted(episodes, world_model.image_fit), most),
+        world_model.tokenizer,
+        actions=world_model.step_spec,
+        states=world_model.state_spec,
+        title=f"encoding {side}",
+    )

@@ -1,24 +1,20 @@
-"""From a command's configuration to a world model and its objective."""
+"""From what was chosen about training to a world model and its objective."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import get_args, get_type_hints
 
 from torch import nn
 
 from ..data.action_spec import ActionSpec, StateSpec
-from ..data.episode import Episode
-from ..data.formats import Dataset
-from ..data.split import split_of
 from ..data.vocabulary import Vocabulary
 from ..flow.noising import Noising
 from ..flow.objectives import FlowMatching, Repa, SelfFlow, Sra
 from ..flow.shortcut import Shortcut
 from ..flow.timesteps import SRA_GAP, TimestepDistribution
 from ..image_model import checkpoint as released
-from ..images.fit import How, ImageFit, divisible
+from ..images.fit import How
 from ..model.dit import DiTConfig
 from ..model.modality import PUBLISHED, Modality
 from ..model.presets import preset
@@ -84,76 +80,6 @@ def _base(
         f'no objective "{config.name}"; choose one of '
         f"{', '.join(get_args(get_type_hints(ObjectiveConfig)['name']))}"
     )
-
-
-def common_fit(
-    sources: Sequence[Dataset], asked: tuple[int, int] | None, how: How, unit: int
-) -> ImageFit:
-    """What the pictures of all these data sets are made; see :func:`fit_of` of the first.
-
-    Said in a line for each size that it changes.
-    """
-    fit = fit_of(sources[0].image_size, asked, how, unit, sources[0].name)
-    for size in sorted({source.image_size for source in sources if source.image_size}):
-        if size != fit.size:
-            print(f"images: {fit.described(size)}")
-    return fit
-
-
-def fit_of(
-    given: tuple[int, int] | None,
-    asked: tuple[int, int] | None,
-    how: How,
-    unit: int,
-    name: str,
-) -> ImageFit:
-    """The size that the pictures of a data set are trained at.
-
-    Args:
-        given: (height, width) of its pictures; None where they differ.
-        asked: what they are to be; None leaves them, but for what does not divide.
-        unit: pixels along a token's side, of which both sides must be multiples.
-        name: of the data set, for the message.
-
-    Raises:
-        ValueError: the size asked for is no such multiple, or none was and pictures differ.
-    """
-    if asked is None and given is None:
-        raise ValueError(
-            f"{name} has pictures of no fixed size; say at which to train, as image_size=[64,80]"
-        )
-    if asked is None:
-        assert given is not None
-        return ImageFit(divisible(given, unit, how), how)
-    if divisible(asked, unit, "pad") != tuple(asked):
-        near = " or ".join(str(list(divisible(asked, unit, way))) for way in get_args(How))
-        raise ValueError(
-            f"image_size={list(asked)} does not divide into tokens of {unit}x{unit} pixels; "
-            f"give {near}"
-        )
-    return ImageFit((asked[0], asked[1]), how)
-
-
-class OneSide:
-    """The episodes of a data set on one side of the split by episode."""
-
-    def __init__(self, source: Dataset, side: Literal["train", "held-out"]) -> None:
-        self.source = source
-        self.name = f"{source.name} {side}"
-        self.image_size = source.image_size
-        self.side = side
-        self.index = [i for i in range(len(source)) if split_of(f"{source.split}/{i}") == side]
-
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """See :attr:`EpisodeSource.identity`."""
-        return {**self.source.identity, "side": self.side}
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def __getitem__(self, i: int) -> Episode:
-        return self.source[self.index[i]]
 
 
 def build_world_model(

@@ -35,11 +35,11 @@ class RunSettings:
     values: Mapping[str, Any]
 
     @classmethod
-    def of(cls, folder: Path, config: Any, found: Mapping[str, Any]) -> RunSettings:
-        """Those of a command.
+    def of(cls, folder: Path, config: Mapping[str, Any], found: Mapping[str, Any]) -> RunSettings:
+        """Those of a run.
 
         Args:
-            config: the command's, a dataclass.
+            config: what was asked for: names with values, some of which are dataclasses.
             found: what else makes the run, such as what its data are, as JSON.
         """
         return cls(folder, json.loads(json.dumps({**dict(_leaves(config)), **found}, default=str)))
@@ -71,16 +71,15 @@ class RunSettings:
 
 
 def _may_change(key: str) -> bool:
-    return key in _MAY_CHANGE or key.startswith("prior.")
+    return key in _MAY_CHANGE or key.startswith(("prior.", "slurm."))
 
 
-def _leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
+def _leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in config.items():
         if dataclasses.is_dataclass(value):
-            yield from _leaves(value, f"{prefix}{field.name}.")
+            yield from _leaves(vars(value), f"{prefix}{name}.")
         else:
-            yield prefix + field.name, value
+            yield prefix + name, value
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from .ema import Ema
 from .heads import WEIGHTS, judge_counts, judge_losses
 from .parallelize import gathered, keep_fewer_activations, shard, whole
 from .ranks import Ranks
+from .run_config import RunSettings
 from .skipping import require_few_skipped
 from .state import make_state
 from .stopping import StopRequest, stop_request
@@ -240,3 +241,31 @@ def _schedule(step: int, config: TrainerConfig) -> float:
         return (step + 1) / config.warmup
     done = (step - config.warmup) / max(1, config.steps - config.warmup)
     return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+
+def train_into(
+    out: Path,
+    settings: RunSettings,
+    world_model: WorldModel,
+    objective: FlowMatching,
+    episodes: LatentEpisodes,
+    config: TrainerConfig,
+    evaluate: Evaluate | None = None,
+    repeat: Mapping[str, int] | None = None,
+    *,
+    ranks: Ranks,
+) -> WorldModel | None:
+    """Train, with settings, checkpoints and curves in `settings.folder`, and write the model.
+
+    Returns:
+        It; None if training was asked to stop, and on ranks other than the first.
+    """
+    folder = settings.folder
+    trainer = Trainer(world_model, objective, episodes, config, folder, evaluate, repeat, ranks)
+    if ranks.first:
+        settings.write()
+    trained = trainer.fit()
+    if trained is None or not ranks.first:
+        return None
+    trained.save_pretrained(str(out))
+    return trained

@@ -21,7 +21,7 @@ class Config:
 def begun(folder: Path) -> Config:
     """A run that has a checkpoint."""
     config = Config(folder)
-    RunSettings.of(folder, config, {"data.identity": ["a", 3]}).write()
+    RunSettings.of(folder, vars(config), {"data.identity": ["a", 3]}).write()
     (folder / "checkpoints" / "step-00000005").mkdir(parents=True)
     (folder / "checkpoints" / "step-00000005" / ".metadata").write_bytes(b"")
     return config
@@ -35,7 +35,7 @@ def test_the_same_run_goes_on_longer_elsewhere_and_with_another_prior(tmp_path: 
         trainer=replace(config.trainer, steps=9000, save_every=7, keep=3, accumulate=2),
         prior=PriorTraining(steps=0),
     )
-    RunSettings.of(tmp_path, longer, {"data.identity": ["a", 3]}).require_same()
+    RunSettings.of(tmp_path, vars(longer), {"data.identity": ["a", 3]}).require_same()
 
 
 @pytest.mark.parametrize(
@@ -56,14 +56,14 @@ def test_another_run_is_refused_with_what_differs(
     config = begun(tmp_path)
     other = replace(config, **{section: replace(getattr(config, section), **{key: value})})
     with pytest.raises(ValueError, match=rf"of another run: {section}\.{key} was .* and is "):
-        RunSettings.of(tmp_path, other, {"data.identity": ["a", 3]}).require_same()
+        RunSettings.of(tmp_path, vars(other), {"data.identity": ["a", 3]}).require_same()
 
 
 def test_other_data_are_another_run_and_nothing_begun_is_none(tmp_path: Path) -> None:
     config = begun(tmp_path / "begun")
     with pytest.raises(ValueError, match=r'data\.identity was \["a", 3\] and is \["b", 3\]'):
-        RunSettings.of(tmp_path / "begun", config, {"data.identity": ["b", 3]}).require_same()
-    RunSettings.of(tmp_path / "new", config, {}).require_same()
+        RunSettings.of(tmp_path / "begun", vars(config), {"data.identity": ["b", 3]}).require_same()
+    RunSettings.of(tmp_path / "new", vars(config), {}).require_same()
 
 
 def test_damaged_settings_are_a_sentence(tmp_path: Path) -> None:
@@ -71,4 +71,4 @@ def test_damaged_settings_are_a_sentence(tmp_path: Path) -> None:
     for content in ("{", "[]", ""):
         (tmp_path / "config.json").write_text(content)
         with pytest.raises(ValueError, match=r"config\.json is damaged"):
-            RunSettings.of(tmp_path, config, {}).require_same()
+            RunSettings.of(tmp_path, vars(config), {}).require_same()

@@ -35,12 +35,9 @@ from selfflow_robotics.data.rlds.mapping_fit import require_fit
 from selfflow_robotics.data.rlds.mappings import RldsMapping, mapping_named
 from selfflow_robotics.data.rlds.record import RecordParser, columns, texts
 from selfflow_robotics.data.rlds.tfrecord import TFRecords
-from selfflow_robotics.data.split import split_of
 from selfflow_robotics.images.decoding import decode_image
 from selfflow_robotics.images.eight_bit import eight_bit
 from selfflow_robotics.storage.digests import files_digest, text_digest
-
-__all__ = ["RldsSource", "open_rlds", "split_of", "stored_spec"]
 
 ACTION_SPEC_FILE = "action_spec.json"
 STATE_SPEC_FILE = "state_spec.json"
