@@ -10,7 +10,7 @@ pytest := $(bin)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 RUNS ?= runs
 
-.PHONY: tabletop-small demo test test-all check format lint typecheck fast-tests install doctor lock clean
+.PHONY: tabletop-small demo test test-all check format lint typecheck fast-tests install doctor docs lock clean
 
 demo: $(installed)  ## the shipped model plans in the tasks and writes a report
 	$(bin)/selfflow demo $(ARGS)
@@ -52,11 +52,16 @@ fast-tests: $(installed)
 	$(pytest) -m "not gpu and not slow" --ignore tests/test_packaging.py \
 	    --ignore tests/evaluation/test_commands.py $(ARGS)
 
+docs: $(installed)  ## the API pages, from docstrings, into build/docs
+	$(bin)/python -c 'import pdoc' 2>/dev/null || \
+	    $(bin)/python -m pip install --quiet --use-pep517 --editable '.[docs]' --constraint constraints.txt
+	$(bin)/python docs/api.py build/docs
+
 lock: $(installed)  ## choose the pinned versions anew
 	$(bin)/pip install --quiet uv
 	{ sed '/^[^#]/,$$d' constraints.txt; \
 	  $(bin)/uv pip compile pyproject.toml --extra dev --extra menagerie --extra rlds --extra gcs \
-	    --extra diffusers --extra transformers --extra ray --extra slurm --universal --python-version 3.10.12 \
+	    --extra diffusers --extra transformers --extra ray --extra slurm --extra docs --universal --python-version 3.10.12 \
 	    --no-header --no-annotate --upgrade --quiet \
 	    --constraint <(echo torch==2.13.0) \
 	  | grep -v -E '^(nvidia|cuda|triton)-?|emscripten.*==|^httpx2-jsfetch'; } > build/constraints.txt

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 from tiny_dataset import write_dataset
 
+import selfflow_robotics
 from selfflow_robotics.cli.main import commands, main, named_by
 
 ROOT = Path(__file__).parents[1]
@@ -30,6 +32,22 @@ SMALLER = {
     "evaluate": "episodes=1 num_envs=1 videos=0 threads=1",
 }
 """What makes each command small, after what the page says."""
+PUBLIC = {
+    *(
+        "WorldModel",
+        "Dynamics",
+        "CEM",
+        "ICEM",
+        "MPPI",
+        "Adam",
+        "PredictiveSampling",
+        "PolicyGuided",
+    ),
+    *("Progress", "GoalImage", "Readout", "Constraint", "WeightedSum", "Plan", "evaluate"),
+    *("Policy", "Observations", "EnvMapping", "PlannerPolicy", "RecedingHorizon", "TabletopEnv"),
+    *("Episode", "ActionSpec", "LatentEpisodes", "Clips", "RldsMapping", "LeRobotMapping"),
+    *("Tokenizer", "Autoencoder", "Trainer", "SelfFlow", "Modality", "open_dataset"),
+}
 BLOCK = re.compile(r"^```(\w+)(?: ([\w./]+))?\n(.*?)^```", re.DOTALL | re.MULTILINE)
 """Language, file and text of a block of a page."""
 
@@ -90,6 +108,18 @@ def test_page(page: str, follow: Callable[[str], None]) -> None:
     if not SHIPPED.is_dir():
         pytest.skip(f"the page loads {SHIPPED.name}, which this checkout lacks")
     follow(page)
+
+
+@pytest.mark.slow
+def test_api_pages_have_every_public_name(tmp_path: Path) -> None:
+    pytest.importorskip("pdoc", reason="the API pages need pdoc: make docs installs it")
+    script = [sys.executable, str(ROOT / "docs" / "api.py"), str(tmp_path)]
+    built = subprocess.run(script, capture_output=True, text=True, timeout=280)
+    assert built.returncode == 0 and not built.stderr, built.stderr
+    pages = [page.read_text("utf-8") for page in tmp_path.rglob("*.html")]
+    assert {name for page in pages for name in re.findall(r'id="(\w+)"', page)} >= PUBLIC
+    (front,) = [p.read_text("utf-8") for p in tmp_path.glob("selfflow_robotics.html")]
+    assert set(selfflow_robotics.__all__) <= set(re.findall(r'id="(\w+)"', front))
 
 
 def test_links_lead_somewhere() -> None:
