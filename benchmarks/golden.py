@@ -25,15 +25,16 @@ from typing import Any
 import numpy as np
 import torch
 from selfflow_robotics.envs import TASKS
+from selfflow_robotics.policies.build import make_policy
 from torch import Tensor
 
-from selfflow_robotics.cli.policies import PlannerConfig, make_policy, make_solver
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
 from selfflow_robotics.data.clips import NEVER, LatentEpisodes
 from selfflow_robotics.data.latents.joined_rows import JoinedRows
 from selfflow_robotics.data.vocabulary import Vocabulary
 from selfflow_robotics.evaluation.evaluate import evaluate
 from selfflow_robotics.image_model import checkpoint as released
+from selfflow_robotics.planning.config import PlannerConfig, make_solver
 from selfflow_robotics.streams import RowStreams
 from selfflow_robotics.training.config import ModelConfig, ObjectiveConfig, TrainerConfig
 from selfflow_robotics.training.recipe import build_objective, build_world_model
@@ -165,7 +166,7 @@ def imagined(model: WorldModel) -> dict[str, Any]:
     if model.prior is not None:
         found["guess"] = told(model.guess(context, 2, 4))
     for solver in SOLVERS:
-        config = PlannerConfig(solver, iterations=2)  # type: ignore[arg-type]
+        config = PlannerConfig(solver, iterations=2)
         search = make_solver(model, config)
         plan = search.plan(context, seeds=(0, 1))
         found[f"plan {solver}"] = [told(plan.actions_BHA), float(plan.cost_B[0]).hex()]

@@ -40,8 +40,7 @@ import selfflow_robotics.policies.experts
 import torch
 
 import selfflow_robotics.cli.collect
-import selfflow_robotics.cli.comparison
-import selfflow_robotics.cli.policies
+import selfflow_robotics.evaluation.comparison
 import selfflow_robotics.evaluation.report
 import selfflow_robotics.training.trainer  # noqa: F401  (imported before any fork)
 from selfflow_robotics.cli.main import main as selfflow

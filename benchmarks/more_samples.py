@@ -56,10 +56,11 @@ def play(point: Point, first: int) -> dict[str, Any]:
     """A part of the episodes of a point."""
     import selfflow_robotics.envs  # noqa: F401  (registers the task)
     import torch
+    from selfflow_robotics.policies.build import make_policy
 
-    from selfflow_robotics.cli.policies import PlannerConfig, make_policy
     from selfflow_robotics.evaluation.evaluate import evaluate
     from selfflow_robotics.machine.precision import computing
+    from selfflow_robotics.planning.config import PlannerConfig
     from selfflow_robotics.world_model.world_model import WorldModel
 
     torch.set_num_threads(1)

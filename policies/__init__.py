@@ -1,9 +1,10 @@
 """Whatever turns observations into actions."""
 
-from .base import EnvMapping as EnvMapping
-from .base import Observations as Observations
+from selfflow_robotics.envs.mapping import EnvMapping as EnvMapping
+from selfflow_robotics.envs.mapping import Observations as Observations
+from selfflow_robotics.envs.mapping import observe_env as observe_env
+
 from .base import Policy as Policy
-from .base import observe_env as observe_env
 from .joint import JointPolicy as JointPolicy
 from .planner import PlannerPolicy as PlannerPolicy
 from .prior import PriorPolicy as PriorPolicy

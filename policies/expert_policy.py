@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
-from selfflow_robotics.policies.base import Observations
+from selfflow_robotics.envs.mapping import Observations
 from selfflow_robotics.policies.experts import make_expert
 from selfflow_robotics.policies.within_reach import within_reach
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from selfflow_robotics.envs.mapping import Observations
 
 from selfflow_robotics.images.eight_bit import eight_bit
 from selfflow_robotics.images.fit import ImageFit
-
-from .base import Observations
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import gymnasium
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from selfflow_robotics.envs.mapping import Observations
 from selfflow_robotics.envs.shortfall import shortfall_of
 from selfflow_robotics.envs.truth import TrueDynamics, summed_shortfall
-from selfflow_robotics.policies.base import Observations
 from torch import Tensor
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS

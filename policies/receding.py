@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from selfflow_robotics.envs.mapping import Observations
 from torch import Tensor
 
 from selfflow_robotics.data.action_spec import ActionSpec
@@ -19,7 +20,6 @@ from selfflow_robotics.images.fit import ImageFit
 from selfflow_robotics.planning.protocol import Dynamics
 from selfflow_robotics.streams import RowStreams, derive_seed
 
-from .base import Observations
 from .gripper import snap_gripper
 from .history import History, Window
 

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from selfflow_robotics.envs.mapping import Observations
 
 from selfflow_robotics.data.action_spec import ActionSpec
-
-from .base import Observations
 
 
 class ZeroPolicy:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selfflow_robotics.cli.policies import PlannerConfig
 from selfflow_robotics.machine.precision import Precision, use_threads
+from selfflow_robotics.planning.config import PlannerConfig
 from selfflow_robotics.storage.whole_file import require_writable
 
 if TYPE_CHECKING:
@@ -56,18 +56,15 @@ def run(config: Config) -> int:
     Raises:
         FileNotFoundError: the shipped weights are not there.
     """
-    from selfflow_robotics.cli.comparison import (
+    from selfflow_robotics.envs.names import task_ids
+    from selfflow_robotics.evaluation.comparison import (
         Comparison,
+        compare,
         imagination_table,
+        judge_and_report,
         options_of,
-        recorded_episodes,
-        run_comparison,
         table,
-        with_imagination,
     )
-    from selfflow_robotics.cli.policies import task_ids
-    from selfflow_robotics.evaluation.report import episode_videos, write_report
-    from selfflow_robotics.evaluation.results import write_results
     from selfflow_robotics.storage.whole_file import write_whole
     from selfflow_robotics.world_model.world_model import WorldModel
 
@@ -83,7 +80,7 @@ def run(config: Config) -> int:
             "or train a model and give its folder: world_model=FOLDER"
         ) from error
     tasks = task_ids(config.tasks)
-    results = run_comparison(
+    results = compare(
         Comparison(
             tasks=tasks,
             policies=tuple(p for p in POLICIES if p != "prior" or world_model.prior is not None),
@@ -99,19 +96,15 @@ def run(config: Config) -> int:
         config.world_model,
         config.out,
     )
-    episodes = recorded_episodes(results, config.horizon)
-    if len(episodes) > 1:
-        results = with_imagination(results, world_model, episodes, config.horizon, 96)
-    write_results(config.out / "results.json", results)
-    videos = episode_videos(results.tasks, world_model, config.horizon)
-    report = write_report(config.out / "report.html", results, videos)
+    results = judge_and_report(results, world_model, config.out, config.horizon, max_clips=96)
     if config.json is not None:
         write_whole(config.json, json_text.dumps(success_table(results.tasks), indent=1) + "\n")
     print(f"\nsuccess of {config.episodes} episodes each, with 95% intervals:\n")
     print(table(results.tasks))
     if results.imagination is not None:
         print("\n" + imagination_table(results.imagination))
-    print(f"\n{time.monotonic() - began:.0f} s in all\nreport: {report.resolve()}")
+    report = (config.out / "report.html").resolve()
+    print(f"\n{time.monotonic() - began:.0f} s in all\nreport: {report}")
     return 0
 
 

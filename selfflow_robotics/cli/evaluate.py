@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from selfflow_robotics.cli.dataset import DataConfig
-from selfflow_robotics.cli.episodes import held_out, open_data, read_long_enough, require_fit
-from selfflow_robotics.cli.imports import import_modules
-from selfflow_robotics.cli.policies import NEED_WORLD_MODEL, PlannerConfig
+from selfflow_robotics.cli.dataset import DataConfig, one_data_set
+from selfflow_robotics.envs.mapping import EnvMapping
 from selfflow_robotics.machine.precision import Precision, use_threads
-from selfflow_robotics.policies.base import EnvMapping
+from selfflow_robotics.planning.config import PlannerConfig
+from selfflow_robotics.registry import import_own
 
 _MOST_EPISODES = 64  # held-out ones that are read
 _TOLD_ELSEWHERE = {
@@ -42,7 +41,7 @@ class Config:
         default=("planner", "prior", "joint", "expert", "random", "zero"),
         metadata={
             "help": "which of planner, prior, joint, expert, random, zero, and oracle: the "
-            "planner with the simulator for its world model"
+            "planner with the simulator for its world model; or module:Class of your own"
         },
     )
     episodes: int = field(default=50, metadata={"from": 1, "help": "episodes a task and policy"})
@@ -83,23 +82,34 @@ def run(config: Config) -> int:
     Raises:
         ValueError: an unknown task or policy, or a number that makes no sense.
     """
-    from selfflow_robotics.cli.comparison import (
-        Comparison,
-        imagination_table,
-        options_of,
-        recorded_episodes,
-        run_comparison,
-        table,
-        with_imagination,
-    )
-    from selfflow_robotics.cli.policies import check_policies, imagining_policy, task_ids
+    from selfflow_robotics.data.formats import open_dataset
     from selfflow_robotics.envs import TASKS
-    from selfflow_robotics.evaluation.report import episode_videos, write_report
-    from selfflow_robotics.evaluation.results import write_results
+    from selfflow_robotics.envs.names import task_ids
+    from selfflow_robotics.evaluation.comparison import (
+        Comparison,
+        compare,
+        imagination_table,
+        judge_and_report,
+        options_of,
+        table,
+    )
+    from selfflow_robotics.evaluation.episodes import (
+        held_out,
+        read_long_enough,
+        require_actions,
+        require_fit,
+    )
+    from selfflow_robotics.policies.build import (
+        IMAGINING,
+        check_policies,
+        imagining_policy,
+        needs_world_model,
+    )
     from selfflow_robotics.world_model.world_model import WorldModel
 
     use_threads(config.threads)
-    import_modules(config.imports)
+    for name in config.imports:
+        import_own(name, "imports")
     tasks = task_ids(config.tasks)
     check_policies(config.policies, tasks)
     if config.mapping != EnvMapping() and set(tasks) <= set(TASKS):
@@ -107,27 +117,27 @@ def run(config: Config) -> int:
             "mapping.* says how other people's tasks are read, and all of these are this project's;"
             " leave it out (a data set's is data.mapping)"
         )
-    source = open_data(config.data) if config.data.path else None
+    source, data = None, config.data
+    if data.path:
+        source = require_actions(open_dataset(one_data_set(data.path), data.mapping, data.split))
     world_model, episodes = None, []
-    if source is not None or NEED_WORLD_MODEL & set(config.policies):
+    if source is not None or needs_world_model(config.policies):
         world_model = WorldModel.from_pretrained(config.world_model, config.device)
-        for name in sorted(NEED_WORLD_MODEL & set(config.policies)):
+        for name in sorted(IMAGINING & set(config.policies)):
             imagining_policy(name, world_model, config.planner)  # its settings are checked here
         if source is not None:
             require_fit(source, world_model, config.world_model)
-            numbers = held_out(source, config.data.split)
+            numbers = held_out(source, data.split)
             episodes = read_long_enough(
                 source, numbers, config.horizon, _MOST_EPISODES, world_model.image_fit
             )
-    image_size = config.image_size or (world_model.camera_size if world_model else (64, 80))
-
-    results = run_comparison(
+    results = compare(
         Comparison(
             tasks=tasks,
             policies=tuple(dict.fromkeys(config.policies)),
             seeds=tuple(range(config.seed, config.seed + config.episodes)),
             num_envs=config.num_envs,
-            image_size=image_size,
+            image_size=config.image_size or (world_model.camera_size if world_model else (64, 80)),
             planner=config.planner,
             record=max(config.videos, 4),
             robot=config.robot,
@@ -140,14 +150,10 @@ def run(config: Config) -> int:
         config.mapping,
     )
     print(table(results.tasks))
-    if world_model is not None:
-        episodes = episodes or recorded_episodes(results, config.horizon)
-        if len(episodes) > 1:
-            results = with_imagination(results, world_model, episodes, config.horizon)
-            assert results.imagination is not None
-            print(imagination_table(results.imagination))
-    write_results(config.out / "results.json", results)
-    videos = episode_videos(results.tasks, world_model, config.horizon, config.videos)
-    report = write_report(config.out / "report.html", results, videos)
-    print(f"results: {config.out / 'results.json'}\nreport:  {report}")
+    results = judge_and_report(
+        results, world_model, config.out, config.horizon, episodes, videos=config.videos
+    )
+    if results.imagination is not None:
+        print(imagination_table(results.imagination))
+    print(f"results: {config.out / 'results.json'}\nreport:  {config.out / 'report.html'}")
     return 0

@@ -53,10 +53,10 @@ def run(config: Config) -> int:
     from tqdm import tqdm
 
     from ..data.formats import open_dataset
+    from ..evaluation.episodes import require_fit
     from ..storage.whole_file import require_writable, write_whole
     from ..world_model.world_model import WorldModel
     from .dataset import one_data_set
-    from .episodes import require_fit
 
     if config.out.suffix != ".npz":
         raise ValueError(f"out={config.out}: give a file whose name ends in .npz")

@@ -13,6 +13,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 
 from selfflow_robotics.data.episode import Episode
+from selfflow_robotics.envs.mapping import EnvMapping, Observations, observe_env
 from selfflow_robotics.evaluation.results import (
     EpisodeResult,
     PlanningTime,
@@ -22,7 +23,7 @@ from selfflow_robotics.evaluation.results import (
 from selfflow_robotics.evaluation.rows import IDLE
 from selfflow_robotics.evaluation.starts import Starts, seed_decides_start
 from selfflow_robotics.evaluation.trial import make_row, rate_of, step_limit
-from selfflow_robotics.policies.base import EnvMapping, Observations, Policy, observe_env
+from selfflow_robotics.policies.base import Policy
 
 PolicyFactory = Callable[[VectorEnv[Any, Any, Any]], Policy]
 """Makes the policy for these environments; it is made once an evaluation."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from selfflow_robotics.envs.names import short_name
 from selfflow_robotics.evaluation.results import Results, TaskResult
 from selfflow_robotics.evaluation.video.psnr import Imagination, Imagines, imagine_episode
 from selfflow_robotics.evaluation.video.writing import EncodedVideo, encode, side_by_side
@@ -142,11 +143,6 @@ def render(results: Results, videos: Sequence[EpisodeVideo] = ()) -> str:
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n"
         f"<body><main>\n{body}\n</main></body></html>\n"
     )
-
-
-def short_name(task: str) -> str:
-    """`selfflow/PickCokeCan-v0` as `PickCokeCan`."""
-    return task.rpartition("/")[2].rpartition("-v")[0] or task
 
 
 def _provenance(results: Results) -> str:

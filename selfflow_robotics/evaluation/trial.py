@@ -10,8 +10,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from selfflow_robotics.envs.mapping import EnvMapping, Observations, observe_env
 from selfflow_robotics.evaluation.rows import Row, failing
-from selfflow_robotics.policies.base import EnvMapping, Observations, observe_env
 
 
 def make_row(task: str, options: Mapping[str, Any]) -> Row:

@@ -1,27 +1,57 @@
-"""Solvers, and what a good future is to them."""
+"""Solvers, and what a good future is to them; imported on first use, so that help is quick."""
 
-from selfflow_robotics.planning.judge import Judge as Judge
-from selfflow_robotics.planning.objectives import ActionMagnitude as ActionMagnitude
-from selfflow_robotics.planning.objectives import ActionSmoothness as ActionSmoothness
-from selfflow_robotics.planning.objectives import Constraint as Constraint
-from selfflow_robotics.planning.objectives import GoalFeatures as GoalFeatures
-from selfflow_robotics.planning.objectives import GoalImage as GoalImage
-from selfflow_robotics.planning.objectives import GoalLatents as GoalLatents
-from selfflow_robotics.planning.objectives import Progress as Progress
-from selfflow_robotics.planning.objectives import Readout as Readout
-from selfflow_robotics.planning.objectives import StateOf as StateOf
-from selfflow_robotics.planning.objectives import WeightedSum as WeightedSum
-from selfflow_robotics.planning.plan import Plan as Plan
-from selfflow_robotics.planning.protocol import Context as Context
-from selfflow_robotics.planning.protocol import Dynamics as Dynamics
-from selfflow_robotics.planning.protocol import Objective as Objective
-from selfflow_robotics.planning.protocol import Propose as Propose
-from selfflow_robotics.planning.protocol import Refine as Refine
-from selfflow_robotics.planning.protocol import RowGenerators as RowGenerators
-from selfflow_robotics.planning.protocol import Solver as Solver
-from selfflow_robotics.planning.solvers.adam import Adam as Adam
-from selfflow_robotics.planning.solvers.cem import CEM as CEM
-from selfflow_robotics.planning.solvers.icem import ICEM as ICEM
-from selfflow_robotics.planning.solvers.mppi import MPPI as MPPI
-from selfflow_robotics.planning.solvers.policy_guided import PolicyGuided as PolicyGuided
-from selfflow_robotics.planning.solvers.predictive import PredictiveSampling as PredictiveSampling
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .judge import Judge as Judge
+    from .objectives.action_prices import ActionMagnitude as ActionMagnitude
+    from .objectives.action_prices import ActionSmoothness as ActionSmoothness
+    from .objectives.constraint import Constraint as Constraint
+    from .objectives.goal_distance import GoalFeatures as GoalFeatures
+    from .objectives.goal_distance import GoalLatents as GoalLatents
+    from .objectives.goal_image import GoalImage as GoalImage
+    from .objectives.progress import Progress as Progress
+    from .objectives.readout import Readout as Readout
+    from .objectives.readout import StateOf as StateOf
+    from .objectives.weighted_sum import WeightedSum as WeightedSum
+    from .plan import Plan as Plan
+    from .protocol import Context as Context
+    from .protocol import Dynamics as Dynamics
+    from .protocol import Objective as Objective
+    from .protocol import Propose as Propose
+    from .protocol import Refine as Refine
+    from .protocol import RowGenerators as RowGenerators
+    from .protocol import Solver as Solver
+    from .solvers.adam import Adam as Adam
+    from .solvers.cem import CEM as CEM
+    from .solvers.icem import ICEM as ICEM
+    from .solvers.mppi import MPPI as MPPI
+    from .solvers.policy_guided import PolicyGuided as PolicyGuided
+    from .solvers.predictive import PredictiveSampling as PredictiveSampling
+
+_HOME = {
+    "judge": "Judge",
+    "objectives.action_prices": "ActionMagnitude ActionSmoothness",
+    "objectives.constraint": "Constraint",
+    "objectives.goal_distance": "GoalFeatures GoalLatents",
+    "objectives.goal_image": "GoalImage",
+    "objectives.progress": "Progress",
+    "objectives.readout": "Readout StateOf",
+    "objectives.weighted_sum": "WeightedSum",
+    "plan": "Plan",
+    "protocol": "Context Dynamics Objective Propose Refine RowGenerators Solver",
+    "solvers.adam": "Adam",
+    "solvers.cem": "CEM",
+    "solvers.icem": "ICEM",
+    "solvers.mppi": "MPPI",
+    "solvers.policy_guided": "PolicyGuided",
+    "solvers.predictive": "PredictiveSampling",
+}
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOME.items():
+        if name in names.split():
+            return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

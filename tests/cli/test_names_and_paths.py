@@ -169,7 +169,7 @@ def test_every_command_writes_to_out_and_reads_data() -> None:
 
 
 def test_a_mapping_at_the_top_is_of_a_simulators_observations() -> None:
-    from selfflow_robotics.policies.base import EnvMapping
+    from selfflow_robotics.envs.mapping import EnvMapping
 
     assert isinstance(configured("evaluate", "mapping.text=reach").mapping, EnvMapping)
     with pytest.raises(ConfigError, match="mapping"):

@@ -8,11 +8,11 @@ import pytest
 import torch
 from tiny_dataset import SIZE, write_dataset
 
-from selfflow_robotics.cli.costs import CostConfig, make_objective
 from selfflow_robotics.cli.main import main
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
 from selfflow_robotics.data.vocabulary import Vocabulary
 from selfflow_robotics.planning import Progress, Readout, WeightedSum
+from selfflow_robotics.planning.cost import CostConfig, make_objective
 from selfflow_robotics.tokenizers.patches import Patches
 from selfflow_robotics.training.config import ModelConfig
 from selfflow_robotics.training.recipe import build_world_model

@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
-from selfflow_robotics.policies.base import Observations
+from selfflow_robotics.envs.mapping import Observations
 
 TASK = "selfflow-tests/Counting-v0"
 LIMIT = 12

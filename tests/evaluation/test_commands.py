@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 from counting import TASK
 from PIL import Image
+from selfflow_robotics.policies.build import POLICIES, make_policy
 
 from selfflow_robotics.cli.demo import success_table
 from selfflow_robotics.cli.main import main
-from selfflow_robotics.cli.policies import POLICIES, make_policy
-from selfflow_robotics.cli.rollout import mirrored, shuffled, zero
 from selfflow_robotics.data.action_spec import RT1_ACTIONS
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.evaluation.results import (
@@ -24,6 +23,7 @@ from selfflow_robotics.evaluation.results import (
     TaskResult,
     read_results,
 )
+from selfflow_robotics.evaluation.video.other_actions import mirrored, shuffled, zero
 
 CHEAP = (
     "threads=1",

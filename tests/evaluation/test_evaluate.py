@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 from counting import LIMIT, TASK, Counting, Drunk, Forward
-from selfflow_robotics.policies.base import EnvMapping
+from selfflow_robotics.envs.mapping import EnvMapping
 from selfflow_robotics.policies.random import RandomPolicy
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from counting import LIMIT, TASK, Counting, Forward
-from selfflow_robotics.policies.base import EnvMapping
+from selfflow_robotics.envs.mapping import EnvMapping
 
 from selfflow_robotics.evaluation.evaluate import evaluate
 from selfflow_robotics.evaluation.rows import subtask, success

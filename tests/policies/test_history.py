@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from selfflow_robotics.policies.base import Observations
+from selfflow_robotics.envs.mapping import Observations
 from selfflow_robotics.policies.history import History
 
 from selfflow_robotics.images.fit import ImageFit

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from gymnasium.vector import AsyncVectorEnv
 from selfflow_robotics.envs.shortfall import shortfall_of
+from selfflow_robotics.policies.build import make_policy
 from selfflow_robotics.policies.oracle import OracleSearch, tabletop_oracle
 
-from selfflow_robotics.cli.policies import make_policy
 from selfflow_robotics.evaluation.evaluate import evaluate
 
 FEW = OracleSearch(candidates=4, iterations=1, horizon=1, repeat=1, topk=2)

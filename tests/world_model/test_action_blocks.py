@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from selfflow_robotics.envs.mapping import Observations
 from selfflow_robotics.policies import PriorPolicy
-from selfflow_robotics.policies.base import Observations
 from tiny_world import FACTOR, IMAGE, A, history, world_model
 from torch import Tensor
 

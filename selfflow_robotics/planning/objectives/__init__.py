@@ -1,15 +1,17 @@
 """What a good future is: costs (B, K) of imagined rollouts, lower is better.
 
-Any function ``(context, rollout) -> (B, K)`` is an objective; those here are of general use.
+Any function ``(context, rollout) -> (B, K)`` is an objective. A new one that users name is a file
+here and a line in one of these tables.
 """
 
-from .action_prices import ActionMagnitude as ActionMagnitude
-from .action_prices import ActionSmoothness as ActionSmoothness
-from .constraint import Constraint as Constraint
-from .goal_distance import GoalFeatures as GoalFeatures
-from .goal_distance import GoalLatents as GoalLatents
-from .goal_image import GoalImage as GoalImage
-from .progress import Progress as Progress
-from .readout import Readout as Readout
-from .readout import StateOf as StateOf
-from .weighted_sum import WeightedSum as WeightedSum
+_HERE = "selfflow_robotics.planning.objectives"
+
+OBJECTIVES = {"progress": f"{_HERE}.progress:Progress"}
+"""Of the instruction: classes made with ``(world_model, discount=...)``."""
+
+GOALS = {
+    "steps": f"{_HERE}.goal_image:GoalImage",
+    "features": f"{_HERE}.goal_distance:GoalFeatures",
+    "latents": f"{_HERE}.goal_distance:GoalLatents",
+}
+"""Of a picture to reach: classes made with ``(world_model, image, discount=...)``."""

@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import pytest
-from selfflow_robotics.envs import TASKS
 
 from selfflow_robotics import WorldModel
-from selfflow_robotics.cli.policies import (
-    PlannerConfig,
-    SolverName,
-    check_policies,
-    imagining_policy,
-    make_solver,
-    own_task,
-)
 from selfflow_robotics.planning import (
     CEM,
     ICEM,
@@ -25,7 +14,9 @@ from selfflow_robotics.planning import (
     PredictiveSampling,
     Progress,
 )
+from selfflow_robotics.planning.config import PlannerConfig, make_solver
 from selfflow_robotics.planning.denoising import Denoising
+from selfflow_robotics.planning.solvers import SOLVERS
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +26,8 @@ def world_model() -> WorldModel:
 
 def test_every_solver_can_be_chosen(world_model: WorldModel) -> None:
     kinds = [CEM, ICEM, MPPI, PredictiveSampling, Adam, PolicyGuided]
-    assert len(get_args(SolverName)) == len(kinds)
-    for name, kind in zip(get_args(SolverName), kinds, strict=True):
+    assert len(SOLVERS) == len(kinds)
+    for name, kind in zip(SOLVERS, kinds, strict=True):
         iterations = 1 if name == "policy-guided" else 2
         solver = make_solver(world_model, PlannerConfig(solver=name, iterations=iterations))
         assert type(solver) is kind
@@ -78,38 +69,3 @@ def test_settings_that_mean_nothing_are_errors(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         make_solver(world_model, config)
-
-
-@pytest.mark.parametrize(
-    ("name", "config", "message"),
-    [
-        ("planner", PlannerConfig(receding_horizon=4), "planner.horizon=3 imagines"),
-        ("joint", PlannerConfig(joint_receding_horizon=3), "draws are 2 steps long"),
-        ("prior", PlannerConfig(gripper_threshold=1.5), "must lie in 0..1"),
-        ("planner", PlannerConfig(initial_std=float("inf")), "both finite"),
-    ],
-)
-def test_settings_are_refused_before_anything_is_played(
-    world_model: WorldModel, name: str, config: PlannerConfig, message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        imagining_policy(name, world_model, config)
-
-
-def test_a_policy_that_does_not_know_a_task_is_refused_before_anything_is_played() -> None:
-    check_policies(("expert", "planner"), TASKS)
-    check_policies(("planner", "random"), ("CartPole-v1",))
-    with pytest.raises(ValueError, match=r"oracle does not know the task .*OpenDrawerAndPlace"):
-        check_policies(("zero", "oracle"), TASKS)
-    with pytest.raises(ValueError, match="expert does not know the task CartPole-v1;"):
-        check_policies(("expert",), ("CartPole-v1", *TASKS))
-    with pytest.raises(ValueError, match=r"the policy: policies=\[planner,zero\]$"):
-        check_policies(("planner", "expert", "zero"), ("CartPole-v1",))
-
-
-def test_commands_that_play_the_tasks_here_alone_do_not_offer_to_import_others() -> None:
-    assert own_task("MoveNear") == own_task("selfflow/MoveNear-v0") == "selfflow/MoveNear-v0"
-    for name in ("my/Push-v0", "CartPole-v1"):
-        with pytest.raises(ValueError, match=r"none of them.* PickCokeCan, .*evaluate") as caught:
-            own_task(name)
-        assert "imports" not in str(caught.value)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from selfflow_robotics.cli.imports import import_modules
+from selfflow_robotics.registry import import_own
 from selfflow_robotics.storage.typed_yaml import ConfigError
 
 
@@ -24,7 +24,8 @@ def test_modules_of_the_working_folder_are_found(folder: Path) -> None:
     (folder / "mine_alone.py").write_text("value = 1\n")
     (folder / "mine_group").mkdir()
     (folder / "mine_group" / "tasks.py").write_text("import mine_alone\n")
-    import_modules(("mine_alone", "mine_group.tasks"))
+    for name in ("mine_alone", "mine_group.tasks"):
+        import_own(name, "imports")
     assert sys.modules["mine_alone"].value == 1
     assert "mine_group.tasks" in sys.modules
 
@@ -50,7 +51,7 @@ def test_what_cannot_be_imported_is_said(
     if content is not None:
         (folder / f"{name}.py").write_text(content)
     with pytest.raises(ConfigError, match=rf"(?s)^imports={name}.*{said}"):
-        import_modules((name,))
+        import_own(name, "imports")
 
 
 @pytest.mark.parametrize("started", ["-m selfflow_robotics.cli.main", "-c"])

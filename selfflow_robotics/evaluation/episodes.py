@@ -1,30 +1,25 @@
-"""Episodes of a data set that a world model is to imagine in, checked before anything is."""
+"""Episodes that a world model is to imagine in, checked before anything is: stored or fresh."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from selfflow_robotics.cli.dataset import DataConfig, one_data_set
+from selfflow_robotics.data.episode import Episode
+from selfflow_robotics.data.formats import Dataset
+from selfflow_robotics.data.split import split_of
+from selfflow_robotics.evaluation.evaluate import evaluate
+from selfflow_robotics.images.fit import ImageFit
+from selfflow_robotics.policies.build import make_policy
+from selfflow_robotics.world_model.world_model import WorldModel
 
-if TYPE_CHECKING:
-    from selfflow_robotics.data.episode import Episode
-    from selfflow_robotics.data.formats import Dataset
-    from selfflow_robotics.images.fit import ImageFit
-    from selfflow_robotics.world_model.world_model import WorldModel
 
-
-def open_data(data: DataConfig) -> Dataset:
+def require_actions(source: Dataset) -> Dataset:
     """The data set, whose episodes must have actions.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: several are given, it has no actions, or cannot be read.
+        ValueError: it has none.
     """
-    from selfflow_robotics.data.formats import open_dataset
-
-    source = open_dataset(one_data_set(data.path), data.mapping, data.split)
     if source.action_spec is None:
         raise ValueError(
             f"{source.name} has no actions, so nothing tells the world model what to imagine; use "
@@ -49,8 +44,6 @@ def require_fit(source: Dataset, world_model: WorldModel, name: str) -> None:
 
 def held_out(source: Dataset, split: str) -> Iterator[int]:
     """Numbers of the episodes that no training saw."""
-    from selfflow_robotics.data.split import split_of
-
     return (i for i in range(len(source)) if split_of(f"{split}/{i}") == "held-out")
 
 
@@ -80,3 +73,41 @@ def read_long_enough(
             "lower horizon, or give more or longer episodes (5% of all are held out)"
         )
     return found
+
+
+def one_and_others(
+    source: Dataset, split: str, wanted: int | None, horizon: int, fit: ImageFit, most: int = 16
+) -> list[Episode]:
+    """The wanted episode, then held-out ones; where these are not two, others too.
+
+    Raises:
+        ValueError: too few frames to imagine so many steps ahead.
+    """
+    chosen = list(held_out(source, split))
+    if len(chosen) < 2:
+        most = 2
+        chosen += range(len(source))
+    if wanted is not None:
+        episode = source[wanted]
+        if len(episode) <= horizon:
+            raise ValueError(
+                f"episode {episode.id} has {len(episode)} frames, too few to imagine "
+                f"{horizon} steps; lower horizon, or choose another episode"
+            )
+        chosen.insert(0, wanted)
+    return read_long_enough(source, dict.fromkeys(chosen), horizon, most, fit)
+
+
+def played_by_expert(task: str, seed: int, image_size: tuple[int, int]) -> list[Episode]:
+    """Two fresh episodes of a task of this project.
+
+    Raises:
+        ValueError: the task starts solved with the seeds.
+    """
+    seeds = (seed, seed + 1)
+    found = evaluate(
+        task, lambda envs: make_policy("expert", None, envs), seeds, 2, image_size, record=2
+    )
+    if not found.recorded:
+        raise ValueError(f"{task} starts solved with the seeds {seeds}; give another seed")
+    return [recording.episode for recording in found.recorded]

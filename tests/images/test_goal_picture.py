@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selfflow_robotics.cli.goal_picture import read_goal_picture
+from selfflow_robotics.images.goal_picture import read_goal_picture
 
 RED = np.full((6, 9, 3), (200, 10, 20), np.uint8)
 

@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
 from tqdm import tqdm
 
-from selfflow_robotics.cli.policies import NEED_WORLD_MODEL, PlannerConfig, make_policy
+from selfflow_robotics.data.action_spec import RT1_ACTIONS
+from selfflow_robotics.data.episode import Episode
+from selfflow_robotics.envs import TASKS
+from selfflow_robotics.envs.mapping import EnvMapping
+from selfflow_robotics.envs.names import short_name
+from selfflow_robotics.evaluation.evaluate import evaluate
+from selfflow_robotics.evaluation.report import episode_videos, write_report
+from selfflow_robotics.evaluation.results import (
+    EpisodeResult,
+    Results,
+    Settings,
+    TaskResult,
+    git_revision,
+    versions,
+    write_results,
+)
+from selfflow_robotics.evaluation.trial import try_task
+from selfflow_robotics.evaluation.video.psnr import Imagination, imagination
 from selfflow_robotics.machine.precision import Precision, computing, resolve
+from selfflow_robotics.planning.config import PlannerConfig
+from selfflow_robotics.policies.build import make_policy, needs_world_model
+from selfflow_robotics.storage.model_folder import find_model, weights_checksum
 from selfflow_robotics.storage.typed_yaml import show
 from selfflow_robotics.storage.whole_file import require_writable
-
-if TYPE_CHECKING:
-    from selfflow_robotics.evaluation.results import EpisodeResult, Results, TaskResult
-    from selfflow_robotics.evaluation.video.psnr import Imagination
-    from selfflow_robotics.policies.base import EnvMapping, Policy
-    from selfflow_robotics.world_model.world_model import WorldModel
+from selfflow_robotics.world_model.world_model import WorldModel
 
 
 @dataclass(frozen=True)
@@ -38,7 +55,7 @@ class Comparison:
     options: Mapping[str, str] = field(default_factory=dict)  # the command's other keys
 
 
-def run_comparison(
+def compare(
     comparison: Comparison,
     world_model: WorldModel | None,
     model_name: str,
@@ -58,17 +75,6 @@ def run_comparison(
         ValueError: the world model's actions mean something else than those of our tasks, or
             another task does not fit the mapping: before any episode is played.
     """
-    from selfflow_robotics.envs import TASKS
-    from selfflow_robotics.evaluation.evaluate import evaluate
-    from selfflow_robotics.evaluation.results import (
-        Results,
-        Settings,
-        git_revision,
-        versions,
-        write_results,
-    )
-    from selfflow_robotics.policies.base import EnvMapping
-
     settings = Settings(
         world_model=model_name if world_model is not None else "",
         tasks=comparison.tasks,
@@ -96,11 +102,12 @@ def run_comparison(
         for task in comparison.tasks:
             ours = task in TASKS
             for policy in comparison.policies:
-                reporting = _Reporting(bar, f"{_short(task)} {policy}")
+                made = partial(make_policy, policy, world_model, config=comparison.planner)
+                reporting = _Reporting(bar, f"{short_name(task)} {policy}")
                 with computing(comparison.precision, device):
                     found = evaluate(
                         task,
-                        _factory(policy, world_model, comparison.planner),
+                        made,
                         comparison.seeds,
                         comparison.num_envs,
                         comparison.image_size if ours else None,
@@ -122,10 +129,6 @@ def _try_tasks(
     comparison: Comparison, world_model: WorldModel | None, model_name: str, mapping: EnvMapping
 ) -> None:
     """Refuse what cannot be played, before anything is."""
-    from selfflow_robotics.data.action_spec import RT1_ACTIONS
-    from selfflow_robotics.envs import TASKS
-    from selfflow_robotics.evaluation.trial import try_task
-
     spec = RT1_ACTIONS if world_model is None else world_model.step_spec
     states = None if world_model is None else world_model.state_spec
     foreign = [task for task in comparison.tasks if task not in TASKS]
@@ -133,27 +136,45 @@ def _try_tasks(
         world_model.step_spec.require_match(RT1_ACTIONS, model_name, "the tasks of this project")
     for task in foreign:
         seen = try_task(task, mapping, spec.size, None if states is None else states.size)
-        if world_model is not None and NEED_WORLD_MODEL & set(comparison.policies):
+        if world_model is not None and needs_world_model(comparison.policies):
             try:
                 world_model.config.vocabulary.encode(seen.instruction)
             except ValueError as error:
                 raise ValueError(f"task {task}: {error}") from error
 
 
-def with_imagination(
+def judge_and_report(
     results: Results,
-    world_model: WorldModel,
-    episodes: Sequence[Any],
-    horizon: int,
+    world_model: WorldModel | None,
+    out: Path,
+    horizon: int = 4,
+    episodes: Sequence[Episode] = (),
     max_clips: int = 256,
+    videos: int = 1,
 ) -> Results:
-    """The results with the quality of imagined frames over these episodes added."""
-    from selfflow_robotics.evaluation.video.psnr import imagination
+    """Add how well frames are imagined; write results.json again, and report.html.
 
-    return replace(results, imagination=imagination(world_model, episodes, horizon, max_clips))
+    Args:
+        results: of :func:`compare`.
+        world_model: imagines; None leaves that out.
+        out: folder to write to.
+        horizon: steps imagined ahead.
+        episodes: to judge by, held out; what was recorded when there are none.
+        max_clips: of them, at most.
+        videos: a task and policy.
+    """
+    if world_model is not None:
+        episodes = episodes or recorded_episodes(results, horizon)
+        if len(episodes) > 1:
+            found = imagination(world_model, episodes, horizon, max_clips)
+            results = replace(results, imagination=found)
+    write_results(out / "results.json", results)
+    shown = episode_videos(results.tasks, world_model, horizon, videos)
+    write_report(out / "report.html", results, shown)
+    return results
 
 
-def recorded_episodes(results: Results, horizon: int) -> list[Any]:
+def recorded_episodes(results: Results, horizon: int) -> list[Episode]:
     """What was recorded, long enough to imagine in: of the expert, or of all where it did not play.
 
     Random play and failures are often still scenes, where copying the last frame is perfect.
@@ -177,7 +198,7 @@ def table(tasks: Sequence[TaskResult]) -> str:
         for t in tasks
     }
     rows = [["task", *policies]]
-    rows += [[_short(name), *(cells.get((name, p), "-") for p in policies)] for name in names]
+    rows += [[short_name(name), *(cells.get((name, p), "-") for p in policies)] for name in names]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -222,26 +243,12 @@ def options_of(config: Any, told_elsewhere: Container[str]) -> dict[str, str]:
 
 def _computing(comparison: Comparison, device: str, model_name: str) -> dict[str, str]:
     """With what the world model computes."""
-    import torch
-
-    from selfflow_robotics.storage.model_folder import find_model, weights_checksum
-
     return {
         "device": device if device == "cpu" else f"{device}, {torch.cuda.get_device_name(device)}",
         "threads": str(torch.get_num_threads()),
         "precision": resolve(comparison.precision, device),
         "weights_sha256": weights_checksum(find_model(model_name)),
     }
-
-
-def _factory(
-    name: str, world_model: WorldModel | None, planner: PlannerConfig
-) -> Callable[[Any], Policy]:
-    return lambda envs: make_policy(name, world_model, envs, planner)
-
-
-def _short(task: str) -> str:
-    return task.rpartition("/")[2].rpartition("-v")[0] or task
 
 
 class _Reporting:

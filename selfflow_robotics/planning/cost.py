@@ -1,10 +1,14 @@
-"""What a plan is to cost, from keys that users type."""
+"""What one plan is to cost beside the instruction, from keys that users type."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from selfflow_robotics.planning.config import PlannerConfig, objective_of
+from selfflow_robotics.planning.objectives import GOALS
+from selfflow_robotics.registry import named, require_name
 
 if TYPE_CHECKING:
     from selfflow_robotics.planning.protocol import Objective
@@ -15,8 +19,9 @@ if TYPE_CHECKING:
 class CostConfig:
     """Prices beside, or instead of, the progress of the instruction."""
 
-    goal_as: Literal["steps", "features", "latents"] = field(
-        default="steps", metadata={"help": "what is left to the goal picture: steps, or unlikeness"}
+    goal_as: str = field(
+        default="steps",
+        metadata={"help": f"what is left to the goal picture: {', '.join(GOALS)}, or module:Class"},
     )
     probe: str | None = field(
         default=None, metadata={"help": "name beside the model, or folder, of a probe of the state"}
@@ -41,20 +46,23 @@ class CostConfig:
     magnitude: float = field(default=0.0, metadata={"help": "price of large actions"})
     smoothness: float = field(default=0.0, metadata={"help": "price of changes of action"})
 
+    def __post_init__(self) -> None:
+        require_name(self.goal_as, GOALS, "cost.goal_as")
+
 
 def make_objective(
     world_model: WorldModel,
     model_name: str,
     cost: CostConfig,
     goal: Path | None = None,
-    discount: float = 1.0,
+    planner: PlannerConfig | None = None,
 ) -> Objective:
     """The objective of a command line: instruction, picture or state, and prices on top.
 
     Args:
         model_name: what the world model was loaded by; probes lie beside it.
         goal: picture to reach.
-        discount: weight of an imagined frame to the one before it.
+        planner: what it costs not to carry out the instruction, and its discount.
 
     Raises:
         FileNotFoundError: no such picture or probe.
@@ -64,13 +72,18 @@ def make_objective(
         ActionMagnitude,
         ActionSmoothness,
         Constraint,
-        Progress,
         Readout,
         StateOf,
         WeightedSum,
     )
     from selfflow_robotics.world_model.probe import load_probe
 
+    planner = planner or PlannerConfig()
+    discount = planner.discount
+    if (goal is not None or cost.target) and planner.objective != PlannerConfig.objective:
+        raise ValueError(
+            f"planner.objective={planner.objective} and a goal were given; plan towards one of them"
+        )
     if goal is not None and cost.target:
         raise ValueError("a goal picture and cost.target were given; plan towards one of them")
     if cost.magnitude < 0 or cost.smoothness < 0:
@@ -87,7 +100,7 @@ def make_objective(
     elif cost.target and probe is not None:
         terms.append((1.0, Readout(probe, cost.target, discount=discount)))
     else:
-        terms.append((1.0, Progress(world_model, discount)))
+        terms.append((1.0, objective_of(world_model, planner)))
     if probe is not None:
         for name in dict.fromkeys([*cost.low, *cost.high]):
             low, high = cost.low.get(name), cost.high.get(name)
@@ -102,12 +115,9 @@ def make_objective(
 
 def _reach(path: Path, world_model: WorldModel, goal_as: str, discount: float) -> Objective:
     """The objective of a picture, drawn to the size that the world model sees."""
-    from selfflow_robotics.cli.goal_picture import read_goal_picture
-    from selfflow_robotics.planning import GoalFeatures, GoalImage, GoalLatents
+    from selfflow_robotics.images.goal_picture import read_goal_picture
 
-    goal = world_model.image_fit(read_goal_picture(path)[None])[0]
-    if goal_as == "features":
-        return GoalFeatures(world_model, goal, discount=discount)
-    if goal_as == "latents":
-        return GoalLatents(world_model, goal, discount=discount)
-    return GoalImage(world_model, goal, discount=discount)
+    picture = world_model.image_fit(read_goal_picture(path)[None])[0]
+    kind = named(goal_as, GOALS, "cost.goal_as")
+    objective: Objective = kind(world_model, picture, discount=discount)
+    return objective

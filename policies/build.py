@@ -1,0 +1,188 @@
+"""Policies by the names that users type: those here, or `module:Class` of their own."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from selfflow_robotics.policies.base import Policy
+from selfflow_robotics.policies.joint import JointPolicy
+from selfflow_robotics.policies.planner import PlannerPolicy
+from selfflow_robotics.policies.prior import PriorPolicy
+from selfflow_robotics.policies.random import RandomPolicy
+from selfflow_robotics.policies.zero import ZeroPolicy
+
+from selfflow_robotics.data.action_spec import RT1_ACTIONS
+from selfflow_robotics.planning.config import PlannerConfig, make_solver
+from selfflow_robotics.registry import named
+from selfflow_robotics.storage.typed_yaml import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from gymnasium.vector import VectorEnv
+
+    from selfflow_robotics.world_model.world_model import WorldModel
+
+POLICIES = ("planner", "prior", "joint", "expert", "oracle", "random", "zero")
+"""What :func:`make_policy` can make, beside users' own."""
+
+IMAGINING = frozenset({"planner", "prior", "joint"})
+"""Of these, those that need a world model."""
+
+_GIVEN = ("vector_env", "world_model")
+
+
+def make_policy(
+    name: str,
+    world_model: WorldModel | None,
+    vector_env: VectorEnv[Any, Any, Any],
+    config: PlannerConfig | None = None,
+) -> Policy:
+    """A policy by its name.
+
+    Args:
+        name: one of :data:`POLICIES`, or `module:Class` of a :class:`Policy`, whose constructor is
+            given `vector_env` and `world_model` where it has parameters of these names.
+        world_model: for the planner, the prior and the joint policy.
+        vector_env: what it will act in; expert and oracle look into it.
+        config: of the planner and the joint policy.
+
+    Raises:
+        ValueError: no such policy, or a policy that needs a world model did not get one.
+    """
+    check_policies((name,))
+    if world_model is None and needs_world_model((name,)):
+        raise ValueError(f"policy {name} needs a world model; add world_model=NAME_OR_FOLDER")
+    if ":" in name:
+        kind, given = own_policy(name), {"vector_env": vector_env, "world_model": world_model}
+        policy: Policy = kind(**{key: given[key] for key in _parameters(kind) if key in given})
+        return policy
+    if name == "expert":
+        from selfflow_robotics.policies.expert_policy import ExpertPolicy
+
+        return ExpertPolicy(vector_env)
+    if name == "oracle":
+        from selfflow_robotics.policies.oracle import tabletop_oracle
+        from selfflow_robotics.policies.within_reach import within_reach
+
+        return tabletop_oracle(within_reach(vector_env, "planners with the true dynamics"))
+    if world_model is not None and name in IMAGINING:
+        return imagining_policy(name, world_model, config or PlannerConfig())
+    spec = RT1_ACTIONS if world_model is None else world_model.step_spec
+    return RandomPolicy(spec) if name == "random" else ZeroPolicy(spec)
+
+
+def imagining_policy(name: str, world_model: WorldModel, config: PlannerConfig) -> Policy:
+    """Planner, prior or joint policy, which need no environment to be made.
+
+    Raises:
+        ValueError: a setting outside its range, or the model has no policy prior.
+    """
+    if name == "prior":
+        if world_model.prior is None:
+            raise ValueError("this world model has no policy prior; leave prior out of policies")
+        return PriorPolicy(world_model, 1, config.gripper_threshold)
+    if name == "joint":
+        return JointPolicy(
+            world_model,
+            config.joint_horizon,
+            config.joint_receding_horizon,
+            config.gripper_threshold,
+        )
+    if config.receding_horizon > config.horizon:
+        raise ValueError(
+            f"planner.receding_horizon={config.receding_horizon} carries out more steps than "
+            f"planner.horizon={config.horizon} imagines; lower it or raise the horizon"
+        )
+    return PlannerPolicy(
+        world_model,
+        make_solver(world_model, config),
+        config.receding_horizon,
+        config.warm_start,
+        config.gripper_threshold,
+    )
+
+
+def own_policy(name: str) -> type[Any]:
+    """The class of a user's own policy.
+
+    Raises:
+        ConfigError: no such module or class, one that is no :class:`Policy`, or one whose
+            constructor asks for what nobody gives.
+    """
+    kind: type[Any] = named(name, {}, "policies")
+    lacking = [key for key in ("reset", "act") if not callable(getattr(kind, key, None))]
+    lacking += [] if isinstance(getattr(kind, "name", None), str) else ["name of type str"]
+    if lacking:
+        raise ConfigError(
+            f"policies={name} is no policy: it has no {' and no '.join(lacking)}; see "
+            "selfflow_robotics.policies.Policy"
+        )
+    for key, parameter in _parameters(kind).items():
+        several = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if parameter.default is parameter.empty and not several and key not in _GIVEN:
+            raise ConfigError(
+                f"policies={name} asks for {key} when it is made, but is given "
+                f"{' and '.join(_GIVEN)} alone; give {key} a default"
+            )
+    return kind
+
+
+def _parameters(kind: type[Any]) -> dict[str, inspect.Parameter]:
+    return dict(inspect.signature(kind).parameters)
+
+
+def needs_world_model(names: Sequence[str]) -> bool:
+    """Whether one of these policies imagines, or is a user's own that asks for a world model."""
+    return any(
+        name in IMAGINING or (":" in name and "world_model" in _parameters(own_policy(name)))
+        for name in names
+    )
+
+
+def check_policies(names: Sequence[str], tasks: Sequence[str] = ()) -> None:
+    """Refuse a name that is no policy, and a policy that knows only some of the tasks.
+
+    Args:
+        names: of policies, different from each other.
+        tasks: registered ids they are to act in.
+
+    Raises:
+        ValueError: names the policy, and those that there are or the task.
+    """
+    called: dict[str, str] = {}
+    for name in names:
+        if ":" not in name and name not in POLICIES:
+            raise ValueError(
+                f'there is no policy "{name}"{nearest(name, POLICIES) or ";"} choose from '
+                f"{', '.join(POLICIES)}, or name your own, module:Class"
+            )
+        known = own_policy(name).name if ":" in name else name
+        if called.setdefault(known, name) != name:
+            raise ValueError(
+                f"policies {called[known]} and {name} are both called {known}; "
+                "give your own another name"
+            )
+
+    for name in {"expert", "oracle"} & set(names):
+        strange = [task for task in tasks if not _knows(name, task)]
+        if strange:
+            others = ",".join(other for other in names if other != name)
+            raise ValueError(
+                f"policy {name} does not know the task {', '.join(strange)}; leave the task out, "
+                f"or the policy: policies=[{others}]"
+            )
+
+
+def _knows(policy: str, task: str) -> bool:
+    """Whether expert or oracle, made for kinds of tasks, can act in this one; true if in doubt."""
+    import gymnasium
+    from gymnasium.envs.registration import load_env_creator
+    from selfflow_robotics.envs.shortfall import MEASURED
+    from selfflow_robotics.policies.experts import MASTERED
+
+    entry = gymnasium.spec(task).entry_point
+    kind = load_env_creator(entry) if isinstance(entry, str) else entry
+    return not isinstance(kind, type) or issubclass(
+        kind, MASTERED if policy == "expert" else MEASURED
+    )
