@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -60,14 +61,14 @@ def sources() -> dict[str, Path]:
     return found
 
 
-def imports(name: str, path: Path) -> Iterator[tuple[str, int]]:
+def imports(name: str, path: Path, for_types: bool = False) -> Iterator[tuple[str, int]]:
     """Dotted names that a module imports, relative ones resolved, with their lines."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     tree = ast.parse(path.read_text(encoding="utf-8"))
     hidden = {
         id(node)
         for block in ast.walk(tree)
-        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.dump(block.test)
+        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.dump(block.test) and not for_types
         for node in ast.walk(block)
     }
     for node in ast.walk(tree):
@@ -81,10 +82,8 @@ def imports(name: str, path: Path) -> Iterator[tuple[str, int]]:
             if node.level:
                 home = package.split(".")[: len(package.split(".")) - node.level + 1]
                 base = ".".join([*home, *([node.module] if node.module else [])])
-            yield base, node.lineno
-            if base == PACKAGE:
-                for alias in node.names:
-                    yield f"{base}.{alias.name}", node.lineno
+            below = {f"{base}.{alias.name}" for alias in node.names}
+            yield from ((found, node.lineno) for found in (below & set(MODULES)) or {base})
 
 
 MODULES = sources()
@@ -110,6 +109,17 @@ def test_dependencies_point_one_way(name: str) -> None:
         if found.startswith(f"{PACKAGE}.") and part_of(found) not in {part, *MAY_IMPORT[part]}
     ]
     assert not wrong, f"{part} may import {sorted(MAY_IMPORT[part])} of ours: {wrong}"
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports inside of functions and those for types alone count as well."""
+    sorter = TopologicalSorter(
+        {
+            name: {found for found, _ in imports(name, path, for_types=True)} & set(MODULES)
+            for name, path in MODULES.items()
+        }
+    )
+    sorter.prepare()  # names the circle
 
 
 @pytest.mark.parametrize("name", sorted(n for n in MODULES if part_of(n) == "model"))

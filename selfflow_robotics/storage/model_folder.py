@@ -12,16 +12,15 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..notice import Notice
 from .one_writer import only_writer
@@ -37,8 +36,6 @@ _MAY_STAND_BESIDE = {
 
 # Of what a model has, that which is made anew when it is loaded.
 UNSTORED = "tokens_in.positions"
-
-_Module = TypeVar("_Module", bound=nn.Module)
 
 
 def write_model(
@@ -206,37 +203,3 @@ def _sha256(path: Path) -> str:
         while piece := file.read(2**20):
             digest.update(piece)
     return digest.hexdigest()
-
-
-def build_loaded(
-    build: Callable[[], _Module], state: Mapping[str, Tensor], source: Path
-) -> _Module:
-    """A module with weights that must fit exactly, converted to its types.
-
-    Shapes are compared before anything of their size is allocated. Fixed positions are not stored.
-
-    Args:
-        build: makes the module, of what a configuration says.
-
-    Raises:
-        ValueError: names the file and the first entry that does not fit.
-    """
-    with torch.device("meta"):
-        own = _stored(build())
-    for key in sorted(own.keys() | state.keys()):
-        expected = tuple(own[key].shape) if key in own else "absent"
-        found = tuple(state[key].shape) if key in state else "absent"
-        if expected != found:
-            raise ValueError(
-                f"{source / WEIGHTS} does not fit its {CONFIG}: {key} is {found}, expected "
-                f"{expected}; copy both files of one model"
-            )
-    module = build()
-    with torch.no_grad():
-        for key, value in _stored(module).items():
-            value.copy_(state[key])
-    return module
-
-
-def _stored(module: nn.Module) -> dict[str, Tensor]:
-    return {k: v for k, v in module.state_dict().items() if not k.endswith(UNSTORED)}

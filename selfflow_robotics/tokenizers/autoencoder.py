@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from selfflow_robotics.tokenizers import stored
 from selfflow_robotics.tokenizers.tokenizer import Tokenizer
 
 __all__ = ["Autoencoder", "AutoencoderConfig"]
@@ -64,6 +65,13 @@ class Autoencoder(Tokenizer):
         torch.Size([2, 16, 8, 10])
     """
 
+    kind = "autoencoder"
+
+    @classmethod
+    def of(cls, **config: Any) -> Autoencoder:
+        """See :meth:`Tokenizer.of`."""
+        return cls(AutoencoderConfig(**config))
+
     def __init__(self, config: AutoencoderConfig | None = None) -> None:
         """Random weights, and latent statistics that change nothing."""
         sizes = config or AutoencoderConfig()
@@ -95,7 +103,7 @@ class Autoencoder(Tokenizer):
     @property
     def config(self) -> Mapping[str, Any]:
         """See :attr:`Tokenizer.config`."""
-        return {"tokenizer": "autoencoder", **asdict(self.sizes)}
+        return {"tokenizer": self.kind, **asdict(self.sizes)}
 
     def pixels_to_raw(self, pixels: Tensor) -> Tensor:
         """(N, 3, h, w) in [-1, 1] to (N, C, h/f, w/f)."""
@@ -107,8 +115,6 @@ class Autoencoder(Tokenizer):
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Writes the folder; see :func:`selfflow_robotics.tokenizers.stored.save`."""
-        from selfflow_robotics.tokenizers import stored
-
         stored.save(self, folder)
 
     @classmethod
@@ -120,8 +126,6 @@ class Autoencoder(Tokenizer):
         Raises:
             ValueError: Also when the folder holds another kind of tokenizer.
         """
-        from selfflow_robotics.tokenizers import stored
-
         tokenizer = stored.load(folder, device)
         if not isinstance(tokenizer, cls):
             raise ValueError(

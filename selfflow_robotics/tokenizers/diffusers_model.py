@@ -23,7 +23,6 @@ class DiffusersTokenizer(Tokenizer):
     latents are normalised.
     """
 
-    kind: ClassVar[str]  # in config.json
     model_class: ClassVar[str]  # of diffusers
 
     def __init__(self, vae: Mapping[str, Any]) -> None:

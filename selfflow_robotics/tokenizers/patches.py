@@ -16,6 +16,8 @@ __all__ = ["Patches"]
 class Patches(Tokenizer):
     """Space to depth. ``decode(encode(images)) == images`` exactly."""
 
+    kind = "patches"
+
     def __init__(self, factor: int = 8, mean: float = 0.0, std: float = 0.5) -> None:
         """Args:
             factor: Pixels along each side of a patch, at least 1.
@@ -37,7 +39,7 @@ class Patches(Tokenizer):
     @property
     def config(self) -> Mapping[str, Any]:
         """See :attr:`Tokenizer.config`; the statistics are state, not configuration."""
-        return {"tokenizer": "patches", "factor": self.factor}
+        return {"tokenizer": self.kind, "factor": self.factor}
 
     def pixels_to_raw(self, pixels: Tensor) -> Tensor:
         """(N, 3, h, w) to (N, 3 f², h/f, w/f)."""

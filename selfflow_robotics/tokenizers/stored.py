@@ -13,16 +13,11 @@ from typing import Any
 import torch
 
 from selfflow_robotics.machine.precision import usable
-from selfflow_robotics.storage.model_folder import CONFIG, build_loaded, read_model, write_model
-from selfflow_robotics.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
-from selfflow_robotics.tokenizers.patches import Patches
-from selfflow_robotics.tokenizers.stable_diffusion import StableDiffusion
+from selfflow_robotics.storage.loaded_module import build_loaded
+from selfflow_robotics.storage.model_folder import read_model, write_model
 from selfflow_robotics.tokenizers.tokenizer import Tokenizer
-from selfflow_robotics.tokenizers.wan import Wan
 
 __all__ = ["build", "load", "save"]
-
-KINDS = ("autoencoder", "patches", "sd-vae", "wan")
 
 
 def build(config: Mapping[str, Any]) -> Tokenizer:
@@ -36,21 +31,15 @@ def build(config: Mapping[str, Any]) -> Tokenizer:
     """
     values = {key: value for key, value in config.items() if key != "tokenizer"}
     kind = config.get("tokenizer")
+    if not isinstance(kind, str) or kind not in Tokenizer.KINDS:
+        raise ValueError(f"tokenizer {kind!r} is unknown; there are {', '.join(Tokenizer.KINDS)}")
     try:
-        if kind == "autoencoder":
-            return Autoencoder(AutoencoderConfig(**values))
-        if kind == "patches":
-            return Patches(**values)
-        if kind == "sd-vae":
-            return StableDiffusion(**values)
-        if kind == "wan":
-            return Wan(**values)
+        return Tokenizer.KINDS[kind].of(**values)
     except TypeError as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
             f"the configuration of tokenizer {kind!r} does not fit: {reason}"
         ) from None
-    raise ValueError(f"tokenizer {kind!r} is unknown; there are {', '.join(KINDS)}")
 
 
 def save(tokenizer: Tokenizer, folder: str | os.PathLike[str]) -> None:
@@ -78,12 +67,4 @@ def load(folder: str | os.PathLike[str], device: str | torch.device = "cpu") -> 
     if isinstance(config.get("tokenizer"), Mapping):  # the folder is a world model's
         config, own = config["tokenizer"], "tokenizer."
         state = {k.removeprefix(own): v for k, v in state.items() if k.startswith(own)}
-    try:
-        tokenizer = build_loaded(lambda: build(config), state, source)
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:
-        raise ValueError(f"{source / CONFIG}: {error}".splitlines()[0]) from None
-    except ValueError as error:
-        raise (
-            error if str(source) in str(error) else ValueError(f"{source / CONFIG}: {error}")
-        ) from None
-    return tokenizer.to(there).eval()
+    return build_loaded(lambda: build(config), state, source).to(there).eval()

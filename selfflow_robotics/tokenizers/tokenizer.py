@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -24,11 +24,23 @@ class Tokenizer(nn.Module):
     buffers (``latent_mean``, ``latent_std``) and part of the stored state.
 
     A tokenizer says how floats in [-1, 1] become raw latents (:meth:`pixels_to_raw`) and back
-    (:meth:`raw_to_pixels`); everything else is here.
+    (:meth:`raw_to_pixels`); everything else is here. One with a `kind` is known by it to
+    :mod:`~selfflow_robotics.tokenizers.stored`.
     """
 
+    KINDS: ClassVar[dict[str, type[Tokenizer]]] = {}
+    kind: ClassVar[str]  # in config.json
     latent_mean: Tensor  # (C,)
     latent_std: Tensor  # (C,)
+
+    def __init_subclass__(cls) -> None:
+        if "kind" in vars(cls):
+            Tokenizer.KINDS[cls.kind] = cls
+
+    @classmethod
+    def of(cls, **config: Any) -> Tokenizer:
+        """The one that entries of :attr:`config` describe, without its state."""
+        return cls(**config)
 
     def __init__(self, channels: int, factor: int) -> None:
         """Args:

@@ -20,7 +20,6 @@ from ..model.modality import PUBLISHED, Modality
 from ..model.presets import preset
 from ..tokenizers import stored
 from ..tokenizers.tokenizer import Tokenizer
-from ..world_model.folder import load_world_model
 from ..world_model.values import WorldModelConfig
 from ..world_model.world_model import WorldModel
 from .config import ModelConfig, ObjectiveConfig
@@ -167,7 +166,7 @@ def start_from(world_model: WorldModel, start: Path) -> int:
         )
         given = {f"network.{k}": v for k, v in network.state_dict().items()}
     else:
-        found = load_world_model(start)
+        found = WorldModel.from_pretrained(str(start))
         given = {
             k: v
             for k, v in found.state_dict().items()
@@ -215,7 +214,7 @@ def load_tokenizer(start: Path | None, tokenizer: Path | None) -> Tokenizer:
     if tokenizer is not None:
         return stored.load(tokenizer).requires_grad_(False)
     if start is not None and start.is_dir():
-        return load_world_model(start).tokenizer.requires_grad_(False)
+        return WorldModel.from_pretrained(str(start)).tokenizer.requires_grad_(False)
     raise ValueError(
         'there is no tokenizer: give tokenizer=FOLDER ("selfflow tokenizer" makes one), or '
         "start=FOLDER of a world model that has one"

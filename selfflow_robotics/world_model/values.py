@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from torch import Tensor
 
 from ..data.action_spec import ActionSpec, StateSpec
 from ..data.vocabulary import Vocabulary
-from ..images.fit import How
+from ..images.fit import How, ImageFit
 from ..model.attention import Cache
 from ..model.dit import DiTConfig
 from ..model.prior import PriorConfig
+from ..storage.typed_yaml import build
+from ..tokenizers.tokenizer import Tokenizer
+
+_MOST_TOKENS = 2**16
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,81 @@ class WorldModelConfig:
                 '"selfflow finetune start=FOLDER data=FOLDER"'
             )
         return self.action_spec
+
+    def to_json(self) -> dict[str, Any]:
+        """What :meth:`from_json` reads."""
+        return {
+            **vars(self),
+            "network": asdict(self.network),
+            "action_spec": self.action_spec.to_json() if self.action_spec else None,
+            "state_spec": self.state_spec.to_json() if self.state_spec else None,
+            "vocabulary": list(self.vocabulary.words),
+            "prior": asdict(self.prior) if self.prior else None,
+        }
+
+    @classmethod
+    def from_json(cls, entries: Mapping[str, Any], tensors: int) -> WorldModelConfig:
+        """The configuration in entries, some of which came with later versions.
+
+        Args:
+            tensors: of weights that there are; what would take long to build for none is refused,
+                as are large positions, which none store.
+
+        Raises:
+            KeyError, TypeError, ValueError: an entry lacks or is no sound one.
+        """
+
+        def entry(name: str, kind: Any) -> Any:
+            return build(entries[name], kind, name, "it")
+
+        def later(name: str, kind: Any, default: Any) -> Any:
+            return entry(name, kind) if name in entries else default
+
+        network, image_size = entry("network", DiTConfig), entry("image_size", tuple[int, int])
+        if network.depth > tensors or math.prod(network.grid) > _MOST_TOKENS:
+            raise ValueError(
+                f"a network of {network.depth} blocks and tokens in {network.grid}, with {tensors} "
+                f"tensors of weights; at most {_MOST_TOKENS} tokens a frame"
+            )
+        actions, states = (
+            entry(name, dict[str, Any] | None) for name in ("action_spec", "state_spec")
+        )
+        history_len, time_shift = entry("history_len", int), entry("time_shift", float)
+        if history_len < 1 or not 0 < time_shift < math.inf:
+            raise ValueError(f"history_len is {history_len} and time_shift {time_shift}")
+        return cls(
+            network,
+            entry("patch", int),
+            image_size,
+            history_len,
+            ActionSpec.from_json(actions) if actions is not None else None,
+            StateSpec.from_json(states) if states else None,
+            Vocabulary(entry("vocabulary", tuple[str, ...]), network.max_words),
+            time_shift,
+            entry("prior", PriorConfig | None),
+            later("text_encoder", str | None, None),
+            ImageFit(image_size, later("image_fit", str, "crop")).how,
+            later("camera_size", tuple[int, int] | None, None),
+        )
+
+    def require_fit(self, tokenizer: Tokenizer) -> None:
+        """Refuse what does not go together; a ValueError says what."""
+        rows, columns = tokenizer.latent_size(self.image_size)
+        patch, network = self.patch, self.network
+        made = (rows // patch, columns // patch), tokenizer.channels * patch**2
+        if (self.action_spec is None) != (network.action_dim == 0):
+            raise ValueError("action_spec does not go with the network's action_dim")
+        if made != (network.grid, network.token_dim):
+            raise ValueError(
+                f"images of {self.image_size} make tokens of {made}, the network takes "
+                f"{(network.grid, network.token_dim)}"
+            )
+        told = {one.vocabulary for one in (network, self.prior) if one}
+        if not told <= {0, self.vocabulary.size}:
+            raise ValueError(
+                f"the vocabulary has {self.vocabulary.size} entries, those who read it know "
+                f"{', '.join(map(str, sorted(told)))}"
+            )
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,10 @@ from ..model.tokens import patchify, unpatchify
 from ..streams import streams_of_rows
 from ..tokenizers.tokenizer import Tokenizer
 from .clean_frames import clean_pass
+from .folder import load_world_model, save_world_model
 from .imagination.futures import Imagination, gradients_of
+from .inverse_dynamics import actions_between
+from .translation import Translation
 from .values import Context, Rollout, WorldModelConfig
 
 
@@ -50,6 +53,7 @@ class WorldModel(nn.Module):
         self.progress_head = ProgressHead(config.network.width)
         self.steps_head = StepsHead(config.network.width)
         self.feature_layer = config.network.layer(0.7)
+        self.translation = Translation(config, tokenizer, self.network)
         self.imagination = Imagination(self.network, self.feature_layer, config.time_shift)
 
     @property
@@ -95,21 +99,22 @@ class WorldModel(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where its weights are."""
-        return self.network.tokens_in.positions.device
+        return self.translation.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the network's weights."""
+        return self.translation.dtype
 
     @classmethod
     def from_pretrained(cls, name_or_path: str, device: torch.device | str = "cpu") -> WorldModel:
         """Load a shipped model by name, a folder, or an `org/name` repository of the Hub."""
-        from .folder import load_world_model
-
         there = usable(device)
-        return load_world_model(name_or_path).to(there).eval()
+        return load_world_model(name_or_path, cls).to(there).eval()
 
     def save_pretrained(self, folder: str) -> None:
         """Write `config.json` and `model.safetensors` (bfloat16) into a folder, atomically."""
-        from .folder import save_world_model
-
-        save_world_model(self, folder)
+        save_world_model(folder, self.config, self.tokenizer, self.state_dict())
 
     @torch.no_grad()
     def observe(
@@ -136,7 +141,7 @@ class WorldModel(nn.Module):
         Raises:
             ValueError: a shape that does not fit, or a word the model does not know.
         """
-        images = self._fitted(frames)
+        images = fitted_frames(frames, self.image_fit, self.history_len)
         batch, count = images.shape[:2]
         actions = torch.as_tensor(past_actions, dtype=torch.float32, device=self.device)
         spec, block = self.step_spec, self.action_block
@@ -148,10 +153,10 @@ class WorldModel(nn.Module):
         spare = (count - 1) % block  # of the oldest, which fill no block
         led_to = rearrange(spec.normalize(actions[:, spare:]), "b (s n) a -> b s (n a)", n=block)
         led_to = torch.cat((led_to.new_zeros(batch, 1, led_to.shape[-1]), led_to), dim=1)
-        state = None if states is None else self._state_tokens(states, batch, count)
+        state = None if states is None else self.translation.states(states, batch, count)
         newest = slice(-self.config.history_len, None)
         context = self.observe_latents(
-            self._encode(images[:, spare:])[:, newest],
+            self.translation.latents(images[:, spare:])[:, newest],
             led_to[:, newest],
             None if state is None else state[:, spare::block][:, newest],
             instruction,
@@ -174,45 +179,8 @@ class WorldModel(nn.Module):
         video = patchify(latents_BSCHW, self.config.patch)
         out = clean_pass(self.network, video, led_to_BSA, states_BSP, self.feature_layer)
         last = None if states_BSP is None else states_BSP[:, -1]
-        told = self._instruct(instruction, len(video))
+        told = self.translation.instruction(instruction, len(video))
         return Context(len(video), out.cache, video[:, -1], last, *told)
-
-    def _fitted(self, frames: NDArray[np.uint8] | Tensor) -> Tensor:
-        return fitted_frames(frames, self.image_fit, self.history_len)
-
-    def _encode(self, images: Tensor) -> Tensor:
-        return self.tokenizer.encode_videos(images.to(self.device)).to(self.dtype)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Type of the network's weights."""
-        return self.network.final_modulation.weight.dtype
-
-    def _state_tokens(
-        self, states: NDArray[np.float32] | Tensor | None, batch: int, count: int
-    ) -> Tensor | None:
-        if self.state_spec is None:
-            return None
-        if states is None:
-            return torch.zeros(batch, count, self.state_spec.size, device=self.device)
-        values = torch.as_tensor(states, dtype=torch.float32, device=self.device)
-        if values.shape != (batch, count, self.state_spec.size):
-            raise ValueError(
-                f"states have shape {tuple(values.shape)}; give "
-                f"{(batch, count, self.state_spec.size)}: {self.state_spec.names}"
-            )
-        return self.state_spec.normalize(values)
-
-    def _instruct(
-        self, instruction: str | Sequence[str] | None, batch: int
-    ) -> tuple[Tensor | None, tuple[str, ...] | None, Tensor | None]:
-        if instruction is None:
-            return None, None, None
-        texts = (instruction,) * batch if isinstance(instruction, str) else tuple(instruction)
-        if len(texts) != batch:
-            raise ValueError(f"{len(texts)} instructions for {batch} rows; give one a row")
-        words = torch.from_numpy(self.config.vocabulary.encode(texts)).to(self.device)
-        return words, texts, self.network.encode_instruction(words)
 
     def rollout(
         self,
@@ -238,8 +206,7 @@ class WorldModel(nn.Module):
             ValueError: actions of another shape, or another number of streams than rows.
             MemoryError: there is no memory for a single candidate.
         """
-        self._check_actions(context, actions_BKHA)
-        actions_BKHA = actions_BKHA.to(self.device, torch.float32)
+        actions_BKHA = self.translation.actions(context, actions_BKHA)
         streams = streams_of_rows(generator, context.batch)
         with gradients_of(actions_BKHA):
             normalised = self.action_spec.normalize(actions_BKHA)
@@ -277,7 +244,7 @@ class WorldModel(nn.Module):
         if min(candidates, horizon) < 1:
             raise ValueError(f"{candidates} candidates of {horizon} steps; ask for 1 or more")
         streams = streams_of_rows(generator, context.batch)
-        return self._in_units(
+        return self.translation.in_units(
             self.imagination.propose(context, candidates, horizon, steps, streams)
         )
 
@@ -304,19 +271,14 @@ class WorldModel(nn.Module):
         Returns:
             Actions (B, K, H, A) in the environment's units.
         """
-        self._check_actions(context, actions_BKHA)
+        actions_BKHA = self.translation.actions(context, actions_BKHA)
         if not 0 <= time <= 1:
             raise ValueError(f"time is {time}; give 0 (keep the actions) to 1 (forget them)")
-        given = self.action_spec.normalize(actions_BKHA.to(self.device, torch.float32))
+        given = self.action_spec.normalize(actions_BKHA)
         streams = streams_of_rows(generator, context.batch)
-        return self._in_units(self.imagination.refine(context, given, time, steps, streams))
-
-    def _check_actions(self, context: Context, actions_BKHA: Tensor) -> None:
-        shape, size = actions_BKHA.shape, self.action_spec.size
-        if len(shape) != 4 or shape[0] != context.batch or shape[3] != size or 0 in shape:
-            raise ValueError(
-                f"actions have shape {tuple(shape)}; give ({context.batch}, K, H, {size})"
-            )
+        return self.translation.in_units(
+            self.imagination.refine(context, given, time, steps, streams)
+        )
 
     @torch.no_grad()
     def guess(
@@ -351,19 +313,19 @@ class WorldModel(nn.Module):
         """
         if self.action_block > 1:
             raise ValueError("react sees one frame, and this model's span several; use guess")
-        images = self._fitted(frames[:, None])
+        images = fitted_frames(frames[:, None], self.image_fit, 1)
         given = None if states is None else torch.as_tensor(states)[:, None]
-        state = self._state_tokens(given, len(images), 1)
-        words, _, _ = self._instruct(instruction, len(images))
+        state = self.translation.states(given, len(images), 1)
+        words, _, _ = self.translation.instruction(instruction, len(images))
         known = None if states is None or state is None else state[:, 0]
-        return self._guess(self._encode(images)[:, 0], known, words)[:, 0]
+        return self._guess(self.translation.latents(images)[:, 0], known, words)[:, 0]
 
     def _guess(
         self, latents_BCHW: Tensor, state_BP: Tensor | None, words_BL: Tensor | None
     ) -> Tensor:
         if self.prior is None or words_BL is None:
             raise ValueError("a guess needs a model with a policy prior, and an instruction")
-        return self._in_units(self.prior(latents_BCHW, state_BP, words_BL))
+        return self.translation.in_units(self.prior(latents_BCHW, state_BP, words_BL))
 
     @torch.no_grad()
     def infer_actions(
@@ -373,16 +335,38 @@ class WorldModel(nn.Module):
         steps: int = 4,
         generator: Sequence[torch.Generator] | None = None,
     ) -> Tensor:
-        """The actions that led from frame to frame; see :func:`.inverse_dynamics.infer_actions`."""
-        from .inverse_dynamics import infer_actions
+        """The actions that led from each frame to the next, one inferred after another.
 
-        return infer_actions(self, frames, states, steps, generator)
+        `steps` passes of the network an action, and one for the history.
 
-    def _in_units(self, normalised: Tensor) -> Tensor:
-        spec = self.action_spec
-        actions = spec.denormalize(normalised.float().clamp(-1, 1))
-        low, high = (actions.new_tensor(bound) for bound in (spec.low, spec.high))
-        return actions.clamp(low, high)
+        Args:
+            frames: (B, S, height, width, 3) uint8, S from 2 on; where a latent frame spans several
+                steps, one frame and whole blocks of so many.
+            states: (B, S, P) proprioception, or None where it is not known.
+            steps: Euler steps from noise.
+            generator: a random stream a row; None fixes them.
+
+        Returns:
+            (B, S - 1, A) in the environment's units.
+
+        Raises:
+            ValueError: too few frames, a shape that does not fit, or actions that are not finite.
+        """
+        block = self.action_block
+        images = fitted_frames(frames, self.image_fit, most=10**6)
+        batch, count = images.shape[:2]
+        if count < 1 + block or (count - 1) % block:
+            raise ValueError(
+                f"{count} frames; give at least {1 + block}, and {block} for each more"
+            )
+        video = patchify(self.translation.latents(images), self.config.patch)
+        told = None if states is None else self.translation.states(states, batch, count)
+        given = None if told is None else told[:, ::block]
+        streams = streams_of_rows(generator, batch)
+        found = self.translation.in_units(
+            actions_between(self.network, self.config, video, given, steps, streams)
+        )
+        return rearrange(found, "b s (n a) -> b (s n) a", n=block)
 
     @torch.no_grad()
     def decode(self, rollout: Rollout | Tensor) -> NDArray[np.uint8]:
@@ -411,11 +395,11 @@ class WorldModel(nn.Module):
         states: NDArray[np.float32] | Tensor | None = None,
     ) -> Tensor:
         """Features (B, M, D) of goal images (B, height, width, 3) uint8."""
-        goal = self._fitted(images[:, None])
+        goal = fitted_frames(images[:, None], self.image_fit, 1)
         given = None if states is None else torch.as_tensor(states)[:, None]
-        tokens = self._state_tokens(given, len(goal), 1)
+        tokens = self.translation.states(given, len(goal), 1)
         known = None if states is None or tokens is None else tokens[:, 0]
-        return self.goal_features(self._encode(goal)[:, 0], known)
+        return self.goal_features(self.translation.latents(goal)[:, 0], known)
 
     def goal_features(self, latents_BCHW: Tensor, state_BP: Tensor | None) -> Tensor:
         """Features (B, M, D) of frames as latents; `state_BP` is normalised, None where unknown."""
