@@ -64,9 +64,7 @@ def load_world_model(
         )
 
     def build() -> _Module:
-        config = WorldModelConfig.from_json(entries, len(state))
         tokenizer = stored.build(entries["tokenizer"])
-        config.require_fit(tokenizer)
-        return make(config, tokenizer)
+        return make(WorldModelConfig.from_json(entries, tokenizer, len(state)), tokenizer)
 
     return build_loaded(build, state, folder)

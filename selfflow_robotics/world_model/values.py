@@ -73,15 +73,18 @@ class WorldModelConfig:
         }
 
     @classmethod
-    def from_json(cls, entries: Mapping[str, Any], tensors: int) -> WorldModelConfig:
+    def from_json(
+        cls, entries: Mapping[str, Any], tokenizer: Tokenizer, tensors: int
+    ) -> WorldModelConfig:
         """The configuration in entries, some of which came with later versions.
 
         Args:
+            tokenizer: which it must go with.
             tensors: of weights that there are; what would take long to build for none is refused,
                 as are large positions, which none store.
 
         Raises:
-            KeyError, TypeError, ValueError: an entry lacks or is no sound one.
+            KeyError, TypeError, ValueError: an entry lacks, is no sound one, or fits no other.
         """
 
         def entry(name: str, kind: Any) -> Any:
@@ -102,7 +105,7 @@ class WorldModelConfig:
         history_len, time_shift = entry("history_len", int), entry("time_shift", float)
         if history_len < 1 or not 0 < time_shift < math.inf:
             raise ValueError(f"history_len is {history_len} and time_shift {time_shift}")
-        return cls(
+        found = cls(
             network,
             entry("patch", int),
             image_size,
@@ -116,9 +119,10 @@ class WorldModelConfig:
             ImageFit(image_size, later("image_fit", str, "crop")).how,
             later("camera_size", tuple[int, int] | None, None),
         )
+        found._require_fit(tokenizer)
+        return found
 
-    def require_fit(self, tokenizer: Tokenizer) -> None:
-        """Refuse what does not go together; a ValueError says what."""
+    def _require_fit(self, tokenizer: Tokenizer) -> None:
         rows, columns = tokenizer.latent_size(self.image_size)
         patch, network = self.patch, self.network
         made = (rows // patch, columns // patch), tokenizer.channels * patch**2
