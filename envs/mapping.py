@@ -29,10 +29,10 @@ class EnvMapping:
     The defaults describe the tasks of this project. Entry i of the environment's action is
     ``scale[i] * action[take[i]] + offset[i]``, clipped to its Box.
 
-    Example::
-
-        EnvMapping(image=None, text="reach the red ball", proprioception=None,
-                   take=(0, 1, 2, 6), scale=(4.0, 4.0, 4.0, -1.0))
+    Example:
+        >>> mapping = EnvMapping(image=None, text="reach", take=(0, 1, 6), scale=(4.0, 4.0, -1.0))
+        >>> mapping.to_environment(np.ones((1, 7)), gymnasium.spaces.Box(-9, 9, (3,)))
+        array([[ 4.,  4., -1.]], dtype=float32)
     """
 
     image: str | None = field(

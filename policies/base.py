@@ -17,15 +17,12 @@ class Policy(Protocol):
     working folder or installed. Its constructor is given what it has parameters for: `vector_env`,
     the environments that it acts in, and `world_model`, that of the command, which is loaded then.
 
-    Example::
-
-        class Still:
-            name = "still"
-
-            def reset(self, rows, seeds): ...
-
-            def act(self, observations, rows):
-                return np.zeros((len(rows), 7), np.float32)
+    Example:
+        >>> class Rest:
+        ...     name = "rest"
+        ...     def reset(self, rows, seeds): ...
+        ...     def act(self, observations, rows):
+        ...         return np.zeros((len(rows), 7), np.float32)
     """
 
     name: str

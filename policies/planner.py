@@ -23,10 +23,9 @@ class PlannerPolicy(RecedingHorizon):
         warm_start: whether a plan starts from what is left of the one before it.
         gripper_threshold: see :func:`~selfflow_robotics.policies.gripper.snap_gripper`.
 
-    Example::
-
-        solver = CEM(world_model, Progress(world_model), propose=world_model.propose)
-        policy = PlannerPolicy(world_model, solver)
+    Example:
+        >>> solver = CEM(world_model, Progress(world_model), propose=world_model.propose)
+        >>> policy = PlannerPolicy(world_model, solver)
     """
 
     name = "planner"

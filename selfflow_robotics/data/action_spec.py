@@ -80,6 +80,12 @@ class ActionSpec:
     Raises:
         ValueError: the tuples differ in length, a value is not finite, or a lower value exceeds
             its upper one.
+
+    Example:
+        >>> meaning = (("x",), ("m",), "world, displacement", "none", "none", 3.0)
+        >>> spec = ActionSpec(*meaning, low=(-1.0,), high=(1.0,), q01=(-0.2,), q99=(0.2,))
+        >>> spec.normalize(np.array([0.1]))
+        array([0.5])
     """
 
     names: tuple[str, ...]  # A entries

@@ -79,6 +79,11 @@ class LatentEpisodes:
 
     Where a latent frame spans several steps of the environment (``Tokenizer.temporal``), all rows
     are of latent frames: an action is the block of those that led to it, one after another.
+
+    Example:
+        >>> latents = encode_episodes(episodes, Patches(2), actions=RT1_ACTIONS, states=RT1_STATE)
+        >>> latents.latents_at(np.array([0, 1])).shape
+        torch.Size([2, 12, 4, 6])
     """
 
     latents: JoinedRows  # (S, C, h, w) float16

@@ -18,6 +18,11 @@ class Episode:
 
     Raises:
         ValueError: no step, shapes that disagree, or actions or states that are not finite.
+
+    Example:
+        >>> pictures = np.zeros((5, 64, 80, 3), np.uint8)
+        >>> len(Episode(pictures, None, None, (), success=None, source="video", id="train/0"))
+        5
     """
 
     images: NDArray[np.uint8]  # (S, height, width, 3)

@@ -34,6 +34,10 @@ class Vocabulary:
 
     `length` is the number of words that an instruction may have. A vocabulary that holds words with
     punctuation, as those of older models may, reads text as it was read then: split at blanks.
+
+    Example:
+        >>> Vocabulary.of(["pick can", "open drawer"]).encode(["open can"])[0, :2]
+        array([3, 1])
     """
 
     words: tuple[str, ...]

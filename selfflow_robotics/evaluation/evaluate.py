@@ -78,6 +78,12 @@ def evaluate(
     Raises:
         ValueError: no or repeated seeds, a task without a limit, without ``info["success"]`` or
             without the observations that the mapping names, or actions of the wrong shape.
+
+    Example:
+        >>> import selfflow_robotics.envs  # registers the tasks
+        >>> rest = lambda envs: ZeroPolicy(RT1_ACTIONS)
+        >>> evaluate("selfflow/CloseDrawer-v0", rest, seeds=range(2), max_steps=3).successes
+        0
     """
     if not seeds or len(set(seeds)) != len(seeds):
         raise ValueError(

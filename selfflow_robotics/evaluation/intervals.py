@@ -34,6 +34,10 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
 
     Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference,
     JASA 22 (1927) 209-212.
+
+    Example:
+        >>> wilson(49, 50)
+        Interval(low=0.89..., high=0.99...)
     """
     if not 0 <= successes <= n:
         raise ValueError(f"{successes} successes in {n} trials; give 0 <= successes <= trials")

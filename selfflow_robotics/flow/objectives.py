@@ -197,7 +197,11 @@ class Alignment(FlowMatching, ABC):
 
 
 class SelfFlow(Alignment):
-    """Predicts, by cosine, what the teacher makes of the cleaner view (eq. 6 and appendix A.3)."""
+    """Predicts, by cosine, what the teacher makes of the cleaner view (eq. 6 and appendix A.3).
+
+    Example:
+        >>> objective = SelfFlow(Noising(TimestepDistribution(shift=5.0)), patch=2)
+    """
 
     representation = 0.8
 

@@ -26,6 +26,10 @@ class ImageFit:
 
     Raises:
         ValueError: a side below 1, or another word than these two.
+
+    Example:
+        >>> ImageFit((64, 80), "pad")(np.zeros((1, 480, 640, 3), np.uint8)).shape
+        (1, 64, 80, 3)
     """
 
     size: tuple[int, int]

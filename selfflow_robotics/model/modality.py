@@ -52,6 +52,10 @@ class Modality:
         mask_ratio: share of its tokens that Self-Flow shows at the second noise level, in [0, 0.5].
         weight: of its velocity's loss.
         times: p(t) it was published with.
+
+    Example:
+        >>> Modality("sound", size=64, tokens=2, mask_ratio=0.5, weight=0.3)
+        Modality(name='sound', size=64, tokens=2, ...)
     """
 
     name: str

@@ -14,7 +14,12 @@ __all__ = ["Patches"]
 
 
 class Patches(Tokenizer):
-    """Space to depth. ``decode(encode(images)) == images`` exactly."""
+    """Space to depth. ``decode(encode(images)) == images`` exactly.
+
+    Example:
+        >>> Patches(8).encode(torch.zeros(2, 64, 80, 3, dtype=torch.uint8)).shape
+        torch.Size([2, 192, 8, 10])
+    """
 
     kind = "patches"
 

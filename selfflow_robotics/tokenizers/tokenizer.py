@@ -26,6 +26,11 @@ class Tokenizer(nn.Module):
     A tokenizer says how floats in [-1, 1] become raw latents (:meth:`pixels_to_raw`) and back
     (:meth:`raw_to_pixels`); everything else is here. One with a `kind` is known by it to
     :mod:`~selfflow_robotics.tokenizers.stored`.
+
+    Example:
+        >>> tokenizer = Autoencoder()  # or Patches, StableDiffusion, Wan
+        >>> tokenizer.decode(tokenizer.encode(torch.zeros(2, 64, 80, 3, dtype=torch.uint8))).shape
+        torch.Size([2, 64, 80, 3])
     """
 
     KINDS: ClassVar[dict[str, type[Tokenizer]]] = {}

@@ -45,6 +45,12 @@ class Trainer:
         repeat: see :meth:`LatentEpisodes.starts`.
         folder: checkpoints and TensorBoard's curves go here; the last checkpoint is resumed.
         evaluate: called with the EMA model every `save_every` steps; what it returns is logged.
+
+    Example:
+        >>> objective = SelfFlow(Noising(TimestepDistribution()), patch=2)
+        >>> settings = TrainerConfig(steps=1, batch_size=2, frames=3)
+        >>> Trainer(world_model, objective, latents, settings, Path("run")).fit().history_len
+        3
     """
 
     def __init__(

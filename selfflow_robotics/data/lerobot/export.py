@@ -1,7 +1,7 @@
 """Writes episodes as a LeRobot data set, version 3.0, all of it or nothing.
 
 Example:
-    >>> with LeRobotExport("out", source.action_spec) as export:      # doctest: +SKIP
+    >>> with LeRobotExport("out", source.action_spec) as export:
     ...     for i in range(len(source)):
     ...         export.add(source[i])
 """

@@ -36,6 +36,10 @@ class LeRobotMapping:
     """Features of a data set, as its `meta/info.json` names them.
 
     Several action or state features are concatenated in the order given.
+
+    Example:
+        >>> LeRobotMapping("mine", "observation.images.front", RT1_ACTIONS).actions
+        ('action',)
     """
 
     name: str

@@ -1,9 +1,9 @@
 """Episodes of a LeRobot data set, versions 2.0, 2.1 and 3.0, without LeRobot.
 
 Example:
-    >>> episodes = open_lerobot("bridge_orig_lerobot", mapping="bridge_orig_lerobot")
-    >>> episodes[3].images.shape, episodes[3].actions.shape        # doctest: +SKIP
-    ((38, 256, 256, 3), (38, 7))
+    >>> episodes = open_lerobot("data/lerobot", mapping="rt1")
+    >>> episodes[3].images.shape, episodes[3].actions.shape
+    ((6, 16, 24, 3), (6, 7))
 """
 
 from __future__ import annotations

@@ -34,6 +34,10 @@ class RldsMapping:
 
     Keys of a step are relative to "steps"; keys of an episode to the whole example. Several action
     or state keys are concatenated in the order given.
+
+    Example:
+        >>> RldsMapping("mine", "observation/image", ("action",), RT1_ACTIONS).step_keys
+        ('observation/image', 'action')
     """
 
     name: str

@@ -1,10 +1,9 @@
 """Episodes of any RLDS data set as TFDS wrote it, ArrayRecord or TFRecord, without TensorFlow.
 
 Example:
-    >>> episodes = open_rlds("data/train")                         # RT-1's features
-    >>> bridge = open_rlds("bridge_dataset/1.0.0", mapping="bridge", split="val")
-    >>> episodes[3].images.shape, episodes[3].actions.shape        # doctest: +SKIP
-    ((41, 64, 80, 3), (41, 7))
+    >>> episodes = open_rlds("data/train", mapping="rt1")
+    >>> episodes[3].images.shape, episodes[3].actions.shape
+    ((6, 16, 24, 3), (6, 7))
 """
 
 from __future__ import annotations

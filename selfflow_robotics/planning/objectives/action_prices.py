@@ -20,9 +20,9 @@ class ActionMagnitude:
     Args:
         action_spec: how actions are normalised; that of the world model.
 
-    Example::
-
-        WeightedSum([(1.0, Progress(model)), (0.01, ActionMagnitude(model.action_spec))])
+    Example:
+        >>> price = ActionMagnitude(world_model.action_spec)
+        >>> objective = WeightedSum([(1.0, Progress(world_model)), (0.01, price)])
     """
 
     def __init__(self, action_spec: ActionSpec) -> None:
@@ -49,6 +49,10 @@ class ActionSmoothness:
 
     Args:
         action_spec: how actions are normalised; that of the world model.
+
+    Example:
+        >>> ActionSmoothness(world_model.action_spec)(context, future).shape  # (B, K)
+        torch.Size([1, 4])
     """
 
     def __init__(self, action_spec: ActionSpec) -> None:

@@ -26,10 +26,9 @@ class Constraint:
     Raises:
         ValueError: no limit, limits that allow nothing, or a setting of 0 or less.
 
-    Example::
-
-        height = StateOf(probe, "z")
-        WeightedSum([(1.0, Progress(model)), (1.0, Constraint(height, low=0.75, weight=10.0))])
+    Example:
+        >>> high_enough = Constraint(StateOf(probe, "z"), low=0.75, weight=10.0)
+        >>> objective = WeightedSum([(1.0, Progress(world_model)), (1.0, high_enough)])
     """
 
     def __init__(

@@ -43,6 +43,10 @@ class GoalFeatures:
 
     Raises:
         ValueError: an image of another shape or type, or another number of goals than rows.
+
+    Example:
+        >>> GoalFeatures(world_model, image)(context, future).shape  # (B, K)
+        torch.Size([1, 4])
     """
 
     def __init__(
@@ -76,6 +80,10 @@ class GoalLatents:
 
     Raises:
         ValueError: an image of another shape or type, or another number of goals than rows.
+
+    Example:
+        >>> GoalLatents(world_model, image)(context, future).shape  # (B, K)
+        torch.Size([1, 4])
     """
 
     def __init__(

@@ -42,6 +42,10 @@ class GoalImage:
 
     Raises:
         ValueError: an image of another shape or type, or another number of goals than rows.
+
+    Example:
+        >>> GoalImage(world_model, image)(context, future).shape  # (B, K)
+        torch.Size([1, 4])
     """
 
     def __init__(

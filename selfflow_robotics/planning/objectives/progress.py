@@ -25,9 +25,9 @@ class Progress:
         discount: weight of a frame relative to the one before it. Below 1 trusts the first frames
             more, above 1 looks at where the future ends.
 
-    Example::
-
-        CEM(world_model, Progress(world_model)).plan(world_model.observe(..., instruction=text))
+    Example:
+        >>> Progress(world_model)(context, future).shape  # (B, K)
+        torch.Size([1, 4])
     """
 
     def __init__(self, world_model: PredictsProgress, discount: float = 1.0) -> None:

@@ -37,6 +37,10 @@ class StateOf:
 
     Raises:
         ValueError: the probe does not read it.
+
+    Example:
+        >>> StateOf(probe, "z")(context, future).shape  # (B, K, H)
+        torch.Size([1, 4, 3])
     """
 
     def __init__(self, probe: ReadsState, name: str) -> None:
@@ -62,10 +66,9 @@ class Readout:
         ValueError: no target, an entry the probe does not read, a target that is not finite, or a
             weight of 0 or less.
 
-    Example::
-
-        probe = load_probe(world_model, "state")
-        CEM(world_model, Readout(probe, {"x": 0.55, "y": 0.10, "z": 0.85}))
+    Example:
+        >>> Readout(probe, {"x": 0.55, "z": 0.85})(context, future).shape  # (B, K)
+        torch.Size([1, 4])
     """
 
     def __init__(

@@ -17,9 +17,10 @@ class WeightedSum:
     Args:
         terms: (weight, objective) pairs, at least one.
 
-    Example::
-
-        WeightedSum([(1.0, Progress(world_model)), (0.1, GoalImage(world_model, image))])
+    Example:
+        >>> both = WeightedSum([(1.0, Progress(world_model)), (0.1, GoalImage(world_model, image))])
+        >>> both(context, future).shape  # (B, K)
+        torch.Size([1, 4])
     """
 
     def __init__(self, terms: Sequence[tuple[float, Objective]]) -> None:

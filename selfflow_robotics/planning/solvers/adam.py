@@ -29,6 +29,11 @@ class Adam(Search):
     Args:
         learning_rate: step of an action entry, normalised (the whole range is 2).
         initial_std: of the starts, normalised.
+
+    Example:
+        >>> solver = Adam(world_model, Progress(world_model), candidates=2, horizon=3)
+        >>> solver.plan(context).actions_BHA.shape
+        torch.Size([1, 3, 7])
     """
 
     candidates: int = 4

@@ -17,7 +17,13 @@ from selfflow_robotics.planning.solvers.gaussian import Gaussian
 
 @dataclass(eq=False)
 class CEM(Gaussian):
-    """Mean and deviation are the elites'; see :class:`Gaussian`."""
+    """Mean and deviation are the elites'; see :class:`Gaussian`.
+
+    Example:
+        >>> solver = CEM(world_model, Progress(world_model), candidates=8, horizon=3)
+        >>> solver.plan(context).actions_BHA.shape
+        torch.Size([1, 3, 7])
+    """
 
     def update(self, run: Run, elites_BKHA: Tensor, cost_BK: Tensor) -> None:
         """See :meth:`Search.update`."""

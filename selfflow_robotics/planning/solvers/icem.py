@@ -33,6 +33,11 @@ class ICEM(Gaussian):
         momentum: part of the old mean and deviation that stays, 0 to below 1.
         decay: an iteration has so many times fewer candidates than the one before it, but two for
             each elite; 1 or more.
+
+    Example:
+        >>> solver = ICEM(world_model, Progress(world_model), candidates=8, horizon=3)
+        >>> solver.plan(context).actions_BHA.shape
+        torch.Size([1, 3, 7])
     """
 
     noise_beta: float = 2.0

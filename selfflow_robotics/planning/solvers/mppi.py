@@ -28,6 +28,11 @@ class MPPI(Gaussian):
     Args:
         temperature: standard deviations of cost after which a weight has fallen to a third, above
             0; low ones follow the best candidate, high ones the elites' plain mean.
+
+    Example:
+        >>> solver = MPPI(world_model, Progress(world_model), candidates=8, horizon=3)
+        >>> solver.plan(context).actions_BHA.shape
+        torch.Size([1, 3, 7])
     """
 
     temperature: float = 0.5

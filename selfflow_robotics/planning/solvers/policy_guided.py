@@ -30,6 +30,12 @@ class PolicyGuided(Search):
             than one iteration.
         topk: elites that the candidates of the next iteration are made from, in turn.
         time: how far elites are noised, 0 (stay as they are) to 1 (forgotten).
+
+    Example:
+        >>> draw, vary = world_model.propose, world_model.refine
+        >>> solver = PolicyGuided(world_model, Progress(world_model), propose=draw, refine=vary)
+        >>> solver.plan(context).actions_BHA.shape
+        torch.Size([1, 4, 7])
     """
 
     candidates: int = 16

@@ -25,6 +25,11 @@ class PredictiveSampling(Search):
 
     Args:
         initial_std: of the samples, normalised (the whole range is 2); it stays.
+
+    Example:
+        >>> solver = PredictiveSampling(world_model, Progress(world_model), horizon=3)
+        >>> solver.plan(context).actions_BHA.shape
+        torch.Size([1, 3, 7])
     """
 
     iterations: int = 1
