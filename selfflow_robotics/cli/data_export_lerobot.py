@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .dataset import DataConfig, one_data_set
+from .dataset import DataConfig, open_one
 
 HELP = """Export a data set's episodes as a LeRobot data set (v3.0: parquet and H.264).
 
@@ -31,23 +31,12 @@ def run(config: Config) -> int:
         FileNotFoundError: there is no such data set.
         ValueError: the data set does not fit the mapping, or an episode is faulty.
     """
-    from tqdm import tqdm
+    from selfflow_robotics.data.formats import FORMATS
 
-    from selfflow_robotics.data.formats import open_dataset
-    from selfflow_robotics.data.lerobot.export import LeRobotExport
-
-    data = config.data
-    source = open_dataset(one_data_set(data.path), data.mapping, data.split)
-    if source.action_spec is None:
-        raise ValueError(
-            f"{source.name} has no actions, and only episodes with actions are exported"
-        )
-    steps = 0
-    with LeRobotExport(config.out, source.action_spec, source.state_spec) as export:
-        for index in tqdm(range(len(source)), desc=f"export {source.name}", unit="episode"):
-            episode = source[index]
-            export.add(episode)
-            steps += len(episode)
+    export = FORMATS["lerobot"].export
+    assert export is not None
+    source = open_one(config.data)
+    steps = export(source, config.out)
     size = sum(file.stat().st_size for file in config.out.rglob("*") if file.is_file())
     print(f"{len(source)} episodes, {steps} steps, {size / steps:.0f} bytes a step")
     print(f"wrote {config.out}")

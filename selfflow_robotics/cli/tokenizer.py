@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from .dataset import DataConfig, one_data_set
+from .dataset import DataConfig, open_one, open_video
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from selfflow_robotics.data.episode import EpisodeSource
-    from selfflow_robotics.tokenizers.tokenizer import Tokenizer
 
 HELP = """Train the autoencoder that turns frames into latents and back, or take over another one.
 
@@ -82,167 +77,35 @@ def run(config: Config) -> int:
         ValueError: No source of frames is given, or one is faulty.
         FileNotFoundError: A source is not there.
     """
-    import numpy as np
-
     from selfflow_robotics.machine.precision import usable
     from selfflow_robotics.storage.model_folder import require_model_folder
-    from selfflow_robotics.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
-    from selfflow_robotics.tokenizers.train import Loss, train_autoencoder
+    from selfflow_robotics.tokenizers.autoencoder import AutoencoderConfig
+    from selfflow_robotics.tokenizers.train import Loss
+    from selfflow_robotics.training.tokenizer import scale_patches, take_over, train_tokenizer
 
     require_model_folder(config.out)
     usable(config.device)
-    sources = _sources(config)
-    if config.kind in ("sd-vae", "wan"):
-        _take_over(sources, config)
-        return 0
-    if not sources:
-        raise ValueError(
-            "there are no frames to train on: add data=FOLDER, videos=FOLDER or "
-            "physics_episodes=1000"
-        )
-    if config.kind == "patches":
-        _save_patches(sources, config)
-        return 0
-    # Faults that need no data are told before minutes go into reading it.
-    start = Autoencoder.from_pretrained(config.start) if config.start else None
-    sizes = AutoencoderConfig(config.channels, config.widths)
-    (start or Autoencoder(sizes)).latent_size(config.image_size)
-    gathered = [_frames(source, config) for source in sources]
-    train = np.concatenate([part for part, _ in gathered])
-    autoencoder = train_autoencoder(
-        train,
-        steps=config.steps,
-        batch_size=config.batch_size,
-        lr=config.lr,
-        seed=config.seed,
-        device=config.device,
-        config=sizes,
-        loss=Loss(config.moving, config.detail, config.gradient, config.noise),
-        start=start,
+    size, seed, device = config.image_size, config.seed, config.device
+    sources: list[EpisodeSource] = [open_one(config.data)] if config.data.path else []
+    sources += open_video(
+        config.videos, config.physics_episodes, size, seed, max_broken=config.max_broken
     )
-    _keep(autoencoder, config.out)
-    _report(autoencoder, sources, gathered)
-    print(f"wrote {config.out}")
+    frames = sources, size, config.max_frames
+    if config.kind in ("sd-vae", "wan"):
+        take_over(config.out, config.kind, config.start, *frames, seed=seed, device=device)
+    elif config.kind == "patches":
+        scale_patches(config.out, *frames, factor=config.factor, seed=seed)
+    else:
+        train_tokenizer(
+            config.out,
+            *frames,
+            start=config.start,
+            sizes=AutoencoderConfig(config.channels, config.widths),
+            loss=Loss(config.moving, config.detail, config.gradient, config.noise),
+            steps=config.steps,
+            batch_size=config.batch_size,
+            lr=config.lr,
+            seed=seed,
+            device=device,
+        )
     return 0
-
-
-def _keep(trained: Tokenizer, out: Path) -> None:
-    """Write what took long to make, if need be elsewhere.
-
-    Raises:
-        OSError: it could not be written where it was to be; the message says where it is.
-    """
-    import tempfile
-
-    from selfflow_robotics.tokenizers.stored import save
-
-    try:
-        save(trained, out)
-    except OSError as error:
-        elsewhere = tempfile.mkdtemp(prefix="selfflow-tokenizer-")
-        try:
-            save(trained, elsewhere)
-        except OSError:
-            os.rmdir(elsewhere)
-            raise error from None
-        raise OSError(
-            f"{error}. What was trained is kept in {elsewhere}: move it to {out}"
-        ) from error
-
-
-def _report(
-    tokenizer: Tokenizer,
-    sources: list[EpisodeSource],
-    gathered: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]],
-) -> None:
-    from selfflow_robotics.tokenizers.train import measure
-
-    for source, (part, held_out) in zip(sources, gathered, strict=True):
-        frames, which = (held_out, "held-out") if len(held_out) else (part[:1000], "training")
-        print(f"{source.name}, {which}: {measure(tokenizer, frames)}")
-
-
-def _take_over(sources: list[EpisodeSource], config: Config) -> None:
-    """An autoencoder of diffusers, in this project's form."""
-    from selfflow_robotics.tokenizers.stable_diffusion import StableDiffusion
-    from selfflow_robotics.tokenizers.stored import save
-    from selfflow_robotics.tokenizers.wan import Wan
-
-    if config.start is None:
-        raise ValueError(
-            f"kind={config.kind} takes weights that are there: add start=FOLDER, or start=ORG/NAME "
-            "of the Hub"
-        )
-    kind = StableDiffusion if config.kind == "sd-vae" else Wan
-    tokenizer = kind.from_pretrained(config.start).to(config.device)
-    _report(tokenizer, sources, [_frames(source, config) for source in sources])
-    save(tokenizer, config.out)
-    print(f"wrote {config.out}")
-
-
-def _save_patches(sources: list[EpisodeSource], config: Config) -> None:
-    """Patches scaled by the mean and deviation of the frames."""
-    import numpy as np
-
-    from selfflow_robotics.tokenizers.patches import Patches
-    from selfflow_robotics.tokenizers.stored import save
-
-    Patches(config.factor).latent_size(config.image_size)
-    pixels = np.concatenate([_frames(source, config)[0] for source in sources]) / 127.5 - 1.0
-    save(Patches(config.factor, float(pixels.mean()), float(pixels.std())), config.out)
-    print(f"wrote {config.out}")
-
-
-def _sources(config: Config) -> list[EpisodeSource]:
-    sources: list[EpisodeSource] = []
-    if config.data.path:
-        from selfflow_robotics.data.formats import open_dataset
-
-        path = one_data_set(config.data.path)
-        sources.append(open_dataset(path, config.data.mapping, config.data.split))
-    if config.videos is not None:
-        from selfflow_robotics.data.video.shards import open_videos
-
-        videos = open_videos(config.videos, config.image_size, max_broken=config.max_broken)
-        for video in videos.broken:
-            print(video)
-        sources.append(videos)
-    if config.physics_episodes:
-        from selfflow_robotics.envs.physics_video import PhysicsVideo
-
-        sources.append(
-            PhysicsVideo(config.physics_episodes, 24, config.image_size, seed=config.seed)
-        )
-    return sources
-
-
-def _frames(source: EpisodeSource, config: Config) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Frames to train on, and at most 2000 held-out ones; both (S, h, w, 3)."""
-    import numpy as np
-    from tqdm import tqdm
-
-    from selfflow_robotics.data.split import split_of
-    from selfflow_robotics.data.video.source import UnreadableVideoError
-    from selfflow_robotics.images.resize import resize
-
-    rng = np.random.default_rng(config.seed)
-    train: list[NDArray[Any]] = []
-    held_out: list[NDArray[Any]] = []
-    # An even share of each episode, so that memory is bounded before lengths are known.
-    share = max(1, config.max_frames // len(source))
-    order = rng.permutation(len(source))[: config.max_frames]
-    for index in tqdm(order, desc=f"frames of {source.name}", unit="episode"):
-        try:
-            episode = source[int(index)]
-        except UnreadableVideoError as error:
-            tqdm.write(str(error))
-            continue
-        side, most = (
-            (train, share) if split_of(episode.id) == "train" else (held_out, max(share, 20))
-        )
-        if side is held_out and sum(map(len, held_out)) >= 2000:
-            continue
-        chosen = np.sort(rng.permutation(len(episode.images))[:most])
-        side.append(resize(episode.images[chosen], config.image_size))
-    none = np.zeros((0, *config.image_size, 3), np.uint8)
-    return np.concatenate([none, *train]), np.concatenate([none, *held_out])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -27,3 +30,16 @@ class Checked:
             sum(part.num_bytes for part in found),
             tuple(fault for part in found for fault in part.faults),
         )
+
+
+def require_sound(path: Path, found: Sequence[Checked]) -> None:
+    """Refuse what a check found faults in.
+
+    Raises:
+        ValueError: it names the first ones.
+    """
+    faults = [fault for split in found for fault in split.faults]
+    if faults:
+        more = f"\nand {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
+        shown = "\n".join(faults[:_NAMED])
+        raise ValueError(f"{path} has {len(faults)} faults:\n{shown}{more}")

@@ -1,16 +1,67 @@
-"""A robot's data set, of whichever format its folder is."""
+"""The formats of data sets: how each is known, opened, checked and written. An entry a format."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from selfflow_robotics.data.checked import Checked
+from selfflow_robotics.data.latents.cache_check import check_cache, is_cache
+from selfflow_robotics.data.lerobot.dataset_check import check_lerobot
+from selfflow_robotics.data.lerobot.export import export_lerobot
 from selfflow_robotics.data.lerobot.mappings import LeRobotMapping
 from selfflow_robotics.data.lerobot.meta import INFO_FILE
 from selfflow_robotics.data.lerobot.source import LeRobotSource, open_lerobot
-from selfflow_robotics.data.rlds.mappings import RldsMapping
+from selfflow_robotics.data.rlds.dataset_check import check_dataset, told_of
+from selfflow_robotics.data.rlds.mappings import RldsMapping, mapping_named
 from selfflow_robotics.data.rlds.source import RldsSource, open_rlds
 
 Dataset = RldsSource | LeRobotSource
+
+
+@dataclass(frozen=True)
+class Format:
+    """What can be done with a folder of a kind. None: it cannot."""
+
+    is_at: Callable[[Path], bool]
+    check: Callable[[Path, str | None, int | None], list[Checked]]  # folder, mapping, workers
+    open: Callable[[Path, Any, str], Dataset] | None = None  # folder, mapping, split
+    export: Callable[[Any, Path], int] | None = None  # source, new folder; returns steps
+    told_of: Callable[[Path], Iterable[str]] = lambda path: ()  # what else is to be known
+    steps: str = "steps"  # what is counted in an episode
+
+
+def _check_rlds(path: Path, mapping: str | None, workers: int | None) -> list[Checked]:
+    return check_dataset(path, None if mapping is None else mapping_named(mapping), workers)
+
+
+def _open_rlds(path: Path, mapping: str | RldsMapping | LeRobotMapping, split: str) -> Dataset:
+    if isinstance(mapping, LeRobotMapping):
+        raise ValueError(
+            f"{path} is no LeRobot data set (it lacks {INFO_FILE}), but the mapping "
+            f'"{mapping.name}" is of one; declare an RldsMapping'
+        )
+    return open_rlds(path, mapping, split)
+
+
+FORMATS: Mapping[str, Format] = {
+    "latents": Format(is_cache, lambda path, *_: check_cache(path), steps="frames"),
+    "lerobot": Format(
+        is_at=lambda path: (path / INFO_FILE).is_file(),
+        check=lambda path, mapping, _: check_lerobot(path, mapping or "rt1"),
+        open=open_lerobot,
+        export=export_lerobot,
+    ),
+    # The last one is what a folder that is none of the others is taken for.
+    "rlds": Format(lambda path: True, _check_rlds, _open_rlds, told_of=told_of),
+}
+
+
+def format_of(path: Path) -> Format:
+    """The format of a folder."""
+    return next(one for one in FORMATS.values() if one.is_at(path))
 
 
 def open_dataset(
@@ -28,11 +79,5 @@ def open_dataset(
         ValueError: what :func:`open_rlds` or :func:`open_lerobot` refuses, or a mapping of the
             other format.
     """
-    if (Path(path) / INFO_FILE).is_file():
-        return open_lerobot(path, mapping, split)
-    if isinstance(mapping, LeRobotMapping):
-        raise ValueError(
-            f"{path} is no LeRobot data set (it lacks {INFO_FILE}), but the mapping "
-            f'"{mapping.name}" is of one; declare an RldsMapping'
-        )
-    return open_rlds(path, mapping, split)
+    opened = (one.open for one in FORMATS.values() if one.open and one.is_at(Path(path)))
+    return next(opened)(Path(path), mapping, split)

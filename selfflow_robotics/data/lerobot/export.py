@@ -1,9 +1,7 @@
 """Writes episodes as a LeRobot data set, version 3.0, all of it or nothing.
 
 Example:
-    >>> with LeRobotExport("out", source.action_spec) as export:
-    ...     for i in range(len(source)):
-    ...         export.add(source[i])
+    >>> steps = export_lerobot(source, Path("out"))
 """
 
 from __future__ import annotations
@@ -16,9 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
-from selfflow_robotics.data.episode import Episode
+from selfflow_robotics.data.episode import Episode, EpisodeSource
 from selfflow_robotics.data.lerobot.info import features, info, tasks_table
 from selfflow_robotics.data.lerobot.mappings import ACTION, EXPORTED_IMAGE, STATE
 from selfflow_robotics.data.lerobot.part import Limits, Part
@@ -29,6 +28,26 @@ from selfflow_robotics.storage.whole_file import told_of_full_disk
 from selfflow_robotics.storage.whole_folder import WholeFolder
 
 _LIMITS = Limits()
+
+
+def export_lerobot(source: EpisodeSource, out: Path) -> int:
+    """Write all episodes of a source; returns their steps.
+
+    Raises:
+        FileExistsError: the folder exists.
+        ValueError: the source has no actions, or an episode is faulty.
+    """
+    if source.action_spec is None:
+        raise ValueError(
+            f"{source.name} has no actions, and only episodes with actions are exported"
+        )
+    steps = 0
+    with LeRobotExport(out, source.action_spec, source.state_spec) as export:
+        for index in tqdm(range(len(source)), desc=f"export {source.name}", unit="episode"):
+            episode = source[index]
+            export.add(episode)
+            steps += len(episode)
+    return steps
 
 
 class LeRobotExport(WholeFolder):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from selfflow_robotics.data.checked import Checked
 from selfflow_robotics.data.rlds.array_record import ArrayRecords
+from selfflow_robotics.data.rlds.conversion import LEFT_OUT_FILE
 from selfflow_robotics.data.rlds.episode_check import EpisodeCheck
 from selfflow_robotics.data.rlds.features import (
     INFO_FILE,
@@ -20,6 +25,8 @@ from selfflow_robotics.data.rlds.mapping_fit import fitting_mapping, require_fit
 from selfflow_robotics.data.rlds.mappings import RldsMapping
 from selfflow_robotics.data.rlds.shard_pool import on_every_shard
 from selfflow_robotics.data.rlds.tfrecord import TFRecords
+
+_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,16 @@ def check_dataset(
             one = Checked.total(split.name, [one, Checked(split.name, 0, 0, 0, (fault,))])
         found.append(one)
     return found
+
+
+def told_of(path: Path) -> Iterator[str]:
+    """Its features, and which episodes were left out when it was converted, a line each."""
+    for key, feature in sorted(flatten(read_features(path)).items()):
+        yield f"  {key:55} {np.dtype(feature.np_dtype).name:8} {feature.shape}"
+    if (path / LEFT_OUT_FILE).is_file():
+        left_out = json.loads((path / LEFT_OUT_FILE).read_text())
+        yield f"{len(left_out)} faulty episodes were left out when it was converted:"
+        yield from left_out[:_NAMED]
 
 
 def _check_shard(shard: _Shard) -> Checked:
