@@ -39,7 +39,7 @@ import selfflow_robotics.envs
 import selfflow_robotics.policies.experts
 import torch
 
-import selfflow_robotics.cli.collect
+import selfflow_robotics.collecting.collect
 import selfflow_robotics.evaluation.comparison
 import selfflow_robotics.evaluation.report
 import selfflow_robotics.training.trainer  # noqa: F401  (imported before any fork)

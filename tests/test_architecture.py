@@ -38,11 +38,11 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("model", "storage", "machine", "streams", "registry"),
     },
     "envs": {"data", "images", "machine", "storage"},
-    "collecting": {"data", "images"},
     "policies": {
         *("streams", "planning", "world_model", "data", "images", "envs", "machine", "storage"),
         "registry",
     },
+    "collecting": {"policies", "envs", "world_model", "data", "images", "machine"},
     "evaluation": {
         *("planning", "world_model", "data", "images", "envs", "policies", "storage", "machine"),
     },

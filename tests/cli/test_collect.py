@@ -7,7 +7,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,26 +16,13 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from selfflow_robotics.cli.collect import Config, in_order, plan, run
+from selfflow_robotics.cli.collect import Config, run
 from selfflow_robotics.data.action_spec import RT1_ACTIONS
 from selfflow_robotics.data.formats import open_dataset
 
 SMALL = Config(
     tasks=("PickCokeCan", "CloseDrawer"), episodes=3, image_size=(16, 24), random_steps=5, seed=7
 )
-
-
-def test_every_task_gets_its_share_of_every_kind() -> None:
-    config = Config(episodes=20, perturbed=0.5, random=0.2, episodes_of={"MoveNear": 40})
-    assignments = plan(config)
-    count = Counter((a.task, a.source) for a in assignments)
-    assert len(count) == 15 and len(assignments) == 120
-    assert count["selfflow/PickCokeCan-v0", "expert"] == 6
-    assert count["selfflow/PickCokeCan-v0", "perturbed"] == 10
-    assert count["selfflow/MoveNear-v0", "random"] == 8
-    assert [a.index for a in assignments] == list(range(120))
-    assert len(plan(Config(episodes=3, perturbed=0.5, random=0.5))) == 15  # though both round up
-    assert {a.task for a in assignments[:6]} == {a.task for a in assignments}
 
 
 @pytest.mark.parametrize(
@@ -94,17 +80,6 @@ def test_same_seed_same_bytes_whatever_the_workers(tmp_path: Path) -> None:
     step = next(iter(theirs[0]["steps"]))
     assert step["observation"]["base_pose_tool_reached"].shape == (7,)
     assert np.isinf(step["observation"]["orientation_box"]).all()
-
-
-def test_no_more_is_given_out_than_was_asked_for() -> None:
-    given: list[Any] = []
-    assignments = plan(Config(episodes=20))
-    with ThreadPoolExecutor(3) as pool:
-        results: Any = in_order(pool, lambda a: given.append(a) or a, assignments, ahead=6)  # type: ignore
-        for done, result in enumerate(results):
-            assert result is assignments[done]
-            assert len(given) <= done + 6
-    assert len(given) == 100
 
 
 def test_an_expert_takes_over_from_a_world_models_prior(tmp_path: Path) -> None:
