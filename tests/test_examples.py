@@ -19,7 +19,7 @@ from selfflow_robotics import planning, policies, tokenizers
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
 from selfflow_robotics.data.formats import open_dataset
 from selfflow_robotics.data.latents.encoding import encode_episodes
-from selfflow_robotics.data.lerobot.export import LeRobotExport
+from selfflow_robotics.data.lerobot.export import export_lerobot
 from selfflow_robotics.flow.noising import Noising
 from selfflow_robotics.flow.objectives import SelfFlow
 from selfflow_robotics.flow.timesteps import TimestepDistribution
@@ -54,10 +54,7 @@ def at_hand() -> dict[str, Any]:
     context = model.observe(frames, past_actions, "pick can", states)
     write_dataset(Path("data/train"), 4)
     source = open_dataset("data/train")
-    assert source.action_spec is not None
-    with LeRobotExport("data/lerobot", source.action_spec, source.state_spec) as export:
-        for number in range(len(source)):
-            export.add(source[number])
+    export_lerobot(source, Path("data/lerobot"))
     return {
         **{name: getattr(planning, name) for name in PLANNING},
         **vars(policies),
