@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from selfflow_robotics.cli.config import compose
+from selfflow_robotics.cli.config import compose, read
 from selfflow_robotics.cli.main import commands, module_of, named_by
 
 ROOT = Path(__file__).parents[1]
@@ -57,7 +57,10 @@ def test_command_lines_are_understood(line: str) -> None:
     rest = words[len(command.split()) :]
     if rest and "--help" not in rest:
         module = importlib.import_module(f"selfflow_robotics.cli.{module_of(command)}")
-        compose(command, module.Config, rest)
+        if "-m" in rest:
+            read(command, module.Config, [word for word in rest if word != "-m"], sweeps=True)
+        else:
+            compose(command, module.Config, rest)
 
 
 def test_every_command_is_in_the_readme() -> None:

@@ -1,11 +1,7 @@
-"""Configuration of a command: dataclasses say what the keys are, YAML files preset them.
+"""Configuration of a command: a dataclass says what the keys are, YAML files preset them.
 
-A command is a module `selfflow_robotics/cli/<command>.py` with three names::
-
-    HELP = \"\"\"Train a world model.
-
-    Reads the data set named by data.path; writes checkpoints and curves under out.
-    \"\"\"
+A command is a module `selfflow_robotics/cli/<command>.py` with three names: `HELP`, a plain string
+literal; `Config`, a frozen dataclass; and `run(config) -> int`, which returns the exit status::
 
     @dataclass(frozen=True)
     class Config:
@@ -13,45 +9,26 @@ A command is a module `selfflow_robotics/cli/<command>.py` with three names::
         steps: int = field(default=1000, metadata={"help": "optimizer steps"})
         objective: Literal["self-flow", "flow"] = "self-flow"
         size: tuple[int, int] = (64, 80)
-        seed: int | None = None
         model: ModelConfig = field(default_factory=ModelConfig)   # a section, perhaps a group
 
-    def run(config: Config) -> int:                          # the exit status
-        ...
+A field is a bool, int, float, str, Path, Enum, Literal, another dataclass, `X | None` and other
+unions, tuple[...], list[...], dict[str, ...]. Its metadata may say the key's meaning ("help"), its
+range (see `ranges`), former names that go on working ("was"), and that it is meant by its section's
+name alone ("main": `data=FOLDER` is `data.path=FOLDER`, unless a preset has that name).
 
-`HELP` is a plain string literal (its first line appears in `selfflow --help`, which reads it
-without importing the module). A field is a bool, int, float, str, Path, Enum, Literal, another
-dataclass, `X | None` and other unions, tuple[...], list[...], dict[str, ...].
-
-The user writes `selfflow train out=runs/a model.depth=4`. That needs no file. Presets do:
-
-* `configs/<command>.yaml`, when it is there, overrides the dataclass' defaults.
-* `configs/<group>/<choice>.yaml` is a preset for the section `<group>`: the field of that name in
-  `Config`, whose type is a dataclass. `configs/model/small.yaml` holds bare keys (`depth: 4`), and
-  `model=small` picks it. `configs/<command>.yaml` says which preset is the default one, in Hydra's
-  words::
-
-      defaults:
-        - model: small
-        - _self_
-
-A section may have one key that is meant by the section's name alone: a field with the metadata
-`"main": True`. `data=FOLDER` is then `data.path=FOLDER`, unless a preset has that name. A key that
-was called otherwise before lists its former names, `"was": ("output",)`: they go on working, and
-say so.
-
-Numbers are finite and from 0 on, unless their field's metadata says otherwise; see
-`selfflow_robotics.cli.ranges`.
-
-Single keys given on the command line win over presets, presets over the dataclass. Every key of
-every YAML file is checked against the dataclass too. `--config-dir DIR` adds a folder of the user's
-own to the presets shipped here.
+The rest is Hydra's: `selfflow train model=small model.depth=4` takes the section `model` from
+`configs/model/small.yaml` and sets a key of it; `configs/train.yaml`, when it is there, overrides
+the dataclass' defaults. Single keys win over presets, presets over that file; `--config-dir DIR`
+adds presets of the user's own. What comes out is checked against the dataclass, every key of it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
+import operator
+import os
 import sys
 import typing
 from collections.abc import Iterator, Sequence
@@ -61,32 +38,24 @@ from typing import Any, TypeVar
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from selfflow_robotics.cli.presets import PRESETS, choices_of, first_line, merged, preset_named
-from selfflow_robotics.cli.ranges import require_in_range
-from selfflow_robotics.storage.typed_yaml import (
-    ConfigError,
-    build,
-    escaped,
-    holds_text,
-    nearest,
-    parse,
-    show,
-    type_name,
-)
+from ..storage import typed_yaml
+from ..storage.typed_yaml import ConfigError, nearest
+from .presets import PRESETS, choices_of, composer, first_line, require_preset
+from .ranges import require_in_range
 
-__all__ = ["ConfigError", "Key", "compose", "describe", "nearest"]
+__all__ = ["ConfigError", "compose", "describe", "nearest"]
 
 ConfigT = TypeVar("ConfigT")
 
 
-@dataclasses.dataclass(frozen=True)
-class Key:
-    """One key of a configuration, for the help text."""
+@dataclasses.dataclass
+class Words:
+    """What a command line says: presets of sections, keys, what is swept, words about Hydra."""
 
-    name: str
-    type: str
-    default: Any
-    help: str
+    choices: dict[str, str | None]
+    values: dict[str, Any] = dataclasses.field(default_factory=dict)
+    sweeps: dict[str, list[str]] = dataclasses.field(default_factory=dict)  # in Hydra's words
+    hydra: list[str] = dataclasses.field(default_factory=list)
 
 
 def compose(
@@ -96,7 +65,7 @@ def compose(
     config_dir: Path | None = None,
     presets: str = PRESETS,
 ) -> ConfigT:
-    """The configuration of one run.
+    """The configuration of one run, of the dataclass `schema`.
 
     Args:
         command: name of the command, as in `selfflow COMMAND`.
@@ -105,40 +74,63 @@ def compose(
         config_dir: a folder with presets of the user's own, beside the shipped ones.
         presets: the package that holds the shipped ones.
 
-    Returns:
-        An instance of `schema`.
-
     Raises:
         ConfigError: an unknown key or choice (the nearest right one is named), a value of the wrong
             type or out of its range, a required key without a value.
     """
-    choices: dict[str, str] = {}
-    values: dict[str, Any] = {}
+    words = read(command, schema, arguments, config_dir, presets)
+    tree = defaults_of(schema)
+    with composer(command, tree, words.choices, words.values, config_dir, presets) as composed:
+        return typed(composed(()), schema, command)
+
+
+def read(
+    command: str,
+    schema: type[Any],
+    arguments: Sequence[str],
+    config_dir: Path | None = None,
+    presets: str = PRESETS,
+    sweeps: bool = False,
+) -> Words:
+    """Understand a command line, of a run or of a sweep, or raise a ConfigError."""
+    words = Words(dict.fromkeys(groups_of(schema, config_dir, presets)))
     for argument in arguments:
         name, equals, text = argument.partition("=")
         if not equals or not name:
             raise ConfigError(f'"{argument}" is not of the form key=value')
+        if sweeps and name.startswith(("hydra.", "hydra/")):
+            words.hydra.append(argument)
+            continue
         name = _name_today(schema, name)
-        annotation = _annotation(schema, name, command)
-        if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
-            main = _main_key(annotation)
-            if main is None or text in choices_of(name, config_dir, presets):
-                choices[name] = preset_named(name, text, annotation, config_dir, presets)
+        kind: Any = _kind_of(schema, name, command)
+        each = typed_yaml.swept(name, text) if sweeps and not os.path.lexists(text) else []
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+            main = next((f.name for f in dataclasses.fields(kind) if "main" in f.metadata), None)
+            if main is None or (each or [text])[0] in choices_of(name, config_dir, presets):
+                for choice in each or [text]:
+                    require_preset(name, choice, kind, config_dir, presets)
+                words.sweeps.update({name: each} if each else {})
+                words.choices[name] = None if each else text
                 continue
             name = f"{name}.{main}"
-            annotation = _annotation(schema, name, command)
-        values[name] = parse(name, text, annotation)
-        if holds_text(annotation):
-            values[name] = escaped(values[name])
+            kind = _kind_of(schema, name, command)
+        if each:
+            listed = typed_yaml.holds_several(kind)
+            words.sweeps[f"++{name}"] = [
+                f"[{one}]" if listed and one[0] != "[" else one for one in each
+            ]
+            continue
+        words.values[name] = typed_yaml.parse(name, text, kind)
+    return words
+
+
+def typed(tree: DictConfig, schema: type[ConfigT], command: str) -> ConfigT:
+    """What was composed, as the command's dataclass; a ConfigError where something does not fit."""
     try:
-        tree = OmegaConf.create(_defaults(schema))
-        tree.merge_with(merged(command, choices, config_dir, presets))
-        for name, value in values.items():
-            OmegaConf.update(tree, name, value, force_add=True)
         content = OmegaConf.to_container(tree, resolve=True)
     except (OmegaConfBaseException, RecursionError) as error:
         raise ConfigError(first_line(error)) from error
-    config = build(content, schema, "", f'"selfflow {command}"')
+    config = typed_yaml.build(content, schema, "", f'"selfflow {command}"')
     assert isinstance(config, schema)
     require_in_range(config)
     return config
@@ -148,106 +140,87 @@ def describe(
     command: str, schema: type[Any], config_dir: Path | None = None, presets: str = PRESETS
 ) -> str:
     """The resolved default configuration, one key a line with its type, then the groups."""
-    tree = OmegaConf.create(_defaults(schema))
-    tree.merge_with(merged(command, {}, config_dir, presets))
-    rows = [(f"{key.name}={key.default}", key.type, key.help) for key in _keys(schema, tree)]
+    tree, groups = defaults_of(schema), groups_of(schema, config_dir, presets)
+    with composer(command, tree, dict.fromkeys(groups), {}, config_dir, presets) as composed:
+        content: Any = OmegaConf.to_container(composed(()), resolve=True)
+    rows = []
+    for name, field, kind in _keys(schema):
+        value = functools.reduce(operator.getitem, name.split("."), content)
+        shown = "(required)" if value == MISSING else typed_yaml.show(value)
+        meaning = field.metadata.get("help", "")
+        rows.append((f"{name}={shown}", typed_yaml.type_name(kind), meaning))
     left = max((len(row[0]) for row in rows if len(row[0]) <= 40), default=0)
     middle = max((len(row[1]) for row in rows if len(row[1]) <= 30), default=0)
     lines = [f"  {key:{left}}  {kind:{middle}}  {text}".rstrip() for key, kind, text in rows]
-    groups = []
-    for field in dataclasses.fields(schema):
-        found = choices_of(field.name, config_dir, presets)
-        if found and dataclasses.is_dataclass(typing.get_type_hints(schema)[field.name]):
-            groups.append(f"  {field.name}={'|'.join(found)}")
     text = "Configuration (key=value, with its default):\n" + "\n".join(lines or ["  (no keys)"])
     if groups:
-        text += "\n\nPresets (group=choice, sets a whole section):\n" + "\n".join(groups)
-    return text
+        text += "\n\nPresets (group=choice, sets a whole section):"
+    return text + "".join(f"\n  {group}={'|'.join(found)}" for group, found in groups.items())
 
 
-def _annotation(schema: type[Any], name: str, command: str) -> Any:
+def defaults_of(schema: Any) -> dict[str, Any]:
+    """Default values as a tree that OmegaConf takes; `???` where the user must give one."""
+
+    def blank(kind: Any) -> Any:
+        hints = typing.get_type_hints(kind)
+        needed = [f.name for f in dataclasses.fields(kind) if f.default is f.default_factory]
+        sections = {name for name in needed if dataclasses.is_dataclass(hints[name])}
+        return kind(**{n: blank(hints[n]) if n in sections else MISSING for n in needed})
+
+    return dataclasses.asdict(blank(schema))
+
+
+def groups_of(
+    schema: Any, config_dir: Path | None = None, presets: str = PRESETS
+) -> dict[str, tuple[str, ...]]:
+    """The sections that have presets, each with their names."""
+    hints = typing.get_type_hints(schema)
+    names = [f.name for f in dataclasses.fields(schema) if dataclasses.is_dataclass(hints[f.name])]
+    return {name: found for name in names if (found := choices_of(name, config_dir, presets))}
+
+
+def _kind_of(schema: type[Any], name: str, command: str) -> Any:
     """The declared type of the key called `name`, which may be dotted."""
-    annotation: Any = schema
-    walked: list[str] = []
+    kind: Any = schema
     for part in name.split("."):
-        if typing.get_origin(annotation) is dict:
-            annotation = typing.get_args(annotation)[1]
-        elif dataclasses.is_dataclass(annotation) and part in (
-            hints := typing.get_type_hints(annotation)
-        ):
-            annotation = hints[part]
+        hints = typing.get_type_hints(kind) if dataclasses.is_dataclass(kind) else {}
+        if typing.get_origin(kind) is dict:
+            kind = typing.get_args(kind)[1]
+        elif part in hints:
+            kind = hints[part]
         else:
             raise _unknown_key(schema, name, command)
-        walked.append(part)
-    return annotation
+    return kind
 
 
 def _name_today(schema: type[Any], name: str) -> str:
     """The key that is meant by `name`, which may be one that it had before."""
     if name.partition(".")[0] in (field.name for field in dataclasses.fields(schema)):
         return name
-    today = dict(_former_names(schema)).get(name)
-    if today is None:
-        return name
-    print(f'"{name}" is now called "{today}": write {today}=...', file=sys.stderr)
-    return today
-
-
-def _former_names(schema: type[Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    hints = typing.get_type_hints(schema)
-    for field in dataclasses.fields(schema):
-        name = prefix + field.name
-        for former in field.metadata.get("was", ()):
-            yield former, name
-        if dataclasses.is_dataclass(hints[field.name]):
-            yield from _former_names(hints[field.name], f"{name}.")
-
-
-def _main_key(section: Any) -> str | None:
-    fields = dataclasses.fields(section)
-    return next((field.name for field in fields if field.metadata.get("main")), None)
+    for today, field, _ in _keys(schema):
+        if name in field.metadata.get("was", ()):
+            print(f'"{name}" is now called "{today}": write {today}=...', file=sys.stderr)
+            return today
+    return name
 
 
 def _unknown_key(schema: type[Any], name: str, command: str) -> ConfigError:
-    known = [key.name for key in _keys(schema, OmegaConf.create(_defaults(schema)))]
+    known = [key for key, _, _ in _keys(schema)]
     sections = sorted({key.rpartition(".")[0] for key in known if "." in key})
     hint = nearest(name, [*known, *sections])
     if not hint:
         ends = {key.rpartition(".")[2]: key for key in known}
         close = difflib.get_close_matches(name.rpartition(".")[2], list(ends), n=1, cutoff=0.6)
         hint = f'; did you mean "{ends[close[0]]}"?' if close else ""
-    return ConfigError(
-        f'"{command}" has no configuration key "{name}"'
-        + (hint or f'; "selfflow {command} --help" lists them')
-    )
+    text = f'"{command}" has no configuration key "{name}"'
+    return ConfigError(text + (hint or f'; "selfflow {command} --help" lists them'))
 
 
-def _defaults(schema: Any) -> dict[str, Any]:
-    """Default values as a tree that OmegaConf takes; `???` where the user must give one."""
-    tree: dict[str, Any] = {}
-    hints = typing.get_type_hints(schema if isinstance(schema, type) else type(schema))
-    for field in dataclasses.fields(schema):
-        if not isinstance(schema, type):
-            value = getattr(schema, field.name)
-        elif field.default is not dataclasses.MISSING:
-            value = field.default
-        elif field.default_factory is not dataclasses.MISSING:
-            value = field.default_factory()
-        else:
-            value = hints[field.name] if dataclasses.is_dataclass(hints[field.name]) else MISSING
-        if dataclasses.is_dataclass(value):
-            value = _defaults(value)
-        tree[field.name] = list(value) if isinstance(value, tuple) else value
-    return tree
-
-
-def _keys(schema: type[Any], tree: DictConfig, prefix: str = "") -> Iterator[Key]:
+def _keys(schema: Any, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
+    """All keys: their names with dots, their fields and types."""
     hints = typing.get_type_hints(schema)
     for field in dataclasses.fields(schema):
-        annotation, name = hints[field.name], prefix + field.name
-        if dataclasses.is_dataclass(annotation):
-            yield from _keys(typing.cast("type[Any]", annotation), tree[field.name], f"{name}.")
-            continue
-        missing = OmegaConf.is_missing(tree, field.name)
-        shown = "(required)" if missing else show(tree[field.name])
-        yield Key(name, type_name(annotation), shown, field.metadata.get("help", ""))
+        if dataclasses.is_dataclass(hints[field.name]):
+            yield from _keys(hints[field.name], f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}", field, hints[field.name]

@@ -5,19 +5,18 @@ How a command and its configuration are declared: see `selfflow_robotics.cli.con
 
 from __future__ import annotations
 
-import ast
+import functools
 import importlib
-import importlib.resources
 import os
 import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
-from ..machine.allocator import keep_memory
 from ..notice import Notice
 
 COMMANDS = (
@@ -49,8 +48,9 @@ Commands:
 {commands}
 
 "selfflow COMMAND --help" says what a command reads and writes, and lists its keys.
-"--key value" and "--key=value" mean the same as "key=value". "--config-dir DIR" adds a folder of
-presets. SELFFLOW_DEBUG=1 shows the traceback of an error.
+"--key value" and "--key=value" mean the same as "key=value". "-m" runs a command once for each
+combination of values: key=A,B. "--config-dir DIR" adds a folder of presets. SELFFLOW_DEBUG=1 shows
+the traceback of an error.
 """
 
 
@@ -64,7 +64,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: the command's own, 1 when it failed with an error that it explains, 2 when
         the command line is wrong, 130 when interrupted. A SIGTERM clears up and leaves with 143.
     """
-    keep_memory()
     warnings.formatwarning = _as_line
     global _asked_to_leave
     _asked_to_leave = None
@@ -119,11 +118,11 @@ def _leave(number: int, frame: FrameType | None) -> None:
 def commands() -> dict[str, str]:
     """The commands that are there, each with the first line of its help."""
     found = {}
-    folder = importlib.resources.files("selfflow_robotics.cli")
     for name in COMMANDS:
-        source = folder / f"{module_of(name)}.py"
-        if source.is_file():
-            found[name] = _summary(source.read_text(encoding="utf-8"))
+        source = Path(__file__).with_name(f"{module_of(name)}.py")
+        if source.is_file():  # read, not imported: that takes a second
+            text = source.read_text(encoding="utf-8")
+            found[name] = text.partition('\nHELP = """')[2].partition("\n")[0]
     return found
 
 
@@ -175,26 +174,35 @@ def _dispatch(words: list[str]) -> int:
         print(f"selfflow {__version__}")
         return 0
 
+    if words[0] in ("-sc", "--shell-completion"):
+        from selfflow_robotics.cli.completion import complete
+
+        return _explained(functools.partial(complete, words[1:], known))
     command = named_by(words, known)
     if command is None:
         return _fail(_no_command(words, known), 2)
     rest = words[command.count(" ") + 1 :]
+    return _explained(functools.partial(_run, command, rest))
+
+
+def _explained(run: Callable[[], int], who: str = "") -> int:
+    """The exit status of what is run; an error that explains itself is said in a sentence."""
     try:
-        return _run(command, rest)
+        return run()
     except BrokenPipeError:
         raise
     except (ValueError, OSError, ImportError, RuntimeError, MemoryError) as error:
         if _asked_to_leave or os.environ.get("SELFFLOW_DEBUG", "0") not in ("", "0"):
             raise
-        from selfflow_robotics.cli.config import ConfigError
+        from selfflow_robotics.storage.typed_yaml import ConfigError
 
         text, status = _sentence(error), 2 if isinstance(error, ConfigError) else 1
     # Said only here, where the exception and with it any unfinished progress bar are gone.
-    return _fail(text, status)
+    return _fail(who + text, status)
 
 
 def _no_command(words: list[str], known: Iterable[str]) -> str:
-    from selfflow_robotics.cli.config import nearest
+    from selfflow_robotics.storage.typed_yaml import nearest
 
     family = [name for name in known if name.split()[0] == words[0]] or list(known)
     asked = " ".join(words[: max(name.count(" ") for name in family) + 1])
@@ -204,31 +212,32 @@ def _no_command(words: list[str], known: Iterable[str]) -> str:
 
 def _run(command: str, words: list[str]) -> int:
     from selfflow_robotics.cli.config import compose, describe
+    from selfflow_robotics.machine.allocator import keep_memory
 
+    keep_memory()
     module = importlib.import_module(f"selfflow_robotics.cli.{module_of(command)}")
-    wants_help = any(word in ("-h", "--help") for word in words)
-    arguments = normalize([word for word in words if word not in ("-h", "--help")])
+    switches = {"-h", "--help", "-m", "--multirun"}
+    arguments = normalize([word for word in words if word not in switches])
     folders = [Path(word[11:]) for word in arguments if word.startswith("config_dir=")]
     for folder in folders:
         if not folder.is_dir():
             raise FileNotFoundError(f"--config-dir: there is no folder {folder}")
     config_dir = folders[-1] if folders else None
     arguments = [word for word in arguments if not word.startswith("config_dir=")]
-    if wants_help:
+    if "-h" in words or "--help" in words:
         print(f"usage: selfflow {command} [key=value ...]\n\n{module.HELP.strip()}\n")
         print(describe(command, module.Config, config_dir))
         return 0
+    if "-m" in words or "--multirun" in words:
+        from selfflow_robotics.cli.sweep import sweep
+
+        job = functools.partial(_job, module.run)
+        return sweep(command, module.Config, job, arguments, config_dir)
     return int(module.run(compose(command, module.Config, arguments, config_dir)))
 
 
-def _summary(source: str) -> str:
-    """First line of the string literal assigned to HELP."""
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
-            names = [target.id for target in node.targets if isinstance(target, ast.Name)]
-            if "HELP" in names:
-                return str(node.value.value).strip().splitlines()[0]
-    return ""
+def _job(run: Callable[[Any], int], config: Any, name: str) -> int:
+    return _explained(functools.partial(run, config), f"{name}: ")
 
 
 def _sentence(error: Exception) -> str:

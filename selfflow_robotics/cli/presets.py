@@ -1,11 +1,15 @@
-"""Presets: YAML files that set keys of a command, shipped ones and those of the user's own."""
+"""Presets: YAML files that set keys of a command, shipped ones and those of the user's own.
+
+Hydra finds and puts them together: the dataclass' defaults, the file of the command, the presets
+that were chosen and single keys, the later ones winning.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib.resources
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +17,28 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from selfflow_robotics.storage.typed_yaml import ConfigError, nearest
+from selfflow_robotics.storage.typed_yaml import ConfigError, escaped, nearest
 
 PRESETS = "selfflow_robotics.configs"
+ROOT = "_selfflow_"  # what Hydra calls the configuration of the command
 
 
 def choices_of(
     group: str, config_dir: Path | None = None, presets: str = PRESETS
 ) -> tuple[str, ...]:
     """Names of the presets for the section `group`, sorted; empty when it is not a group."""
-    return tuple(
-        sorted(
-            {
-                entry.name.removesuffix(".yaml")
-                for root in _roots(config_dir, presets)
-                if (root / group).is_dir()
-                for entry in (root / group).iterdir()
-                if entry.name.endswith(".yaml")
-            }
-        )
-    )
+    folders = [root / group for root in _roots(config_dir, presets)]
+    files = [entry.name for folder in folders if folder.is_dir() for entry in folder.iterdir()]
+    return tuple(sorted({name[:-5] for name in files if name.endswith(".yaml")}))
 
 
-def preset_named(
+def require_preset(
     group: str, text: str, section: type[Any], config_dir: Path | None, presets: str = PRESETS
-) -> str:
-    """The preset `text` of a section, which is there and sets keys of the section.
+) -> None:
+    """Refuse a preset that is not there, or sets what its section has not.
 
     Raises:
-        ConfigError: there is none of this name, or its file is faulty; the line is named.
+        ConfigError: names the nearest preset, or the faulty line of the file.
     """
     known = choices_of(group, config_dir, presets)
     if not known:
@@ -54,11 +51,9 @@ def preset_named(
     for file in (root / group / f"{text}.yaml" for root in _roots(config_dir, presets)):
         if file.is_file():
             _require_keys(file, group, section)
-    return text
 
 
 def _require_keys(file: Any, group: str, section: type[Any]) -> None:
-    """Refuse a file that is no YAML, or sets what the section has not."""
     try:
         node = yaml.compose(text := file.read_text(encoding="utf-8"), yaml.SafeLoader)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
@@ -84,58 +79,66 @@ def _fault(file: Any, error: Exception) -> str:
     return f"{file} is no readable YAML: {' '.join(str(error).split())}"
 
 
-def merged(
-    command: str, choices: Mapping[str, str], config_dir: Path | None, package: str
-) -> DictConfig:
-    """What the file of the command and the chosen presets set.
+@contextmanager
+def composer(
+    command: str,
+    defaults: Mapping[str, Any],
+    choices: Mapping[str, str | None],
+    values: Mapping[str, Any],
+    config_dir: Path | None,
+    package: str,
+    sweeps: bool = False,
+) -> Iterator[Callable[[Iterable[str]], DictConfig]]:
+    """Within this context Hydra knows a command's configuration, by the name `ROOT`.
 
-    Raises:
-        ConfigError: they cannot be put together.
+    Args:
+        defaults: of all keys, as a tree.
+        choices: the preset of each section that has some; None leaves it to the command's file.
+        values: of single keys, with dots in their names.
+        sweeps: needs Hydra in any case, which takes a third of a second to import.
+
+    Yields:
+        What composes it, given overrides in Hydra's words; it raises ConfigError.
     """
-    name = command.replace(" ", "_")
-    source = importlib.resources.files(package) / f"{name}.yaml"
-    if not source.is_file() and not choices:
-        return OmegaConf.create({})
+    file = importlib.resources.files(package) / f"{command.replace(' ', '_')}.yaml"
+    root: Any = OmegaConf.create(file.read_text("utf-8") if file.is_file() else "{}")
+    first: Any = OmegaConf.merge({}, *(one for one in root.pop("defaults", []) if one != "_self_"))
+    chosen = {group: choice or first.get(group) for group, choice in choices.items()}
+    for key, value in values.items():
+        OmegaConf.update(root, key, value, force_add=True)
+    if not (file.is_file() or any(chosen.values()) or sweeps):
+        yield lambda _: DictConfig(OmegaConf.merge(defaults, root))
+        return
+    root["defaults"] = ["_keys_", *({group: choice} for group, choice in chosen.items()), "_self_"]
+    root["defaults"] += [{f"override hydra/{log}_logging": "none"} for log in ("hydra", "job")]
+    folders = [] if config_dir is None else [escaped(f"file://{config_dir.resolve()}")]
+    root["hydra"] = {"output_subdir": None, "sweep": {"subdir": "."}, "searchpath": folders}
 
-    # Hydra takes a third of a second to import, and commands without presets have no use for it.
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_module
+    from hydra import compose, initialize_config_module
+    from hydra.core.config_store import ConfigStore
     from hydra.errors import HydraException
 
-    listed: set[str] = set()
-    if source.is_file():
-        loaded = OmegaConf.create(source.read_text(encoding="utf-8"))
-        for entry in loaded.get("defaults", []) if isinstance(loaded, DictConfig) else []:
-            if isinstance(entry, DictConfig):
-                listed.update(str(key).removeprefix("override ") for key in entry)
-    overrides = [
-        f"{'' if group in listed else '+'}{group}={_quoted(choice)}"
-        for group, choice in choices.items()
-    ]
-    if config_dir is not None:
-        folder = _quoted(f"file://{config_dir.resolve()}")
-        overrides.append(f"hydra.searchpath=[{folder}]")
-    try:
-        with initialize_config_module(package, version_base="1.3"):
-            return hydra_compose(name if source.is_file() else None, overrides=overrides)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise ConfigError(_fault(mark.name if mark else "a preset", error)) from error
-    except (HydraException, OmegaConfBaseException, RecursionError, TypeError, ValueError) as error:
-        given = ", ".join(f"{group}={choice}" for group, choice in choices.items()) or name
-        raise ConfigError(f"the presets {given} cannot be read: {first_line(error)}") from error
+    ConfigStore.instance().store("_keys_", defaults)
+    ConfigStore.instance().store(ROOT, root)
+    wrong = (HydraException, OmegaConfBaseException, RecursionError, TypeError, ValueError)
+
+    def composed(overrides: Iterable[str]) -> DictConfig:
+        try:
+            return compose(ROOT, overrides=[*overrides])
+        except yaml.MarkedYAMLError as error:
+            raise ConfigError(_fault(getattr(error.problem_mark, "name", ""), error)) from error
+        except wrong as error:
+            given = ", ".join(f"{group}={name}" for group, name in chosen.items() if name)
+            raise ConfigError(f"the presets {given} cannot be read: {first_line(error)}") from error
+
+    with initialize_config_module(package, version_base="1.3"):
+        yield composed
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """An error in a line; its cause, where it says nothing itself."""
     lines = str(error).strip().splitlines() or str(error.__cause__ or "").strip().splitlines()
     return (lines or [type(error).__name__])[0]
-
-
-def _quoted(text: str) -> str:
-    """A word of Hydra's grammar, whatever it holds."""
-    doubled = re.sub(r"(\\*)('|$)", r"\1\1\2", text)
-    return "'" + doubled.replace("'", "\\'") + "'"
 
 
 def _roots(config_dir: Path | None, presets: str) -> list[Any]:

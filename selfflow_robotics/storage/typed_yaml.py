@@ -11,9 +11,12 @@ import types
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import MISSING, OmegaConf
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
 
 
 class ConfigError(ValueError):
@@ -27,7 +30,7 @@ def nearest(word: str, words: Iterable[str]) -> str:
 
 
 def parse(name: str, text: str, annotation: Any) -> Any:
-    """The value that `text` stands for.
+    """The value that `text` stands for, as OmegaConf takes it.
 
     Texts and paths may hold any character and stay as they were typed, but for quotes around them.
     """
@@ -37,27 +40,49 @@ def parse(name: str, text: str, annotation: Any) -> Any:
     if kinds == {Path} and not text:
         raise ConfigError(f"{name} takes a path, got nothing")
     if kinds <= {str, Path, types.NoneType}:
-        return text if os.path.lexists(text) else _unquoted(text)
-    if holds_text(annotation):
-        return _texts(text, annotation)
-    if any(typing.get_origin(kind) in (tuple, list) for kind in kinds) and not (
-        text.startswith("[")
-    ):
+        return escaped(text if os.path.lexists(text) else _unquoted(text))
+    if _holds_text(annotation):
+        return [escaped(item) for item in _texts(text, annotation)]
+    if holds_several(annotation) and not text.startswith("["):
         text = f"[{text}]"
+    override = _in_hydras_words(text)
+    if override is None:
+        return text
+    if override.is_sweep_override():
+        raise ConfigError(f"{name} takes one value, got several: {text}")
+    return override.value()
 
+
+def swept(name: str, text: str) -> list[str]:
+    """The values, in Hydra's words, that a sweep takes one after another; none: it is one value.
+
+    Raises:
+        ConfigError: they cannot be counted, as those of interval(0,1).
+    """
+    override = _in_hydras_words(text)
+    if override is None or not override.is_sweep_override():
+        return []
+    if (not override.is_choice_sweep() and not override.is_range_sweep()) or "glob(" in text:
+        raise ConfigError(f"{name}={text}: a sweep takes A,B,C, choice(A,B,C) or range(0,3)")
+    return list(override.sweep_string_iterator())
+
+
+def _in_hydras_words(text: str) -> Override | None:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
     try:
-        override = OverridesParser.create().parse_override(f"key={text}")
-        if override.is_sweep_override():
-            raise ConfigError(f"{name} takes one value, got several: {text}")
-        return override.value()
+        return OverridesParser.create().parse_override(f"key={text}")
     except HydraException:
-        return text
+        return None
 
 
-def holds_text(annotation: Any) -> bool:
+def holds_several(annotation: Any) -> bool:
+    """Whether a key may hold a list."""
+    return any(typing.get_origin(kind) in (tuple, list) for kind in members(annotation))
+
+
+def _holds_text(annotation: Any) -> bool:
     """Whether a key holds nothing but texts and paths, one or several."""
     kinds: set[Any] = set()
     for kind in members(annotation):
@@ -88,11 +113,9 @@ def _unquoted(text: str) -> str:
     return text[1:-1] if quoted else text
 
 
-def escaped(value: Any) -> Any:
+def escaped(text: str) -> str:
     """Text in which OmegaConf sees no reference to another key: `${b}` may be a folder's name."""
-    if isinstance(value, list):
-        return [escaped(item) for item in value]
-    return value and re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
 
 
 def members(annotation: Any) -> tuple[Any, ...]:
@@ -108,7 +131,7 @@ def show(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, enum.Enum):
         return value.name
-    if OmegaConf.is_list(value):
+    if isinstance(value, list) or OmegaConf.is_list(value):
         return f"[{','.join(show(item) for item in value)}]"
     return str(value)
 

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+heeded: list[int] = []  # the signals that ended a training of this process
+
 
 class StopRequest:
     """Whether training was asked to stop."""
@@ -31,6 +33,7 @@ def stop_request() -> Iterator[StopRequest]:
 
     def note(number: int, _: object) -> None:
         request.received = True
+        heeded.append(number)
         if number == signal.SIGINT:
             signal.signal(number, before[signal.SIGINT])
 

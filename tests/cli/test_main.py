@@ -149,3 +149,24 @@ def test_a_terminated_command_leaves_nothing_half_written(tmp_path: Path) -> Non
         process.terminate()
         assert process.wait(timeout=60) != 0
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("selfflow dat", "data"),
+        ("selfflow data c", "check convert"),
+        ("selfflow finetune trainer.se", "trainer.seed="),
+        (
+            "selfflow finetune -m objective=s",
+            "objective=self_flow objective=shortcut objective=sra",
+        ),
+        ("selfflow data check data.ma", "data.mapping="),
+    ],
+)
+def test_shells_complete_commands_keys_and_presets(
+    line: str, offered: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COMP_LINE", line)
+    assert main(["-sc", "query=bash"]) == 0
+    assert capsys.readouterr().out == f"{offered}\n"
