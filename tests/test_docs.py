@@ -100,7 +100,7 @@ def test_your_robot(follow: Callable[[str], None], monkeypatch: pytest.MonkeyPat
     "page",
     [
         pytest.param("your_simulator.md", marks=pytest.mark.slow),
-        "your_policy.md",
+        pytest.param("your_policy.md", marks=pytest.mark.slow),
         "your_model.md",
     ],
 )

@@ -46,15 +46,22 @@ def modules_with_examples() -> list[str]:
     return found
 
 
-def at_hand() -> dict[str, Any]:
-    """What examples name without making it: a row, four candidates of three steps; data sets."""
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With the data sets that examples read."""
+    found = tmp_path_factory.mktemp("examples")
+    source = open_dataset(write_dataset(found / "data" / "train", 4))
+    export_lerobot(source, found / "data" / "lerobot")
+    return found
+
+
+@pytest.fixture(scope="module")
+def at_hand(folder: Path) -> dict[str, Any]:
+    """What examples name without making it: of futures, four candidates of three steps."""
     model = world_model()
     frames, past_actions, states = history(1, 2)
     actions_BKHA = candidate_actions(1, 4, 3)
     context = model.observe(frames, past_actions, "pick can", states)
-    write_dataset(Path("data/train"), 4)
-    source = open_dataset("data/train")
-    export_lerobot(source, Path("data/lerobot"))
     return {
         **{name: getattr(planning, name) for name in PLANNING},
         **vars(policies),
@@ -68,7 +75,8 @@ def at_hand() -> dict[str, Any]:
         "future": model.rollout(context, actions_BKHA),
         "image": np.zeros((*IMAGE, 3), np.uint8),
         "probe": StateProbe(("x", "z"), N, torch.ones(96, 2), torch.zeros(2), "", (None, None)),
-        **{"source": source, "rt1_episodes": [rt1_episode(0), rt1_episode(1)], "tfds": tfds},
+        "source": open_dataset(folder / "data" / "train"),
+        **{"rt1_episodes": [rt1_episode(0), rt1_episode(1)], "tfds": tfds},
         **{"episodes": [episode(6)], "latents": latent_episodes()},
     }
 
@@ -78,11 +86,13 @@ def test_examples_are_found() -> None:
 
 
 @pytest.mark.parametrize("name", modules_with_examples())
-def test_examples(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples(
+    name: str, at_hand: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if name.endswith("world_model.world_model") and not SHIPPED.is_dir():
         pytest.skip(f"the example loads {SHIPPED.name}, which this checkout lacks")
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(folder)
     module = importlib.import_module(name)
-    failed, tried = doctest.testmod(module, globs={**at_hand(), **vars(module)}, optionflags=SHAPED)
+    failed, tried = doctest.testmod(module, globs={**at_hand, **vars(module)}, optionflags=SHAPED)
     assert not failed
     assert tried
