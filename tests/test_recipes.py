@@ -19,15 +19,16 @@ PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 @dataclass(frozen=True)
 class Recipe:
-    """A new file, one line in another, and what then has to work."""
+    """A new file, an entry in another, and what then has to work."""
 
     name: str  # as CONTRIBUTING calls it
     file: str  # new, relative to the project; "" for none
     text: str
-    entry: str  # the file that gets a line; "" for none
+    entry: str  # the file that gets lines; "" for none
     after: str  # the text that the line comes after
     line: str
     run: str
+    needs: tuple[str, str] = ("", "")  # where the line's import comes after, and it
 
 
 RECIPES = (
@@ -154,6 +155,75 @@ assert build_world_model(*sizes).config.network.width == 32
 """,
     ),
     Recipe(
+        "A data format",
+        "selfflow_robotics/data/npz.py",
+        '''
+from pathlib import Path
+
+import numpy as np
+
+from selfflow_robotics.data.action_spec import RT1_ACTIONS
+from selfflow_robotics.data.checked import Checked
+from selfflow_robotics.data.episode import Episode
+
+
+class NpzFolder:
+    """A file an episode, with "images" and "actions"; the folder's name is the instruction."""
+
+    action_spec, state_spec, image_size = RT1_ACTIONS, None, (16, 24)
+
+    def __init__(self, path, mapping="rt1", split="train"):
+        self.name, self.files, self.split = str(path), sorted(path.glob("*.npz")), split
+
+    @property
+    def identity(self):
+        return {"format": "npz", "bytes": [file.stat().st_size for file in self.files]}
+
+    def __len__(self):
+        return len(self.files)
+
+    def __getitem__(self, index):
+        stored = np.load(self.files[index])
+        told = (self.files[index].parent.name,) * len(stored["images"])
+        where = f"{self.split}/{index}"
+        return Episode(stored["images"], stored["actions"], None, told, True, "expert", where)
+
+
+def is_npz(path: Path) -> bool:
+    return any(path.glob("*.npz"))
+
+
+def check_npz(path, mapping, workers):
+    steps = sum(len(episode.images) for episode in map(NpzFolder(path).__getitem__, range(3)))
+    return [Checked("train", 3, steps, 0, ())]
+''',
+        "selfflow_robotics/data/formats.py",
+        "FORMATS: Mapping[str, Format] = {\n",
+        '    "npz": Format(is_npz, check_npz, NpzFolder),\n',
+        """
+from pathlib import Path
+import numpy as np
+from selfflow_robotics.cli.main import main
+from selfflow_robotics.world_model.world_model import WorldModel
+
+random = np.random.default_rng(0)
+for number in range(3):
+    actions = random.uniform(-0.1, 0.1, (6, 7)).astype(np.float32)
+    images = random.integers(0, 255, (6, 16, 24, 3), dtype=np.uint8)
+    Path("move can").mkdir(exist_ok=True)
+    np.savez(f"move can/{number}.npz", images=images, actions=actions)
+small = "model=tiny trainer.steps=1 trainer.batch_size=2 trainer.frames=3 prior.steps=1".split()
+assert main(["data", "check", "data=move can"]) == 0
+assert main(["tokenizer", "out=tokenizer", "kind=patches", "data=move can", "factor=4"]) == 0
+assert main(["finetune", "out=world", "tokenizer=tokenizer", "data=move can", *small]) == 0
+assert "move" in WorldModel.from_pretrained("world").config.vocabulary.words
+""",
+        needs=(
+            "from selfflow_robotics.data.lerobot.meta import INFO_FILE\n",
+            "from selfflow_robotics.data.npz import NpzFolder, check_npz, is_npz\n",
+        ),
+    ),
+    Recipe(
         "A modality",
         "",
         "",
@@ -257,7 +327,9 @@ def went(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             path = package / recipe.entry.removeprefix("selfflow_robotics/")
             text = path.read_text(encoding="utf-8")
             assert text.count(recipe.after) == 1, f"{recipe.entry} lacks {recipe.after!r}"
-            path.write_text(text.replace(recipe.after, recipe.after + recipe.line))
+            for after, line in ((recipe.after, recipe.line), recipe.needs):
+                text = text.replace(after, after + line, 1)
+            path.write_text(text)
     done = subprocess.run(
         [sys.executable, "-c", RUN_ALL, str(home)],
         input=json.dumps({recipe.name: recipe.run for recipe in RECIPES}),
