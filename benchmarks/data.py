@@ -97,8 +97,9 @@ def moving_scene(random: np.random.Generator, steps: int) -> np.ndarray:
 
 def clips(folder: Path) -> Iterator[Any]:
     """Our reader of all clips."""
+    from clip_reader import ClipReader
+
     from selfflow_robotics.data.formats import open_dataset
-    from selfflow_robotics.data.rlds.clip_reader import ClipReader
 
     return iter(ClipReader(open_dataset(folder / "array_record"), FRAMES, BATCH, pool=POOL))
 

@@ -37,7 +37,7 @@ SLOW = {
 }
 # The one needs TensorFlow, the other cannot be made small; that they are understood is tried.
 ONLY_READ = {"data", "more_samples"}
-PARTS = {"fuzz_readers", "planning_problems"}  # of others
+PARTS = {"clip_reader", "fuzz_readers", "planning_problems"}  # of others
 
 
 def test_every_benchmark_is_started_by_a_test() -> None:

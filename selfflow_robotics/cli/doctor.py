@@ -65,7 +65,9 @@ def run(config: Config) -> int:
         remedy = f"; {finding.remedy}" if finding.remedy and not finding.ok else ""
         print(f"{state}  {finding.name:16}  {finding.text}{remedy}", flush=True)
     if config.json is not None:
-        config.json.write_text(json.dumps([asdict(finding) for finding in findings], indent=2))
+        from selfflow_robotics.storage.whole_file import write_whole
+
+        write_whole(config.json, json.dumps([asdict(one) for one in findings], indent=2))
     return 0 if all(finding.ok for finding in findings if finding.core) else 1
 
 

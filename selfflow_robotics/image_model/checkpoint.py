@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from ..model.dit import Conditions, DiT, DiTConfig
 from ..model.tokens import Frames
+from ..storage.whole_file import whole_file
 
 HOME = "https://huggingface.co/Hila/Self-Flow (selfflow_imagenet256.pt)"
 
@@ -260,17 +261,15 @@ def save(model: ReleasedModel, path: str | os.PathLike[str]) -> None:
     """
     target = Path(path)
     weights = {key: tensor.detach().contiguous().cpu() for key, tensor in export(model).items()}
-    part = target.with_name(f".{target.name}.part")
-    try:
-        if target.suffix == ".safetensors":
-            save_file(weights, part, metadata={k: str(v) for k, v in asdict(model.config).items()})
-        elif target.suffix == ".pt":
-            torch.save(weights, part)
+    if target.suffix not in (".pt", ".safetensors"):
+        raise ValueError(f"{target} must end in .pt or .safetensors")
+    with whole_file(target) as partial:
+        if target.suffix == ".pt":
+            with partial.open("wb") as file:  # by its name, the file would hold that
+                torch.save(weights, file)
         else:
-            raise ValueError(f"{target} must end in .pt or .safetensors")
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+            sizes = {k: str(v) for k, v in asdict(model.config).items()}
+            save_file(weights, partial, metadata=sizes)
 
 
 def inflate(

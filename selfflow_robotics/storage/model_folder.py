@@ -24,13 +24,13 @@ from torch import Tensor
 
 from ..notice import Notice
 from .one_writer import only_writer
-from .whole_file import told_of_full_disk
+from .whole_file import SUFFIX, told_of_full_disk, write_whole
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-_NEW_CONFIG, _NEW_WEIGHTS = f".{CONFIG}.new", f".{WEIGHTS}.new"
+_NEW_WEIGHTS = f".{WEIGHTS}.new"
 _CHECKSUM = "weights_sha256"
 _MAY_STAND_BESIDE = {
-    *(CONFIG, WEIGHTS, _NEW_CONFIG, _NEW_WEIGHTS),
+    *(CONFIG, WEIGHTS, _NEW_WEIGHTS, f".{CONFIG}.new"),  # the last by versions before
     *("README.md", "SHA256SUMS", "training", "probes"),
 }
 
@@ -51,19 +51,16 @@ def write_model(
     target = Path(folder)
     require_model_folder(target)
     new = not target.exists()
-    new_config, new_weights = target / _NEW_CONFIG, target / _NEW_WEIGHTS
+    new_weights = target / _NEW_WEIGHTS
     with only_writer(target), told_of_full_disk(target):
         _put_in_place(target)
         try:
             _save(state, new_weights)
             entries = {**config, _CHECKSUM: _sha256(new_weights)}
-            new_config.write_text(json.dumps(entries, indent=2) + "\n")
-            for path in (new_config, new_weights):
-                path.chmod(0o644)
-            os.replace(new_config, target / CONFIG)
+            new_weights.chmod(0o644)
+            write_whole(target / CONFIG, json.dumps(entries, indent=2) + "\n")
         except BaseException:
-            for path in (new_config, new_weights):
-                path.unlink(missing_ok=True)
+            new_weights.unlink(missing_ok=True)
             with suppress(OSError):
                 if new:
                     target.rmdir()
@@ -94,7 +91,8 @@ def require_model_folder(folder: Path) -> None:
         FileExistsError: the folder holds something other than a model, or is a file.
     """
     if folder.is_dir():
-        foreign = {entry.name for entry in folder.iterdir()} - _MAY_STAND_BESIDE
+        names = {entry.name for entry in folder.iterdir() if not entry.name.endswith(SUFFIX)}
+        foreign = names - _MAY_STAND_BESIDE
         if foreign:
             raise FileExistsError(
                 f"{folder} exists and is not a model's folder (it holds {min(foreign)}); "

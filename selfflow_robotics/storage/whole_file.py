@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 
-_SUFFIX = "-partial"
+SUFFIX = "-partial"
 _FULL = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]
 
 
@@ -31,16 +31,28 @@ def write_whole(path: Path, content: str | bytes | Callable[[Path], object]) -> 
     Raises:
         OSError: there is no room, or no right to write.
     """
-    with beside(path) as partial, told_of_full_disk(path):
+    with told_of_full_disk(path), whole_file(path) as partial:
         if callable(content):
             content(partial)
         else:
             partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def whole_file(path: Path, within: Path | None = None) -> Iterator[Path]:
+    """A file to write, hidden beside its place, which it takes when the block succeeds.
+
+    Args:
+        within: a folder of the same disk where it is written instead.
+    """
+    with beside(within / path.name if within else path) as partial:
+        yield partial
         # A temporary file is private; the result gets the rights of any new file.
         mask = os.umask(0)
         os.umask(mask)
-        partial.chmod(0o666 & ~mask)
-        os.replace(partial, path)
+        with told_of_full_disk(path):
+            partial.chmod(0o666 & ~mask)
+            os.replace(partial, path)
 
 
 def require_writable(path: Path) -> None:
@@ -65,9 +77,10 @@ def beside(path: Path, *, folder: bool = False) -> Iterator[Path]:
     What killed writers of the same path left is removed before.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{escape(path.name)}-*{_SUFFIX}"):
+    for left in path.parent.glob(f".{escape(path.name)}-*{SUFFIX}"):
         _remove_if_left(left)
-    partial, lock = _new(path, folder)
+    with told_of_full_disk(path):
+        partial, lock = _new(path, folder)
     try:
         yield partial
     finally:
@@ -80,9 +93,9 @@ def _new(path: Path, folder: bool) -> tuple[Path, int]:
     while True:
         prefix = f".{path.name}-"
         if folder:
-            name = tempfile.mkdtemp(_SUFFIX, prefix, path.parent)
+            name = tempfile.mkdtemp(SUFFIX, prefix, path.parent)
         else:
-            made, name = tempfile.mkstemp(_SUFFIX, prefix, path.parent)
+            made, name = tempfile.mkstemp(SUFFIX, prefix, path.parent)
             os.close(made)
         try:
             lock = os.open(name, os.O_RDONLY)

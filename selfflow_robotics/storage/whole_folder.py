@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -49,14 +50,31 @@ class WholeFolder(ABC):
             if kind is None:
                 with told_of_full_disk(self._path):
                     self._finish()
-                    _require_absent(self._path)
-                    self._folder.chmod(0o755)
-                    self._folder.rename(self._path)
+                    _put(self._folder, self._path)
             else:
                 with suppress(OSError, RuntimeError):  # the error that is there is the one to tell
                     self._abandon()
         finally:
             self._beside.__exit__(None, None, None)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill, hidden beside its place, which it takes when the block succeeds.
+
+    Raises:
+        FileExistsError: path exists, or does by the end.
+    """
+    _require_absent(path)
+    with beside(path, folder=True) as partial:
+        yield partial
+        _put(partial, path)
+
+
+def _put(partial: Path, path: Path) -> None:
+    _require_absent(path)
+    partial.chmod(0o755)
+    partial.rename(path)
 
 
 def _require_absent(path: Path) -> None:

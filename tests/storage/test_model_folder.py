@@ -161,3 +161,9 @@ def test_words_are_as_many_as_the_network_knows(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(entries))
     with pytest.raises(ValueError, match=r"config\.json .* vocabulary has \d+ entries"):
         WorldModel.from_pretrained(str(folder))
+
+
+def test_what_a_killed_writer_left_does_not_make_it_another_folder(folder: Path) -> None:
+    (folder / ".config.json-x7a_1b2c-partial").write_text("{")
+    world_model().save_pretrained(str(folder))
+    assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors"}

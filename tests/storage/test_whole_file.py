@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from selfflow_robotics.storage.whole_file import beside, require_writable, write_whole
+from selfflow_robotics.storage.whole_folder import whole_folder
 
 HOLD = """
 import sys
 from pathlib import Path
 from selfflow_robotics.storage.whole_file import beside
+from selfflow_robotics.storage.whole_folder import whole_folder
 with beside(Path(sys.argv[1]), folder=sys.argv[2] == "folder") as partial:
     (partial / "half" if partial.is_dir() else partial).write_text("half")
     print(flush=True)
@@ -77,3 +79,17 @@ def test_a_file_in_place_of_a_folder_above_is_named(tmp_path: Path) -> None:
     (tmp_path / "notes").touch()
     with pytest.raises(NotADirectoryError, match=r"notes is a file, no folder$"):
         require_writable(tmp_path / "notes" / "deep" / "video.mp4")
+
+
+def test_a_folder_appears_when_its_block_succeeds_and_replaces_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "set"
+    with pytest.raises(KeyError), whole_folder(path) as partial:
+        (partial / "half").touch()
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+    with whole_folder(path) as partial:
+        (partial / "whole").touch()
+        assert not path.exists()
+    assert [file.name for file in path.iterdir()] == ["whole"]
+    with pytest.raises(FileExistsError, match="set exists already"), whole_folder(path):
+        pass

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...storage.whole_file import beside
+from ...storage.whole_folder import whole_folder
 from ..clips import LatentEpisodes
 from ..video.source import BrokenVideo
 from .checked_rows import CheckedRows, checksums_of
@@ -45,7 +45,7 @@ def write_part(cache: Path, number: int, part: Part) -> None:
     """
     target = part_folder(cache, number)
     try:
-        with beside(target, folder=True) as partial:
+        with whole_folder(target) as partial:
             made = part.latents
             latents = np.asarray(made.latents)
             rows = {name: getattr(made, name) for name in (*_ARRAYS, "ids")}
@@ -56,8 +56,6 @@ def write_part(cache: Path, number: int, part: Part) -> None:
             rows["broken"] = np.array(broken, np.str_).reshape(-1, 2)
             given = {name: array for name, array in rows.items() if array is not None}
             np.savez(partial / _ROWS, **given)
-            partial.chmod(0o755)
-            partial.rename(target)
     except OSError as error:
         raise OSError(
             f"{target} could not be written ({error}); make room on its disk and run again, the "

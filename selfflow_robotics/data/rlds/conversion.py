@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +32,7 @@ from selfflow_robotics.data.rlds.shard_pool import on_every_shard
 from selfflow_robotics.data.rlds.source import ACTION_SPEC_FILE, STATE_SPEC_FILE
 from selfflow_robotics.data.rlds.statistics import STATISTICS_FILE, published_form
 from selfflow_robotics.storage.one_writer import only_writer
+from selfflow_robotics.storage.whole_file import write_whole
 
 LEFT_OUT_FILE = "left_out.json"
 _BEGUN_FILE = "begun.json"
@@ -121,11 +121,9 @@ def _begin(found: ConversionSource, out: Path, mapping: RldsMapping | None) -> N
         )
     with require_written(work):
         work.mkdir(exist_ok=True)
-        for partial_file in work.glob("*.part"):
-            partial_file.unlink()
         for name, content in found.metadata.items():
-            _write(work / name, content)
-        _write(work / _BEGUN_FILE, begun.encode())
+            write_whole(work / name, content)
+        write_whole(work / _BEGUN_FILE, begun)
 
 
 def _convert_all(shards: list[Shard], work: partial[int], workers: int | None) -> None:
@@ -172,11 +170,11 @@ def _finish(
         if mapping is not None and measured:
             _write_statistics(out, list(contents.values()), mapping, len(left_out))
         if left_out:
-            _write(out / LEFT_OUT_FILE, (json.dumps(left_out, indent=1) + "\n").encode())
+            write_whole(out / LEFT_OUT_FILE, json.dumps(left_out, indent=1) + "\n")
         for name, content in found.metadata.items():
             if name != INFO_FILE:
-                _write(out / name, content)
-        _write(out / INFO_FILE, found.info.as_array_record(per_split).encode())
+                write_whole(out / name, content)
+        write_whole(out / INFO_FILE, found.info.as_array_record(per_split))
         shutil.rmtree(out / WORK_FOLDER)
     return Converted(
         kept,
@@ -219,7 +217,7 @@ def _write_statistics(
     published = published_form(spec, actions, kept, mapping.state_spec, lengths)
     files[STATISTICS_FILE] = published | ({"num_left_out": left_out} if left_out else {})
     for name, content in files.items():
-        _write(out / name, (json.dumps(content, indent=1) + "\n").encode())
+        write_whole(out / name, json.dumps(content, indent=1) + "\n")
 
 
 def _require_finished(found: ConversionSource, out: Path) -> None:
@@ -235,10 +233,3 @@ def _require_finished(found: ConversionSource, out: Path) -> None:
             f"{out} is another data set already; name another folder or remove it first"
         )
     shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a small file, whole or not at all."""
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_bytes(content)
-    os.replace(beside, path)

@@ -20,6 +20,7 @@ from selfflow_robotics.data.rlds.mappings import RldsMapping
 from selfflow_robotics.data.rlds.record import RecordParser, columns
 from selfflow_robotics.data.rlds.tfrecord import read_in_order
 from selfflow_robotics.storage.remote_folder import RemoteFolder
+from selfflow_robotics.storage.whole_file import whole_file
 
 WORK_FOLDER = ".unfinished"
 
@@ -91,10 +92,8 @@ class ShardContent:
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
-        beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-        with beside.open("wb") as file:
+        with whole_file(path) as partial, partial.open("wb") as file:
             np.savez(file, **vars(self))
-        os.replace(beside, path)
 
 
 def convert_shard(shard: Shard, mapping: RldsMapping | None, leave_out: bool = False) -> int:
@@ -112,17 +111,16 @@ def convert_shard(shard: Shard, mapping: RldsMapping | None, leave_out: bool = F
         ValueError: the source is faulty; the message names file and episode.
         OutputError: the target cannot be written.
     """
-    beside = shard.work / f"{shard.target}.{os.getpid()}.part"
-    copied, content = _copy(shard, beside, mapping, leave_out)
-    with require_written(shard.out / shard.target):
-        _require_equal(beside, copied)
-        content.save(shard.content_file)
-        os.replace(beside, shard.out / shard.target)
+    with whole_file(shard.out / shard.target, within=shard.work) as partial:
+        copied, content = _copy(shard, partial, mapping, leave_out)
+        with require_written(shard.out / shard.target):
+            _require_equal(partial, copied)
+            content.save(shard.content_file)
     return len(content.left_out)
 
 
 def _copy(
-    shard: Shard, beside: Path, mapping: RldsMapping | None, leave_out: bool
+    shard: Shard, partial: Path, mapping: RldsMapping | None, leave_out: bool
 ) -> tuple[list[int], ShardContent]:
     """Write the records; returns their checksums and what is to be kept of them."""
     features = read_features(shard.work)
@@ -139,7 +137,7 @@ def _copy(
     folder = RemoteFolder(shard.source)
     url = f"{shard.source}/{shard.name}"
     with require_written(shard.out / shard.target):
-        writer = ArrayRecordWriter(str(beside), "group_size:1")
+        writer = ArrayRecordWriter(str(partial), "group_size:1")
     try:
         with folder.open(shard.name) as file:
             for number, record in enumerate(read_in_order(file, url)):
@@ -159,7 +157,8 @@ def _copy(
                 lengths.append(steps)
                 size += len(record)
     except BaseException:
-        _discard(writer, beside)
+        with suppress(RuntimeError):  # the error that brought us here is the one to tell
+            writer.close()
         raise
     with require_written(shard.out / shard.target):
         writer.close()
@@ -192,9 +191,3 @@ def _require_equal(path: Path, checksums: list[int]) -> None:
         raise OSError(str(error)) from error
     if not same:
         raise OSError("what was read back differs from what was written")
-
-
-def _discard(writer: ArrayRecordWriter, path: Path) -> None:
-    with suppress(RuntimeError):  # the error that brought us here is the one to tell
-        writer.close()
-    path.unlink(missing_ok=True)

@@ -120,28 +120,6 @@ class RldsSource:
             IndexError: no such episode.
             ValueError: the stored episode is faulty; the message names it.
         """
-        return self._read(index, slice(None))
-
-    def clip(self, index: int, start: int, frames: int) -> Episode:
-        """Some steps of an episode; of its images only theirs are decoded.
-
-        Args:
-            index: number of the episode.
-            start: its first step that is read.
-            frames: how many are.
-
-        Returns:
-            These steps as an episode; id, source and success are those of all of it.
-
-        Raises:
-            IndexError: no such episode, or it ends before.
-            ValueError: the stored episode is faulty; the message names it.
-        """
-        if start < 0 or frames < 1:
-            raise IndexError(f"a clip of {frames} frames from step {start} on is none")
-        return self._read(index, slice(start, start + frames))
-
-    def _read(self, index: int, window: slice) -> Episode:
         if not 0 <= index < len(self):
             raise IndexError(f"{self.name} has episodes 0..{len(self) - 1}, not {index}")
         where = self._where(index)
@@ -150,8 +128,6 @@ class RldsSource:
         encoded = found[f"steps/{mapping.image}"]
         if len(encoded) == 0:
             raise ValueError(f"{where} has no steps; leave it out of the data set")
-        if window.stop is not None and window.stop > len(encoded):
-            raise IndexError(f"{where} has {len(encoded)} steps, not {window.stop}")
         instructions: tuple[str, ...] = ()
         if mapping.instruction is not None:
             instructions = texts(found[f"steps/{mapping.instruction}"], where)
@@ -164,14 +140,14 @@ class RldsSource:
                 "for it; copy the data set again"
             )
         return Episode(
-            images=self._images(encoded, window, where),
-            actions=columns(found, mapping.actions, where)[window] if mapping.actions else None,
-            states=columns(found, mapping.states, where)[window] if mapping.states else None,
-            instructions=instructions[window],
+            images=self._images(encoded, where),
+            actions=columns(found, mapping.actions, where) if mapping.actions else None,
+            states=columns(found, mapping.states, where) if mapping.states else None,
+            instructions=instructions,
             success=bool(found[mapping.success]) if rated and mapping.success else None,
             source=found[mapping.source].decode() if mapping.source else "demonstration",
             id=f"{self.split}/{index}",
-            demonstrated=None if marks is None else marks[window],
+            demonstrated=marks,
         )
 
     def measured(self) -> RldsSource:
@@ -216,30 +192,29 @@ class RldsSource:
             )
         return np.array([mark == "1" for mark in marks])
 
-    def _images(self, encoded: NDArray[Any], window: slice, where: str) -> NDArray[np.uint8]:
+    def _images(self, encoded: NDArray[Any], where: str) -> NDArray[np.uint8]:
         if encoded.dtype != object:
-            return eight_bit(encoded[window], f"{where}: {self.mapping.image}")
-        steps = range(len(encoded))[window]
+            return eight_bit(encoded, f"{where}: {self.mapping.image}")
         images: NDArray[np.uint8] | None = None
         if self.image_size is not None:
-            images = np.empty((len(steps), *self.image_size, 3), np.uint8)
-        for i, step in enumerate(steps):
+            images = np.empty((len(encoded), *self.image_size, 3), np.uint8)
+        for step, stored in enumerate(encoded):
             try:
-                image = decode_image(encoded[step], None if images is None else images[i])
+                image = decode_image(stored, None if images is None else images[step])
             except ValueError as error:
                 raise ValueError(
                     f"{where} has a corrupt {self.mapping.image} at step {step} ({error}); "
                     "leave the episode out or write it again"
                 ) from error
             if images is None:
-                images = np.empty((len(steps), *image.shape), np.uint8)
-            if image.shape != images[i].shape:
+                images = np.empty((len(encoded), *image.shape), np.uint8)
+            if image.shape != images[step].shape:
                 raise ValueError(
                     f"{where} has a {self.mapping.image} of {image.shape[:2]} pixels at step "
                     f"{step} where {images.shape[1:3]} were declared; write the data set again"
                 )
             if not np.may_share_memory(image, images):
-                images[i] = image
+                images[step] = image
         assert images is not None
         return images
 
