@@ -83,6 +83,7 @@ def run(config: Config) -> int:
         ValueError: an unknown task or policy, or a number that makes no sense.
     """
     from selfflow_robotics.data.formats import open_dataset
+    from selfflow_robotics.data.split import OneSide
     from selfflow_robotics.envs import TASKS
     from selfflow_robotics.envs.names import task_ids
     from selfflow_robotics.evaluation.comparison import (
@@ -94,7 +95,6 @@ def run(config: Config) -> int:
         table,
     )
     from selfflow_robotics.evaluation.episodes import (
-        held_out,
         read_long_enough,
         require_actions,
         require_fit,
@@ -127,7 +127,7 @@ def run(config: Config) -> int:
             imagining_policy(name, world_model, config.planner)  # its settings are checked here
         if source is not None:
             require_fit(source, world_model, config.world_model)
-            numbers = held_out(source, data.split)
+            numbers = OneSide(source, "held-out").index
             episodes = read_long_enough(
                 source, numbers, config.horizon, _MOST_EPISODES, world_model.image_fit
             )

@@ -75,9 +75,7 @@ def run(config: Config) -> int:
     world_model = WorldModel.from_pretrained(config.world_model, config.device)
     if source is not None:
         require_fit(source, world_model, config.world_model)
-        episodes = one_and_others(
-            source, data.split, config.episode, config.horizon, world_model.image_fit
-        )
+        episodes = one_and_others(source, config.episode, config.horizon, world_model.image_fit)
     else:
         world_model.step_spec.require_match(RT1_ACTIONS, config.world_model, config.task)
         episodes = played_by_expert(own_task(config.task), config.seed, world_model.camera_size)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.data.formats import Dataset
-from selfflow_robotics.data.split import split_of
+from selfflow_robotics.data.split import OneSide
 from selfflow_robotics.evaluation.evaluate import evaluate
 from selfflow_robotics.images.fit import ImageFit
 from selfflow_robotics.policies.build import make_policy
@@ -42,11 +42,6 @@ def require_fit(source: Dataset, world_model: WorldModel, name: str) -> None:
         world_model.state_spec.require_match(source.state_spec, name, source.name)
 
 
-def held_out(source: Dataset, split: str) -> Iterator[int]:
-    """Numbers of the episodes that no training saw."""
-    return (i for i in range(len(source)) if split_of(f"{split}/{i}") == "held-out")
-
-
 def read_long_enough(
     source: Dataset, numbers: Iterable[int], horizon: int, most: int, fit: ImageFit
 ) -> list[Episode]:
@@ -76,14 +71,14 @@ def read_long_enough(
 
 
 def one_and_others(
-    source: Dataset, split: str, wanted: int | None, horizon: int, fit: ImageFit, most: int = 16
+    source: Dataset, wanted: int | None, horizon: int, fit: ImageFit, most: int = 16
 ) -> list[Episode]:
     """The wanted episode, then held-out ones; where these are not two, others too.
 
     Raises:
         ValueError: too few frames to imagine so many steps ahead.
     """
-    chosen = list(held_out(source, split))
+    chosen = list(OneSide(source, "held-out").index)
     if len(chosen) < 2:
         most = 2
         chosen += range(len(source))

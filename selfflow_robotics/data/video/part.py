@@ -66,34 +66,6 @@ def read_frames(
         return _gather(numbered, first, count, size, count_left)
 
 
-def frames_between(
-    file: Path, start: float, end: float | None
-) -> tuple[NDArray[np.float64], list[NDArray[np.uint8]]]:
-    """The frames whose times lie from start until before end, to look at a file.
-
-    Args:
-        file: a video file; times are as it stores them.
-        start: seconds.
-        end: seconds; None for the end of the file.
-
-    Returns:
-        Their times (n,) in seconds, and the frames (height, width, 3), turned as the file asks.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: it cannot be read; the message names it.
-    """
-    times: list[float] = []
-    images: list[NDArray[np.uint8]] = []
-    with _opened(file) as (container, stream):
-        for frame in container.decode(stream):
-            if frame.time is None or frame.time < start or (end is not None and frame.time >= end):
-                continue
-            times.append(frame.time)
-            images.append(_picture(frame))
-    return np.array(times), images
-
-
 def count_frames(file: Path) -> int:
     """How many frames a video file holds, without decoding them.
 

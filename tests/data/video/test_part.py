@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from av.video.reformatter import ColorRange, Colorspace
 
-from selfflow_robotics.data.video.part import count_frames, frames_between, read_frames
+from selfflow_robotics.data.video.part import count_frames, read_frames
 
 SIZE = (32, 48)
 COLOURS = ((220, 20, 20), (20, 220, 20), (20, 20, 220), (230, 230, 230))
@@ -47,15 +47,6 @@ def test_frames_of_bt709_by_number(tmp_path: Path, first: int) -> None:
         assert np.abs(image[16, 24].astype(int) - colour).max() <= 6
     assert found.times is not None
     np.testing.assert_allclose(found.times, [0.0, 0.1][: len(found.images)], atol=1e-6)
-
-
-def test_frames_by_time(tmp_path: Path) -> None:
-    times, images = frames_between(write(tmp_path / "a.mp4"), 0.1, 0.3)
-    np.testing.assert_allclose(times, [0.1, 0.2], atol=1e-6)
-    assert [tuple(image.mean(axis=(0, 1)) > 120) for image in images] == [
-        (False, True, False),
-        (False, False, True),
-    ]
 
 
 def test_frames_of_another_size(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from selfflow_robotics.cli.doctor import EXTRAS, Config, damaged_files, diagnose, run
+from selfflow_robotics.cli.doctor import Config, run
+from selfflow_robotics.machine.doctor import EXTRAS, damaged_files, diagnose
 
 
 def doctor(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
