@@ -111,6 +111,16 @@ def test_page(page: str, follow: Callable[[str], None]) -> None:
 
 
 @pytest.mark.slow
+def test_from_data_to_a_plan_without_a_command_line(tmp_path: Path) -> None:
+    """A program of its own: what it imports and leaves in the process is its own matter."""
+    script = [sys.executable, str(ROOT / "docs" / "from_data_to_plan.py")]
+    done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"tensor\(\[\[.*\n.*\]\]\)", done.stdout)
+    assert (tmp_path / "world" / "model.safetensors").is_file()
+
+
+@pytest.mark.slow
 def test_api_pages_have_every_public_name(tmp_path: Path) -> None:
     pytest.importorskip("pdoc", reason="the API pages need pdoc: make docs installs it")
     script = [sys.executable, str(ROOT / "docs" / "api.py"), str(tmp_path)]

@@ -53,7 +53,7 @@ def collect(
     Args:
         out: folder to write; it must not exist.
         tasks, episodes, episodes_of, perturbed, intervened, random: see :func:`assign`.
-        workers: processes; one a CPU when None.
+        workers: processes; one a CPU when None, 0: this one.
 
     Raises:
         FileExistsError: the folder exists.
@@ -70,8 +70,6 @@ def collect(
         raise ValueError(
             f"{playing.random_steps} for random_steps makes no data; give a number from 1"
         )
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers={workers} is too few; give a number from 1, or null")
     with Rt1Writer(out, playing.image_size, container) as writer:
         begin = time.monotonic()
         steps = 0

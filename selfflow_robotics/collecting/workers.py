@@ -58,12 +58,15 @@ def record_all(
     """The episodes in their order, whatever the number of workers.
 
     Args:
-        workers: processes; one a CPU when None.
+        workers: processes; one a CPU when None, 0: this one.
 
     Raises:
         RuntimeError: an episode failed, or a process died.
     """
-    workers = workers if workers is not None else os.cpu_count() or 1
+    if workers == 0:
+        yield from (play(playing, assignment) for assignment in assignments)
+        return
+    workers = workers or os.cpu_count() or 1
     with _one_thread_each():
         pool = ProcessPoolExecutor(
             min(workers, len(assignments)), get_context("spawn"), initializer=follow_the_parent
