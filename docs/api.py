@@ -10,7 +10,12 @@ from pathlib import Path
 import selfflow_robotics
 from selfflow_robotics.machine.extras import require
 
-ELSEWHERE = {"envs", "envs.base", "envs.mapping", "policies"}  # in a checkout they lie beside the package
+ELSEWHERE = {
+    "envs",
+    "envs.base",
+    "envs.mapping",
+    "policies",
+}  # in a checkout they lie beside the package
 LEFT_OUT = {"cli", "configs"}  # what `selfflow COMMAND --help` says
 
 
