@@ -31,7 +31,7 @@ import operator
 import os
 import sys
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,22 +40,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..storage import typed_yaml
 from ..storage.typed_yaml import ConfigError, nearest
-from .presets import PRESETS, choices_of, composer, first_line, require_preset
+from .presets import PRESETS, Words, choices_of, composer, first_line, require_preset
 from .ranges import require_in_range
 
 __all__ = ["ConfigError", "compose", "describe", "nearest"]
 
 ConfigT = TypeVar("ConfigT")
-
-
-@dataclasses.dataclass
-class Words:
-    """What a command line says: presets of sections, keys, what is swept, words about Hydra."""
-
-    choices: dict[str, str | None]
-    values: dict[str, Any] = dataclasses.field(default_factory=dict)
-    sweeps: dict[str, list[str]] = dataclasses.field(default_factory=dict)  # in Hydra's words
-    hydra: list[str] = dataclasses.field(default_factory=list)
 
 
 def compose(
@@ -79,8 +69,8 @@ def compose(
             type or out of its range, a required key without a value.
     """
     words = read(command, schema, arguments, config_dir, presets)
-    tree = defaults_of(schema)
-    with composer(command, tree, words.choices, words.values, config_dir, presets) as composed:
+    defaults = defaults_of(schema)
+    with composer(command, defaults, words, config_dir, presets, always=False) as composed:
         return typed(composed(()), schema, command)
 
 
@@ -93,6 +83,7 @@ def read(
     sweeps: bool = False,
 ) -> Words:
     """Understand a command line, of a run or of a sweep, or raise a ConfigError."""
+    keys = _keys(schema)
     words = Words(dict.fromkeys(groups_of(schema, config_dir, presets)))
     for argument in arguments:
         name, equals, text = argument.partition("=")
@@ -101,10 +92,9 @@ def read(
         if sweeps and name.startswith(("hydra.", "hydra/")):
             words.hydra.append(argument)
             continue
-        name = _name_today(schema, name)
-        kind: Any = _kind_of(schema, name, command)
+        name, kind = _find(keys, name, command)
         each = typed_yaml.swept(name, text) if sweeps and not os.path.lexists(text) else []
-        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        if dataclasses.is_dataclass(kind):
             main = next((f.name for f in dataclasses.fields(kind) if "main" in f.metadata), None)
             if main is None or (each or [text])[0] in choices_of(name, config_dir, presets):
                 for choice in each or [text]:
@@ -112,15 +102,14 @@ def read(
                 words.sweeps.update({name: each} if each else {})
                 words.choices[name] = None if each else text
                 continue
-            name = f"{name}.{main}"
-            kind = _kind_of(schema, name, command)
-        if each:
-            listed = typed_yaml.holds_several(kind)
-            words.sweeps[f"++{name}"] = [
-                f"[{one}]" if listed and one[0] != "[" else one for one in each
-            ]
-            continue
-        words.values[name] = typed_yaml.parse(name, text, kind)
+            name, kind = _find(keys, f"{name}.{main}", command)
+        if not each:
+            words.values[name] = typed_yaml.parse(name, text, kind)
+            words.sweeps.pop(f"++{name}", None)
+        elif typed_yaml.holds_several(kind):
+            words.sweeps[f"++{name}"] = [one if one[0] == "[" else f"[{one}]" for one in each]
+        else:
+            words.sweeps[f"++{name}"] = each
     return words
 
 
@@ -140,15 +129,17 @@ def describe(
     command: str, schema: type[Any], config_dir: Path | None = None, presets: str = PRESETS
 ) -> str:
     """The resolved default configuration, one key a line with its type, then the groups."""
-    tree, groups = defaults_of(schema), groups_of(schema, config_dir, presets)
-    with composer(command, tree, dict.fromkeys(groups), {}, config_dir, presets) as composed:
+    groups = groups_of(schema, config_dir, presets)
+    words = Words(dict.fromkeys(groups))
+    with composer(command, defaults_of(schema), words, config_dir, presets, False) as composed:
         content: Any = OmegaConf.to_container(composed(()), resolve=True)
     rows = []
-    for name, field, kind in _keys(schema):
-        value = functools.reduce(operator.getitem, name.split("."), content)
-        shown = "(required)" if value == MISSING else typed_yaml.show(value)
-        meaning = field.metadata.get("help", "")
-        rows.append((f"{name}={shown}", typed_yaml.type_name(kind), meaning))
+    for name, (field, kind) in _keys(schema).items():
+        if not dataclasses.is_dataclass(kind):
+            value = functools.reduce(operator.getitem, name.split("."), content)
+            shown = "(required)" if value == MISSING else typed_yaml.show(value)
+            meaning = field.metadata.get("help", "")
+            rows.append((f"{name}={shown}", typed_yaml.type_name(kind), meaning))
     left = max((len(row[0]) for row in rows if len(row[0]) <= 40), default=0)
     middle = max((len(row[1]) for row in rows if len(row[1]) <= 30), default=0)
     lines = [f"  {key:{left}}  {kind:{middle}}  {text}".rstrip() for key, kind, text in rows]
@@ -171,56 +162,43 @@ def defaults_of(schema: Any) -> dict[str, Any]:
 
 
 def groups_of(
-    schema: Any, config_dir: Path | None = None, presets: str = PRESETS
+    schema: type[Any], config_dir: Path | None = None, presets: str = PRESETS
 ) -> dict[str, tuple[str, ...]]:
     """The sections that have presets, each with their names."""
-    hints = typing.get_type_hints(schema)
-    names = [f.name for f in dataclasses.fields(schema) if dataclasses.is_dataclass(hints[f.name])]
+    kinds = typing.get_type_hints(schema)
+    names = [f.name for f in dataclasses.fields(schema) if dataclasses.is_dataclass(kinds[f.name])]
     return {name: found for name in names if (found := choices_of(name, config_dir, presets))}
 
 
-def _kind_of(schema: type[Any], name: str, command: str) -> Any:
-    """The declared type of the key called `name`, which may be dotted."""
-    kind: Any = schema
-    for part in name.split("."):
-        hints = typing.get_type_hints(kind) if dataclasses.is_dataclass(kind) else {}
-        if typing.get_origin(kind) is dict:
-            kind = typing.get_args(kind)[1]
-        elif part in hints:
-            kind = hints[part]
-        else:
-            raise _unknown_key(schema, name, command)
-    return kind
+def _keys(schema: Any, prefix: str = "") -> dict[str, tuple[dataclasses.Field[Any], Any]]:
+    """Fields and types of all keys and sections, by their names with dots."""
+    kinds, found = typing.get_type_hints(schema), {}
+    for field in dataclasses.fields(schema):
+        name, kind = f"{prefix}{field.name}", kinds[field.name]
+        found[name] = field, kind
+        if dataclasses.is_dataclass(kind):
+            found |= _keys(kind, f"{name}.")
+    return found
 
 
-def _name_today(schema: type[Any], name: str) -> str:
-    """The key that is meant by `name`, which may be one that it had before."""
-    if name.partition(".")[0] in (field.name for field in dataclasses.fields(schema)):
-        return name
-    for today, field, _ in _keys(schema):
-        if name in field.metadata.get("was", ()):
+def _find(
+    keys: dict[str, tuple[dataclasses.Field[Any], Any]], name: str, command: str
+) -> tuple[str, Any]:
+    """A key's name today, which may have been another one before, and its type."""
+    if name.partition(".")[0] not in keys:
+        former = {was: key for key, (f, _) in keys.items() for was in f.metadata.get("was", ())}
+        if today := former.get(name):
             print(f'"{name}" is now called "{today}": write {today}=...', file=sys.stderr)
-            return today
-    return name
-
-
-def _unknown_key(schema: type[Any], name: str, command: str) -> ConfigError:
-    known = [key for key, _, _ in _keys(schema)]
-    sections = sorted({key.rpartition(".")[0] for key in known if "." in key})
-    hint = nearest(name, [*known, *sections])
+            name = today
+    if name in keys:
+        return name, keys[name][1]
+    _, section = keys.get(name.rpartition(".")[0], (None, None))
+    if typing.get_origin(section) is dict:
+        return name, typing.get_args(section)[1]
+    hint = nearest(name, keys)
     if not hint:
-        ends = {key.rpartition(".")[2]: key for key in known}
+        ends = {key.rpartition(".")[2]: key for key in keys}
         close = difflib.get_close_matches(name.rpartition(".")[2], list(ends), n=1, cutoff=0.6)
         hint = f'; did you mean "{ends[close[0]]}"?' if close else ""
     text = f'"{command}" has no configuration key "{name}"'
-    return ConfigError(text + (hint or f'; "selfflow {command} --help" lists them'))
-
-
-def _keys(schema: Any, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
-    """All keys: their names with dots, their fields and types."""
-    hints = typing.get_type_hints(schema)
-    for field in dataclasses.fields(schema):
-        if dataclasses.is_dataclass(hints[field.name]):
-            yield from _keys(hints[field.name], f"{prefix}{field.name}.")
-        else:
-            yield f"{prefix}{field.name}", field, hints[field.name]
+    raise ConfigError(text + (hint or f'; "selfflow {command} --help" lists them'))

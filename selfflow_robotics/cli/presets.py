@@ -1,7 +1,7 @@
 """Presets: YAML files that set keys of a command, shipped ones and those of the user's own.
 
-Hydra finds and puts them together: the dataclass' defaults, the file of the command, the presets
-that were chosen and single keys, the later ones winning.
+Hydra puts them together: the dataclass' defaults, the file of the command, the presets that were
+chosen and single keys, the later ones winning.
 """
 
 from __future__ import annotations
@@ -17,10 +17,20 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from selfflow_robotics.storage.typed_yaml import ConfigError, escaped, nearest
+from ..storage.typed_yaml import ConfigError, escaped, nearest
 
 PRESETS = "selfflow_robotics.configs"
 ROOT = "_selfflow_"  # what Hydra calls the configuration of the command
+
+
+@dataclasses.dataclass
+class Words:
+    """What a command line says: presets of sections, keys, what is swept, words about Hydra."""
+
+    choices: dict[str, str | None]  # of all sections that have presets
+    values: dict[str, Any] = dataclasses.field(default_factory=dict)
+    sweeps: dict[str, list[str]] = dataclasses.field(default_factory=dict)  # in Hydra's words
+    hydra: list[str] = dataclasses.field(default_factory=list)
 
 
 def choices_of(
@@ -33,21 +43,15 @@ def choices_of(
 
 
 def require_preset(
-    group: str, text: str, section: type[Any], config_dir: Path | None, presets: str = PRESETS
+    group: str, text: str, section: Any, config_dir: Path | None, presets: str = PRESETS
 ) -> None:
-    """Refuse a preset that is not there, or sets what its section has not.
-
-    Raises:
-        ConfigError: names the nearest preset, or the faulty line of the file.
-    """
+    """Refuse a preset that is not there, or sets what its section has not, with a ConfigError."""
     known = choices_of(group, config_dir, presets)
     if not known:
         raise ConfigError(f'"{group}" is a section: set a key in it, as in {group}.KEY={text}')
     if text not in known:
-        raise ConfigError(
-            f'{group} has no preset "{text}"{nearest(text, known) or "; use"} '
-            f"(there are: {', '.join(known)})"
-        )
+        hint = nearest(text, known) or "; use"
+        raise ConfigError(f'{group} has no preset "{text}"{hint} (there are: {", ".join(known)})')
     for file in (root / group / f"{text}.yaml" for root in _roots(config_dir, presets)):
         if file.is_file():
             _require_keys(file, group, section)
@@ -83,30 +87,23 @@ def _fault(file: Any, error: Exception) -> str:
 def composer(
     command: str,
     defaults: Mapping[str, Any],
-    choices: Mapping[str, str | None],
-    values: Mapping[str, Any],
-    config_dir: Path | None,
-    package: str,
-    sweeps: bool = False,
+    words: Words,
+    config_dir: Path | None = None,
+    presets: str = PRESETS,
+    always: bool = True,
 ) -> Iterator[Callable[[Iterable[str]], DictConfig]]:
     """Within this context Hydra knows a command's configuration, by the name `ROOT`.
 
-    Args:
-        defaults: of all keys, as a tree.
-        choices: the preset of each section that has some; None leaves it to the command's file.
-        values: of single keys, with dots in their names.
-        sweeps: needs Hydra in any case, which takes a third of a second to import.
-
-    Yields:
-        What composes it, given overrides in Hydra's words; it raises ConfigError.
+    Unless `always` it is left out where there is nothing to put together: to import it takes a
+    third of a second. Yields what composes, given Hydra's overrides; that raises ConfigError.
     """
-    file = importlib.resources.files(package) / f"{command.replace(' ', '_')}.yaml"
+    file = importlib.resources.files(presets) / f"{command.replace(' ', '_')}.yaml"
     root: Any = OmegaConf.create(file.read_text("utf-8") if file.is_file() else "{}")
     first: Any = OmegaConf.merge({}, *(one for one in root.pop("defaults", []) if one != "_self_"))
-    chosen = {group: choice or first.get(group) for group, choice in choices.items()}
-    for key, value in values.items():
+    chosen = {group: choice or first.get(group) for group, choice in words.choices.items()}
+    for key, value in words.values.items():
         OmegaConf.update(root, key, value, force_add=True)
-    if not (file.is_file() or any(chosen.values()) or sweeps):
+    if not (file.is_file() or any(chosen.values()) or always):
         yield lambda _: DictConfig(OmegaConf.merge(defaults, root))
         return
     root["defaults"] = ["_keys_", *({group: choice} for group, choice in chosen.items()), "_self_"]
@@ -131,7 +128,7 @@ def composer(
             given = ", ".join(f"{group}={name}" for group, name in chosen.items() if name)
             raise ConfigError(f"the presets {given} cannot be read: {first_line(error)}") from error
 
-    with initialize_config_module(package, version_base="1.3"):
+    with initialize_config_module(presets, version_base="1.3"):
         yield composed
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import math
+import multiprocessing
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from ..storage.typed_yaml import escaped
+from ..storage.typed_yaml import quoted
 from ..training import stopping
 from .config import ConfigError, defaults_of, read, typed
 from .presets import PRESETS, ROOT, composer, first_line
@@ -44,25 +46,27 @@ def sweep(
         RuntimeError: jobs failed; they are named.
     """
     from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.override_parser.types import Quote, QuotedString
     from hydra.errors import HydraException
 
     words = read(command, schema, arguments, config_dir, presets, sweeps=True)
+    if not words.sweeps:
+        raise ConfigError("-m runs a command for several values of a key, as in seed=0,1,2")
     each = [[f"{key}={value}" for value in values] for key, values in words.sweeps.items()]
     over = [f"{key}={','.join(values)}" for key, values in words.sweeps.items()]
+    defaults = defaults_of(schema)
     with (
+        composer(command, defaults, words, config_dir, presets) as composed,
         tempfile.TemporaryDirectory() as scratch,
-        composer(
-            command, defaults_of(schema), words.choices, words.values, config_dir, presets, True
-        ) as composed,
     ):
-        jobs = [
-            _placed(typed(composed(job), schema, command), named(job))
+        jobs = {
+            named(job): _placed(typed(composed(job), schema, command), named(job))
             for job in itertools.product(*each)
-        ]
-        folder = str(jobs[0].out.parent if hasattr(jobs[0], "out") else scratch)
-        quoted = QuotedString(escaped(folder), Quote.single).with_quotes()
-        over.append(f"hydra.sweep.dir={quoted}")
+        }
+        if len(jobs) < math.prod(map(len, each)):
+            raise ConfigError("jobs of the sweep are alike: give each value once")
+        first = next(iter(jobs.values()))
+        folder = str(first.out.parent if hasattr(first, "out") else scratch)
+        over.append(f"hydra.sweep.dir={quoted(folder)}")
         job = functools.partial(_job, command=command, schema=schema, run=run)
         hydra: Any = GlobalHydra.instance().hydra
         try:
@@ -78,12 +82,16 @@ def sweep(
 
 def named(overrides: Sequence[str]) -> str:
     """A job by what sets it apart, fit for a folder: objective=sra,trainer.seed=1."""
-    return ",".join(sorted(word.lstrip("+") for word in overrides)).replace("/", "_")
+    name = ",".join(sorted(word.lstrip("+") for word in overrides))
+    return name.replace("/", "_").translate(dict.fromkeys(map(ord, "'\"\\[]")))
 
 
 def _job(tree: DictConfig, command: str, schema: type[Any], run: Callable[[Any, str], int]) -> int:
     from hydra.core.hydra_config import HydraConfig
 
+    # In joblib's workers the method is one that processes started from there do not know.
+    if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
+        multiprocessing.set_start_method("spawn", force=True)
     name = named(HydraConfig.get().overrides.task)
     print(f"{name}:", flush=True)
     before = len(stopping.heeded)
@@ -95,7 +103,7 @@ def _job(tree: DictConfig, command: str, schema: type[Any], run: Callable[[Any, 
 
 def _placed(config: Any, name: str) -> Any:
     """The configuration with a folder, or a file, of the job's own below `out`."""
-    if not name or not hasattr(config, "out"):
+    if not hasattr(config, "out"):
         return config
     if config.out is None:
         raise ConfigError("add out=FOLDER, below which each job of a sweep writes to its own")

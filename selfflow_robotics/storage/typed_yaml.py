@@ -60,9 +60,12 @@ def swept(name: str, text: str) -> list[str]:
         ConfigError: they cannot be counted, as those of interval(0,1).
     """
     override = _in_hydras_words(text)
+    if override is None and text[:1] != "[":
+        items = _items(text)
+        return [quoted(item) for item in items] if len(items) > 1 else []
     if override is None or not override.is_sweep_override():
         return []
-    if (not override.is_choice_sweep() and not override.is_range_sweep()) or "glob(" in text:
+    if not (override.is_choice_sweep() or override.is_range_sweep()) or "glob(" in text:
         raise ConfigError(f"{name}={text}: a sweep takes A,B,C, choice(A,B,C) or range(0,3)")
     return list(override.sweep_string_iterator())
 
@@ -98,14 +101,23 @@ def _texts(text: str, annotation: Any) -> list[str]:
         return [text] if text else []
     bracketed = text[0] == "[" and text[-1] == "]"
     inner = text[1:-1] if bracketed else text
-    items = [item for found in re.findall(_ITEM, inner) if (item := found.strip())]
+    items = _items(inner)
     if not bracketed and paths and not all(map(os.path.lexists, items)):
         return [_unquoted(text)]
-    return [_unquoted(item) for item in items]
+    return items
 
 
-# Quotes keep a comma from being a separator: 'a,b',c is two.
-_ITEM = r"""\s*(?:'[^']*'|"[^"]*")\s*(?=,|$)|[^,]+"""
+def _items(text: str) -> list[str]:
+    """What commas separate; quotes keep one from being a separator: 'a,b',c is two."""
+    found = re.findall(r"""\s*(?:'[^']*'|"[^"]*")\s*(?=,|$)|[^,]+""", text)
+    return [_unquoted(item) for one in found if (item := one.strip())]
+
+
+def quoted(text: str) -> str:
+    """Any text in Hydra's words."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    return QuotedString(escaped(text), Quote.single).with_quotes()
 
 
 def _unquoted(text: str) -> str:
