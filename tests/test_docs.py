@@ -12,11 +12,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from tiny_dataset import write_dataset
 
 import selfflow_robotics
+from selfflow_robotics import planning
 from selfflow_robotics.cli.main import commands, main, named_by
 
 ROOT = Path(__file__).parents[1]
@@ -108,6 +112,24 @@ def test_page(page: str, follow: Callable[[str], None]) -> None:
     if not SHIPPED.is_dir():
         pytest.skip(f"the page loads {SHIPPED.name}, which this checkout lacks")
     follow(page)
+
+
+@pytest.mark.parametrize("page", ["planning.md", "objectives.md"])
+def test_snippets_about_planning(page: str) -> None:
+    if not SHIPPED.is_dir():
+        pytest.skip(f"the page loads {SHIPPED.name}, which this checkout lacks")
+    world_model = selfflow_robotics.WorldModel.from_pretrained(SHIPPED.name)
+    frames = np.zeros((1, 1, *world_model.image_size, 3), np.uint8)
+    context = world_model.observe(frames, np.zeros((1, 0, 7), np.float32), "pick coke can")
+    names: dict[str, Any] = {"world_model": world_model, "context": context}
+    names |= {name: getattr(planning, name) for name in ("CEM", "Progress", "WeightedSum")}
+    (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text("utf-8"), re.S)
+    exec(compile(snippet, page, "exec"), names)
+    if page == "objectives.md":
+        up_BKHA = torch.tensor([[[[0, 0, 0.1, 0, 0, 0, 0.0]]], [[[0, 0, -0.1, 0, 0, 0, 0.0]]]])
+        future = world_model.rollout(context, up_BKHA.transpose(0, 1))
+        costs = names["going_down"](context, future)
+        torch.testing.assert_close(costs, torch.tensor([[0.0, 0.1]]))
 
 
 @pytest.mark.slow
