@@ -158,3 +158,15 @@ def test_links_lead_somewhere() -> None:
     for page in (ROOT / "docs").glob("*.md"):
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
             assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+def test_files_that_pages_name_exist() -> None:
+    pages = ["README.md", "CONTRIBUTING.md", "Makefile", ".ci/versions"]
+    pages += [str(page.relative_to(ROOT)) for page in (ROOT / "docs").glob("*.md")]
+    places = (ROOT, ROOT / "selfflow_robotics")
+    tops = {path.name for place in places for path in place.iterdir() if path.is_dir()}
+    named = r"(?<![\w/<.-])([a-z_]+)/([\w/.-]*\.(?:py|md|yaml))\b"
+    for page in pages:
+        for top, rest in re.findall(named, (ROOT / page).read_text("utf-8")):
+            found = top not in tops or any((place / top / rest).is_file() for place in places)
+            assert found, f"{page} names {top}/{rest}"
