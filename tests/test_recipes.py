@@ -152,6 +152,24 @@ from selfflow_robotics.training.recipe import build_world_model
 
 sizes = ModelConfig("nano"), Patches(2), (8, 12), RT1_ACTIONS, None, Vocabulary.of(["pick can"])
 assert build_world_model(*sizes).config.network.width == 32
+from selfflow_robotics.cli.main import main
+assert main(["estimate", "model.preset=nano"]) == 0
+""",
+    ),
+    Recipe(
+        "A data set",
+        "",
+        "",
+        "selfflow_robotics/data/rlds/mappings.py",
+        "for mapping in (RT1, ",
+        'RldsMapping("hands", RT1.image, RT1.actions, RT1_ACTIONS), ',
+        """
+from pathlib import Path
+from selfflow_robotics.data.formats import open_dataset
+from tiny_dataset import write_dataset
+
+episode = open_dataset(write_dataset(Path("hands"), 1), "hands")[0]
+assert episode.actions.shape == (6, 7) and episode.states is None
 """,
     ),
     Recipe(
