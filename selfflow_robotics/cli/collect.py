@@ -65,12 +65,7 @@ class Config:
 
 
 def run(config: Config) -> int:
-    """Record and write; returns 0.
-
-    Raises:
-        FileExistsError: the folder exists.
-        ValueError: an unknown task, or shares or numbers that make no sense.
-    """
+    """Record and write; returns 0."""
     from ..collecting.collect import collect
     from ..collecting.workers import Playing
 

@@ -60,11 +60,7 @@ class Config:
 
 
 def run(config: Config) -> int:
-    """Encode what is given and does not lie there yet.
-
-    Raises:
-        ValueError: nothing is given, what lies there was encoded otherwise, or data are faulty.
-    """
+    """Encode what is given and does not lie there yet."""
     from ..data.latents.for_training import encode_for_training
     from ..data.latents.on_ray import spread_over
     from ..tokenizers import stored

@@ -24,13 +24,7 @@ class Config:
 
 
 def run(config: Config) -> int:
-    """Export and say what was written; returns 0.
-
-    Raises:
-        FileExistsError: the folder exists.
-        FileNotFoundError: there is no such data set.
-        ValueError: the data set does not fit the mapping, or an episode is faulty.
-    """
+    """Export and say what was written; returns 0."""
     from selfflow_robotics.data.formats import FORMATS
 
     export = FORMATS["lerobot"].export

@@ -68,16 +68,5 @@ def run(config: Config) -> int:
     on_cpu = config.device == "cpu"
     bf16 = resolve(trainer.precision, "cpu") == "bf16" if on_cpu else trainer.precision != "fp32"
     found = estimate(task, trainer.batch_size, config.gpus, trainer.accumulate, bf16, on_cpu=on_cpu)
-    memory, program = found.memory, resident_bytes() if on_cpu else 0
-    print(
-        f"parameters  {found.network:,} of the network, {found.heads:,} of heads, "
-        f"{found.projector:,} of the projector, which only training has"
-    )
-    each = "of each process" if on_cpu else "on each GPU"
-    print(f"FLOPs       {found.flops:.4g} a step, {found.flops / config.gpus:.4g} {each}")
-    print(f"memory      {(memory.peak + program) / 2**30:.2f} GiB {each} at the peak:")
-    if on_cpu:
-        print(f"  {'program':12} {program / 2**30:8.2f} GiB")
-    for name in ("weights", "gradients", "optimizer", "ema", "gathered", "activations", "update"):
-        print(f"  {name:12} {getattr(memory, name) / 2**30:8.2f} GiB")
+    print(found.told(config.gpus, resident_bytes() if on_cpu else None))
     return 0

@@ -36,12 +36,7 @@ class Config:
 
 
 def run(config: Config) -> int:
-    """Infer, write and compare; returns 0.
-
-    Raises:
-        FileNotFoundError: no such model or data set.
-        ValueError: data of another robot, or no episode of two frames.
-    """
+    """Infer, write and compare; returns 0."""
     from ..evaluation.inferred import infer
     from ..storage.whole_file import require_writable
     from ..world_model.world_model import WorldModel

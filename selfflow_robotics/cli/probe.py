@@ -34,12 +34,7 @@ class Config:
 
 
 def run(config: Config) -> int:
-    """Fit, print and write; returns 0.
-
-    Raises:
-        FileNotFoundError: no such model or data set.
-        ValueError: data without actions or proprioception, or of another robot.
-    """
+    """Fit, print and write; returns 0."""
     from selfflow_robotics.storage.model_folder import require_model_folder
     from selfflow_robotics.training.probe import probe_of
     from selfflow_robotics.world_model.probe import PROBES

@@ -71,12 +71,7 @@ class Config:
 
 
 def run(config: Config) -> int:
-    """Trains, measures on held-out episodes and writes.
-
-    Raises:
-        ValueError: No source of frames is given, or one is faulty.
-        FileNotFoundError: A source is not there.
-    """
+    """Trains, measures on held-out episodes and writes."""
     from selfflow_robotics.machine.precision import usable
     from selfflow_robotics.storage.model_folder import require_model_folder
     from selfflow_robotics.tokenizers.autoencoder import AutoencoderConfig

@@ -148,6 +148,21 @@ class Estimate:
     flops: int
     memory: Memory
 
+    def told(self, gpus: int, program: int | None = None) -> str:
+        """For people: of each GPU, or of each process on a CPU with its program's own bytes."""
+        each = "on each GPU" if program is None else "of each process"
+        parts = {} if program is None else {"program": program}
+        parts |= {part: size for part, size in vars(self.memory).items() if type(size) is int}
+        peak = (self.memory.peak + (program or 0)) / 2**30
+        lines = [
+            f"parameters  {self.network:,} of the network, {self.heads:,} of heads, "
+            f"{self.projector:,} of the projector, which only training has",
+            f"FLOPs       {self.flops:.4g} a step, {self.flops / gpus:.4g} {each}",
+            f"memory      {peak:.2f} GiB {each} at the peak:",
+            *(f"  {part:12} {size / 2**30:8.2f} GiB" for part, size in parts.items()),
+        ]
+        return "\n".join(lines)
+
 
 def estimate(
     task: Task, batch: int, gpus: int, accumulate: int, bf16: bool, *, on_cpu: bool = False

@@ -13,10 +13,10 @@ from counting import TASK
 from PIL import Image
 from selfflow_robotics.policies.build import POLICIES, make_policy
 
-from selfflow_robotics.cli.demo import success_table
 from selfflow_robotics.cli.main import main
 from selfflow_robotics.data.action_spec import RT1_ACTIONS
 from selfflow_robotics.data.episode import Episode
+from selfflow_robotics.evaluation.demo import success_table
 from selfflow_robotics.evaluation.results import (
     EpisodeResult,
     PlanningTime,
