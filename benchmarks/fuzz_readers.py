@@ -25,7 +25,7 @@ from selfflow_robotics.data.latents.cache import latents_of
 from selfflow_robotics.data.rt1.features import OBSERVATIONS, Rt1Episode
 from selfflow_robotics.data.rt1.writer import Rt1Writer
 from selfflow_robotics.data.split import OneSide
-from selfflow_robotics.data.video.shards import open_videos
+from selfflow_robotics.data.video.source import VideoClips
 from selfflow_robotics.evaluation.results import read_results
 from selfflow_robotics.image_model import checkpoint as released
 from selfflow_robotics.tokenizers import stored
@@ -181,7 +181,7 @@ def _arrays(episode: Episode) -> Iterator[Any]:
 
 
 def _videos(folder: Path) -> Iterator[Any]:
-    source = open_videos(folder, SIZE, 8, 5.0, 0.0)
+    source = VideoClips(folder, SIZE, 8, 5.0, 0.0)
     for index in range(len(source)):
         yield from _arrays(source[index])
 

@@ -102,12 +102,12 @@ def open_video(
     Args:
         clips: how files are cut, see :class:`VideoClips`.
     """
-    from selfflow_robotics.data.video.shards import open_videos
+    from selfflow_robotics.data.video.source import VideoClips
     from selfflow_robotics.envs.physics_video import PhysicsVideo
 
     sources: list[EpisodeSource] = []
     if videos is not None:
-        sources.append(open_videos(videos, image_size, **clips))
+        sources.append(VideoClips(videos, image_size, **clips))
     if physics_episodes:
         sources.append(PhysicsVideo(physics_episodes, 24, image_size, seed=seed))
     return sources

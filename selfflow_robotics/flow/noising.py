@@ -35,7 +35,6 @@ from ..data.clips import Clips
 from ..model.dit import Conditions
 from ..model.modality import ACTION, PROPRIOCEPTION, VIDEO, Modality
 from ..model.tokens import Frames, patchify
-from .path import interpolate, velocity
 from .timesteps import TimestepDistribution, clean_prefix, draw_step, dual_timesteps
 
 WORLD, POLICY, INVERSE = 0, 1, 2
@@ -88,9 +87,9 @@ class View:
 class NoisedClips:
     """A student's and a teacher's view of the same clips and noise, and what is to be predicted.
 
-    `velocity` is to be predicted, by modality in the order of their losses, and `counts_BT` says in
-    which frames each counts. `clean_BT` are the history frames,
-    `told_BT` those that hear the instruction that led to them: see :meth:`telling`.
+    `velocity`, noise - data (rectified flow, arXiv 2209.03003), is to be predicted, by modality in
+    the order of their losses, and `counts_BT` says in which frames each counts. `clean_BT` are the
+    history frames, `told_BT` those that hear the instruction that led to them: see :meth:`telling`.
     `steps` are the sizes of the clips' steps, 0 where it takes none, and nothing if none may.
     """
 
@@ -210,6 +209,12 @@ def _uses(use_B: Tensor, clips: Clips, future_BT: Tensor) -> tuple[Tensor, Tenso
     return use, torch.where((use == POLICY)[:, None], shown, future_BT)
 
 
+def _between(clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """x_t on the straight path from data (t=0) to noise (t=1); t has the leading axes of both."""
+    t = t.reshape(t.shape + (1,) * (clean.ndim - t.ndim))
+    return (1 - t) * clean + t * noise
+
+
 def noise_clips(
     clips: Clips, patch: int, noising: Noising, streams: Sequence[torch.Generator]
 ) -> NoisedClips:
@@ -249,16 +254,16 @@ def noise_clips(
         for name, value in frames.values():
             noise = drawn.noise[name]
             if name == ACTION:
-                values[name] = interpolate(value, noise, t_action) * known[..., None]
+                values[name] = _between(value, noise, t_action) * known[..., None]
                 rows.append(torch.where(known, ROW_ACTION, ROW_UNKNOWN)[..., None])
             elif name == PROPRIOCEPTION:
-                values[name] = interpolate(value, noise, t_frame) * state_known[..., None]
+                values[name] = _between(value, noise, t_frame) * state_known[..., None]
                 row = torch.where(state_known, ROW_T, ROW_UNKNOWN)
                 rows.append(row.expand(-1, count)[..., None])
             else:
                 takes_s = drawn.takes_s[name]
                 per_token = torch.where(takes_s, s_frame[..., None], t_frame[..., None])
-                values[name] = interpolate(value, noise, per_token)
+                values[name] = _between(value, noise, per_token)
                 rows.append(takes_s.long())
         distinct = torch.stack((t_frame, s_frame, t_action, torch.ones_like(t_frame)), dim=-1)
         conditions = Conditions(
@@ -281,7 +286,7 @@ def noise_clips(
         student=student,
         teacher=view(cleaner, cleaner),
         latents_BTCHW=clips.latents_BTCHW,
-        velocity={name: velocity(value, drawn.noise[name]) for name, value in given.items()},
+        velocity={name: drawn.noise[name] - value for name, value in given.items()},
         counts_BT={name: own.get(name, shown) for name in given},
         clean_BT=~future,
         told_BT=(use == POLICY)[:, None] & future,

@@ -86,14 +86,6 @@ class DualTimesteps(NamedTuple):
     """(B,), independent of t and not sorted against it; a little below t with a gap."""
     mask: Tensor
     """(B, ...) boolean, True where a token takes s."""
-    minimum: Tensor
-    """(B,), min(t, s): what the teacher sees at every token."""
-
-    def per_token(self) -> Tensor:
-        """The student's timestep of every token, shaped as `mask`."""
-        trailing = (1,) * (self.mask.ndim - 1)
-        t, s = self.t.reshape(-1, *trailing), self.s.reshape(-1, *trailing)
-        return torch.where(self.mask, s, t)
 
 
 def dual_timesteps(
@@ -126,21 +118,19 @@ def dual_timesteps(
     else:
         s = distribution.sample((batch,), generator)
     draw = torch.rand((batch, *tokens), generator=generator, device=_device(generator))
-    return DualTimesteps(t, s, draw < mask_ratio, torch.minimum(t, s))
+    return DualTimesteps(t, s, draw < mask_ratio)
 
 
 def clean_prefix(
     batch: int,
     frames: int,
     generator: torch.Generator | None = None,
-    weights: Sequence[float] | None = None,
     allow_none: bool = False,
 ) -> Tensor:
     """How many leading frames of each clip stay clean, (B,) int64; at least one is always noised.
 
     Args:
         frames: frames of a clip; 2 or more, or 1 or more with `allow_none`.
-        weights: relative frequency of each allowed length in ascending order; equal without.
         allow_none: allow 0 clean frames (plain pretraining), so lengths start at 0 and not at 1.
     """
     lengths = range(0 if allow_none else 1, frames)
@@ -149,17 +139,6 @@ def clean_prefix(
             f"a clip of {frames} frame{'s' * (frames != 1)} has no room for a clean frame "
             "before a noised one; use longer clips"
         )
-    if weights is not None and (
-        len(weights) != len(lengths) or min(weights) < 0 or not sum(weights) > 0
-    ):
-        raise ValueError(
-            f"clean prefix weights must be {len(lengths)} numbers from 0 up, not all 0, one for "
-            f"each length from {lengths.start} to {frames - 1}; got {list(weights)}"
-        )
-    frequency = torch.tensor(
-        weights if weights is not None else [1.0] * len(lengths),
-        dtype=torch.float32,
-        device=_device(generator),
-    )
+    frequency = torch.ones(len(lengths), device=_device(generator))
     drawn = torch.multinomial(frequency, batch, replacement=True, generator=generator)
     return drawn + lengths.start

@@ -44,7 +44,7 @@ def pretrain(
 
     Args:
         out: folder to write; what resumes lies in `out`/training.
-        sources: videos, as :func:`open_videos` gives them, or any other episodes.
+        sources: videos, as :class:`VideoClips` has them, or any other episodes.
         image_size: (height, width) of their frames.
         start: folder of the model to start from, or the image checkpoint.
         cache: folder that keeps latents.

@@ -1,21 +1,50 @@
-"""Which files a path names: a folder, a glob, one file, or WebDataset's lists and braces."""
+"""The video files that a path names: in a folder, by a glob, or by WebDataset's lists, braces."""
 
 from __future__ import annotations
 
 import glob
 import os
 import re
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
+from typing import BinaryIO
 
 import fsspec
 
-__all__ = ["EXTENSIONS", "find_files", "is_apple_double"]
+from selfflow_robotics.storage.digests import files_digest, text_digest
 
 EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".gif")
 TAR = ".tar"
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
+
+
+@dataclass(frozen=True)
+class VideoFile(ABC):
+    """A video file, wherever it lies."""
+
+    name: str
+    caption: str  # what it is said to show; empty when nothing is
+
+    @abstractmethod
+    def open(self) -> str | BinaryIO:
+        """What PyAV reads."""
+
+
+@dataclass(frozen=True)
+class LooseVideo(VideoFile):
+    """A file of its own.
+
+    A text file of the same name beside it, ``NAME.txt`` beside ``NAME.mp4``, is its caption, as
+    trainers of video models usually have it.
+    """
+
+    def open(self) -> str:
+        """Its path."""
+        return self.name
 
 
 def find_files(path: str) -> tuple[list[str], list[str]]:
@@ -113,3 +142,33 @@ def _is_apple_double_file(path: str) -> bool:
             return is_apple_double(file.read(4))
     except OSError:
         return False  # it is found out, and said, where videos are opened
+
+
+def loose_videos(names: Sequence[str]) -> list[LooseVideo]:
+    """Files with their captions.
+
+    Raises:
+        ValueError: a caption is no text.
+    """
+    return [LooseVideo(name, _caption_beside(Path(name))) for name in names]
+
+
+def loose_digest(files: Sequence[VideoFile]) -> str:
+    """16 hexadecimal digits of what files of their own hold, and of their captions."""
+    loose = [file for file in files if isinstance(file, LooseVideo)]
+    digest = files_digest(Path(file.name) for file in loose)
+    captions = [file.caption for file in loose]
+    return text_digest(digest, *captions) if any(captions) else digest
+
+
+def _caption_beside(video: Path) -> str:
+    path = video.with_suffix(".txt")
+    if not path.is_file():
+        return ""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is no text in UTF-8 ({error}), though it lies where the caption of "
+            f"{video.name} belongs; write it again or remove it"
+        ) from None

@@ -13,17 +13,8 @@ from typing import Any, BinaryIO
 
 import fsspec
 
-from selfflow_robotics.data.video.files import EXTENSIONS, find_files, is_apple_double
-from selfflow_robotics.data.video.source import (
-    VideoClips,
-    VideoFile,
-    VideoFolder,
-    loose_digest,
-    loose_videos,
-)
+from selfflow_robotics.data.video.files import EXTENSIONS, VideoFile, is_apple_double
 from selfflow_robotics.storage.digests import text_digest
-
-__all__ = ["VideoShards", "open_videos"]
 
 _CAPTIONS = (".txt", ".json")
 _LONGEST_CAPTION = 1 << 20  # bytes
@@ -44,77 +35,25 @@ class ShardVideo(VideoFile):
         return io.BufferedReader(_Window(file, self.offset, self.size))
 
 
-class VideoShards(VideoClips):
-    """Clips of the videos in tar files, with the captions that lie beside them.
-
-    The samples are those of WebDataset: files of one name, ``key.mp4`` with ``key.txt`` or
-    ``key.json`` (its "caption" or "text"). A caption whose name is the video's but for the ending
-    is its own; otherwise names count up to their first dot. Tars are not unpacked: their headers
-    say where each video lies, and its bytes alone are read. Paths are globs of any fsspec file
-    system, ``gs://bucket/videos-*.tar``; a file system other than the local one needs its package
-    (gcsfs, s3fs).
-
-    Example:
-        ``VideoShards("shards/videos-{000..063}.tar", image_size=(64, 80), frames=32)[5].images``
-    """
-
-    def _find(self) -> Sequence[VideoFile]:
-        _, shards = find_files(self._path)
-        found = [video for shard in shards for video in _videos_in(shard)]
-        if not found:
-            raise FileNotFoundError(
-                f"{self._path} holds no tar file with videos ({', '.join(EXTENSIONS)}); give a "
-                "folder, a file or a glob of them"
-            )
-        return found
-
-    def _digest(self, files: Sequence[VideoFile]) -> str:
-        return _members_digest(files)
-
-
-class VideosAndShards(VideoClips):
-    """Clips of a folder's video files, and of those in its tar files."""
-
-    def _find(self) -> Sequence[VideoFile]:
-        loose, shards = find_files(self._path)
-        return [*loose_videos(loose), *(video for shard in shards for video in _videos_in(shard))]
-
-    def _digest(self, files: Sequence[VideoFile]) -> str:
-        members = [file for file in files if isinstance(file, ShardVideo)]
-        loose = [file for file in files if not isinstance(file, ShardVideo)]
-        return text_digest(loose_digest(loose), _members_digest(members))
-
-
-def open_videos(
-    path: str | os.PathLike[str],
-    image_size: tuple[int, int] = (64, 80),
-    frames: int = 32,
-    rate_hz: float = 5.0,
-    max_broken: float = 0.05,
-) -> VideoClips:
-    """Clips of the video files and the WebDataset shards that a path names.
-
-    Args:
-        path: a folder, a glob or a file, several as `a.tar::b.tar` or `v-{000..063}.tar`; see
-            :func:`find_files`. The rest: see :class:`VideoClips`.
-
-    Raises:
-        FileNotFoundError, ValueError: See :class:`VideoClips`.
-    """
-    loose, shards = find_files(os.fspath(path))
-    kind = VideosAndShards if loose and shards else VideoShards if shards else VideoFolder
-    return kind(path, image_size, frames, rate_hz, max_broken)
-
-
-def _members_digest(files: Sequence[VideoFile]) -> str:
+def members_digest(files: Sequence[VideoFile]) -> str:
+    """16 hexadecimal digits of where those in shards lie, and of their captions."""
     members = [file for file in files if isinstance(file, ShardVideo)]
     return text_digest(
         *(f"{os.path.basename(m.shard)} {m.offset} {m.size} {m.caption}" for m in members)
     )
 
 
-def _videos_in(shard: str) -> list[ShardVideo]:
-    """The videos of a shard, in its order."""
+def videos_in(shard: str) -> list[ShardVideo]:
+    """The videos of a shard, in its order, with the captions that lie beside them.
+
+    The samples are those of WebDataset: files of one name, ``key.mp4`` with ``key.txt`` or
+    ``key.json`` (its "caption" or "text"). A caption whose name is the video's but for the ending
+    is its own; otherwise names count up to their first dot. Tars are not unpacked: their headers
+    say where each video lies, and its bytes alone are read.
+
+    Raises:
+        ValueError: it is damaged, or a caption is no text.
+    """
     videos: list[tarfile.TarInfo] = []
     captions: dict[str, str] = {}  # by the member's name
     try:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from tqdm import tqdm
 
 from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.data.video.decoding import UNREADABLE, decode_clip, readable_seconds
-from selfflow_robotics.data.video.files import EXTENSIONS, find_files
-from selfflow_robotics.storage.digests import files_digest, text_digest
-
-__all__ = ["BrokenVideo", "UnreadableVideoError", "VideoClips", "VideoFolder"]
+from selfflow_robotics.data.video.files import (
+    EXTENSIONS,
+    VideoFile,
+    find_files,
+    loose_digest,
+    loose_videos,
+)
+from selfflow_robotics.data.video.shards import members_digest, videos_in
+from selfflow_robotics.storage.digests import text_digest
 
 
 @dataclass(frozen=True)
@@ -40,30 +43,24 @@ class UnreadableVideoError(ValueError):
 
 
 @dataclass(frozen=True)
-class VideoFile(ABC):
-    """A video file, wherever it lies."""
-
-    name: str
-    caption: str  # what it is said to show; empty when nothing is
-
-    @abstractmethod
-    def open(self) -> str | BinaryIO:
-        """What PyAV reads."""
-
-
-@dataclass(frozen=True)
 class _Clip:
     file: int
     start: float  # s
     frames: int
 
 
-class VideoClips(ABC):
-    """Clips of video files, as episodes without actions.
+class VideoClips:
+    """Clips of video files, and of those in WebDataset's shards, as episodes without actions.
 
     Only headers and the ends of the files are read at first; a clip is decoded when it is asked
     for. Files that cannot be read are set aside, named in :attr:`broken`, up to a share of all.
+
+    Example:
+        ``VideoClips("videos", image_size=(64, 80), frames=32)[5].images``
     """
+
+    action_spec: ActionSpec | None = None
+    state_spec: StateSpec | None = None
 
     def __init__(
         self,
@@ -76,7 +73,8 @@ class VideoClips(ABC):
         """Looks through the files.
 
         Args:
-            path: Where they are.
+            path: A folder, a glob or a file, several as `a.tar::b.tar` or `v-{000..063}.tar`; see
+                :func:`find_files`.
             image_size: (height, width) of the frames; scaled to cover it, then cropped.
             frames: Frames a clip, at least 1; the last clip of a file may have fewer.
             rate_hz: Frames a second, above 0. A file with fewer repeats frames.
@@ -92,14 +90,21 @@ class VideoClips(ABC):
                 f"{max_broken} unreadable files: frames and sizes must be at least 1, the rate "
                 "above 0, the share between 0 and 1"
             )
-        self._path = os.fspath(path)
-        self._image_size = image_size
+        self.name = os.fspath(path)
+        self.image_size = image_size
         self._rate_hz = rate_hz
         self._max_broken = max_broken
-        self._files = self._find()
+        loose, shards = find_files(self.name)
+        members = [video for shard in shards for video in videos_in(shard)]
+        self._files: list[VideoFile] = [*loose_videos(loose), *members]
+        if not self._files:
+            raise FileNotFoundError(
+                f"{self.name} holds no tar file with videos ({', '.join(EXTENSIONS)}); give a "
+                "folder, a file or a glob of them"
+            )
         self._broken: dict[str, BrokenVideo] = {}
         self._clips: list[_Clip] = []
-        bar = tqdm(self._files, desc=f"looking through {self._path}", unit="file", delay=2)
+        bar = tqdm(self._files, desc=f"looking through {self.name}", unit="file", delay=2)
         for number, file in enumerate(bar):
             try:
                 seconds = readable_seconds(file.open)
@@ -112,36 +117,11 @@ class VideoClips(ABC):
                 for first in range(0, total, frames)
             ]
         self._require_enough()
-        digest = self._digest([file for file in self._files if file.name not in self._broken])
+        whole = [file for file in self._files if file.name not in self._broken]
+        digests = [loose_digest(whole)] if loose else []
+        digests += [members_digest(whole)] if shards else []
+        digest = text_digest(*digests) if len(digests) > 1 else digests[0]
         self.identity: Mapping[str, Any] = {"files": digest, "frames": frames, "rate_hz": rate_hz}
-
-    @abstractmethod
-    def _find(self) -> Sequence[VideoFile]:
-        """The files."""
-
-    @abstractmethod
-    def _digest(self, files: Sequence[VideoFile]) -> str:
-        """Of what these files hold."""
-
-    @property
-    def name(self) -> str:
-        """What the source is called in messages."""
-        return self._path
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """(height, width) of the frames."""
-        return self._image_size
-
-    @property
-    def action_spec(self) -> ActionSpec | None:
-        """None: there are no actions."""
-        return None
-
-    @property
-    def state_spec(self) -> StateSpec | None:
-        """None: there is no proprioception."""
-        return None
 
     @property
     def broken(self) -> tuple[BrokenVideo, ...]:
@@ -161,15 +141,13 @@ class VideoClips(ABC):
             ValueError: Too many files are unreadable by now.
         """
         if not 0 <= index < len(self._clips):
-            raise IndexError(f"{self._path} has {len(self._clips)} clips, not a number {index}")
+            raise IndexError(f"{self.name} has {len(self._clips)} clips, not a number {index}")
         clip = self._clips[index]
         file = self._files[clip.file]
         if file.name in self._broken:
             raise UnreadableVideoError(self._broken[file.name])
         try:
-            images = decode_clip(
-                file.open, clip.start, clip.frames, self._rate_hz, self._image_size
-            )
+            images = decode_clip(file.open, clip.start, clip.frames, self._rate_hz, self.image_size)
         except UNREADABLE as error:
             video = BrokenVideo(file.name, f"at {clip.start:.1f} s: {error}")
             self.set_aside(video)
@@ -200,68 +178,7 @@ class VideoClips(ABC):
             names = "; ".join(f"{video.path} ({video.reason})" for video in self.broken[:5])
             more = f" and {count - 5} more" if count > 5 else ""
             raise ValueError(
-                f"{count} of {len(self._files)} video files of {self._path} cannot be read, more "
+                f"{count} of {len(self._files)} video files of {self.name} cannot be read, more "
                 f"than the allowed share of {self._max_broken:g}: {names}{more}; replace or remove "
                 "them, or allow a greater share (max_broken)"
             )
-
-
-@dataclass(frozen=True)
-class LooseVideo(VideoFile):
-    """A file of its own."""
-
-    def open(self) -> str:
-        """Its path."""
-        return self.name
-
-
-class VideoFolder(VideoClips):
-    """Clips of the video files of a folder (searched with its subfolders), of a glob, or one file.
-
-    A text file of the same name beside a video, ``NAME.txt`` beside ``NAME.mp4``, is its caption,
-    as trainers of video models usually have it.
-
-    Example:
-        ``VideoFolder("videos", image_size=(64, 80), frames=32)[5].images``
-    """
-
-    def _find(self) -> Sequence[VideoFile]:
-        found, _ = find_files(self._path)
-        if not found:
-            raise FileNotFoundError(
-                f"{self._path} holds no video file ({', '.join(EXTENSIONS)}); give a folder, a "
-                "glob or a file"
-            )
-        return loose_videos(found)
-
-    def _digest(self, files: Sequence[VideoFile]) -> str:
-        return loose_digest(files)
-
-
-def loose_videos(names: Sequence[str]) -> list[LooseVideo]:
-    """Files with their captions.
-
-    Raises:
-        ValueError: a caption is no text.
-    """
-    return [LooseVideo(name, _caption_beside(Path(name))) for name in names]
-
-
-def loose_digest(files: Sequence[VideoFile]) -> str:
-    """16 hexadecimal digits of what files of their own hold, and of their captions."""
-    digest = files_digest(Path(file.name) for file in files)
-    captions = [file.caption for file in files]
-    return text_digest(digest, *captions) if any(captions) else digest
-
-
-def _caption_beside(video: Path) -> str:
-    path = video.with_suffix(".txt")
-    if not path.is_file():
-        return ""
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is no text in UTF-8 ({error}), though it lies where the caption of "
-            f"{video.name} belongs; write it again or remove it"
-        ) from None

@@ -25,7 +25,7 @@ from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
 from selfflow_robotics.data.latents.cache import latents_of
 from selfflow_robotics.data.latents.encoding import encode_episodes
 from selfflow_robotics.data.loader import ClipLoader
-from selfflow_robotics.data.video.source import VideoFolder
+from selfflow_robotics.data.video.source import VideoClips
 from selfflow_robotics.storage.one_writer import only_writer
 from selfflow_robotics.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
 from selfflow_robotics.tokenizers.patches import Patches
@@ -70,7 +70,7 @@ def test_captions_come_back_from_the_cache(tmp_path: Path) -> None:
     for name in ("a.mp4", "b.mp4"):
         write_video(tmp_path / name)
     (tmp_path / "b.txt").write_text("a wall turns white")
-    source = VideoFolder(tmp_path, image_size=(8, 12), frames=8)
+    source = VideoClips(tmp_path, image_size=(8, 12), frames=8)
     for _ in range(2):
         found = latents_of(source, Patches(2), tmp_path / "cache", part_episodes=2)
         told = found.instructions_at(found.offsets[:-1])
@@ -300,7 +300,7 @@ def test_key_is_readable(tmp_path: Path) -> None:
 def test_video_that_turns_out_broken_is_left_out_and_named(tmp_path: Path, workers: int) -> None:
     for name in "abcd":
         write_video(tmp_path / f"{name}.mp4")
-    source = VideoFolder(tmp_path, (16, 24), frames=8, max_broken=0.3)
+    source = VideoClips(tmp_path, (16, 24), frames=8, max_broken=0.3)
     (tmp_path / "b.mp4").unlink()
     cache = tmp_path / "cache"
     found = latents_of(source, Patches(4), cache, part_episodes=5, workers=workers)

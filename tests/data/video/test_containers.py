@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from selfflow_robotics.data.video.decoding import readable_seconds
-from selfflow_robotics.data.video.source import VideoFolder
+from selfflow_robotics.data.video.source import VideoClips
 from selfflow_robotics.images.eight_bit import MOST_PIXELS
 
 SIZE = (64, 80)
@@ -54,7 +54,7 @@ def write(
 
 def shown(path: Path, frames: int = 64) -> list[int]:
     """The numbers of the frames that all clips of a file show at its own rate."""
-    source = VideoFolder(path, image_size=SIZE, frames=frames, rate_hz=RATE)
+    source = VideoClips(path, image_size=SIZE, frames=frames, rate_hz=RATE)
     return [
         round((float(image.mean()) - 10) / 10)
         for index in range(len(source))
@@ -106,4 +106,4 @@ def test_frames_of_a_size_nobody_films_are_not_allocated(tmp_path: Path) -> None
     content = path.read_bytes()
     path.write_bytes(content[:6] + (9000).to_bytes(2, "little") * 2 + content[10:])
     with pytest.raises(ValueError, match=r"a\.gif .*over 35 million pixels"):
-        VideoFolder(path)
+        VideoClips(path)

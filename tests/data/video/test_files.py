@@ -11,7 +11,7 @@ import pytest
 from videos import write_shard, write_video
 
 from selfflow_robotics.data.video.files import find_files
-from selfflow_robotics.data.video.shards import open_videos
+from selfflow_robotics.data.video.source import VideoClips
 
 APPLE_DOUBLE = bytes.fromhex("0005160700020000") + b"Mac OS X        " + bytes(200)
 
@@ -58,7 +58,7 @@ def test_linked_folders_are_searched_once(tmp_path: Path, video: bytes) -> None:
 def test_link_to_nothing_is_set_aside_by_name(tmp_path: Path, video: bytes) -> None:
     put(tmp_path, video, "a.mp4")
     os.symlink(tmp_path / "gone.mp4", tmp_path / "b.mp4")
-    source = open_videos(tmp_path, max_broken=0.5)
+    source = VideoClips(tmp_path, max_broken=0.5)
     assert [str(one).split(":")[0] for one in source.broken] == [f"left out {tmp_path}/b.mp4"]
 
 
@@ -66,7 +66,7 @@ def test_videos_beside_tars_and_tars_below(tmp_path: Path, video: bytes) -> None
     put(tmp_path, video, "a.mp4", "x/b.mp4")
     (tmp_path / "a.txt").write_text("a wall")
     write_shard(tmp_path / "x/one.tar", {"c.mp4": video, "c.txt": b"a floor"})
-    source = open_videos(tmp_path, (32, 48), frames=8)
+    source = VideoClips(tmp_path, (32, 48), frames=8)
     told = {source[i].id.split("@")[0]: source[i].instructions[:1] for i in range(len(source))}
     assert told == {
         f"{tmp_path}/a.mp4": ("a wall",),
@@ -81,7 +81,7 @@ def test_files_that_macos_puts_beside_others(tmp_path: Path, video: bytes) -> No
     assert names(tmp_path, "f") == ["f/._real.mp4", "f/a.mp4"]
     members = {"a.mp4": video, "._a.mp4": APPLE_DOUBLE, "._a.txt": APPLE_DOUBLE, "a.txt": b"wall"}
     write_shard(tmp_path / "one.tar", members)
-    source = open_videos(tmp_path / "one.tar", (32, 48))
+    source = VideoClips(tmp_path / "one.tar", (32, 48))
     assert [source[i].instructions[0] for i in range(len(source))] == ["wall"]
 
 
@@ -93,11 +93,11 @@ def test_captions_of_names_with_decimal_times(tmp_path: Path, video: bytes) -> N
         {f"{first}.mp4": video, f"{first}.txt": b"one", f"{second}.mp4": video}
         | {f"{second}.json": json.dumps({"caption": "two"}).encode()},
     )
-    source = open_videos(path, (32, 48))
+    source = VideoClips(path, (32, 48))
     assert [source[i].instructions[0] for i in range(2)] == ["one", "two"]
     write_shard(path, {f"{first}.mp4": video, f"{second}.mp4": video, "talk_12.txt": b"which"})
     with pytest.raises(ValueError, match=rf"{first}\.mp4 and {second}\.mp4 in .*one\.tar"):
-        open_videos(path)
+        VideoClips(path)
 
 
 def test_damage_in_the_middle_of_a_tar_does_not_end_it(tmp_path: Path, video: bytes) -> None:
@@ -108,10 +108,10 @@ def test_damage_in_the_middle_of_a_tar_does_not_end_it(tmp_path: Path, video: by
     for damage in (b"x", bytes(512)):
         path.write_bytes(whole[:header] + damage + whole[header + len(damage) :])
         with pytest.raises(ValueError, match=r"one\.tar is damaged behind a\.mp4"):
-            open_videos(path)
+            VideoClips(path)
     path.write_bytes(whole[:header])
     with pytest.raises(ValueError, match=r"one\.tar is truncated behind a\.mp4"):
-        open_videos(path)
+        VideoClips(path)
 
 
 def test_members_that_are_no_files(tmp_path: Path, video: bytes) -> None:
@@ -125,16 +125,16 @@ def test_members_that_are_no_files(tmp_path: Path, video: bytes) -> None:
             tar.addfile(member)
 
     with_member(tarfile.DIRTYPE)
-    assert len(open_videos(path)) == 1
+    assert len(VideoClips(path)) == 1
     with_member(tarfile.SYMTYPE, "nowhere.txt")
     with pytest.raises(ValueError, match=r"a\.txt in .*one\.tar is a link to nowhere\.txt"):
-        open_videos(path)
+        VideoClips(path)
     with_member(tarfile.FIFOTYPE)
     with pytest.raises(ValueError, match=r"a\.txt in .*one\.tar is no ordinary file"):
-        open_videos(path)
+        VideoClips(path)
     write_shard(path, {"a.mp4": video, "a.txt": b"na\xefve"})
     with pytest.raises(ValueError, match=r"a\.txt in .*one\.tar is no text in UTF-8"):
-        open_videos(path)
+        VideoClips(path)
 
 
 def test_links_inside_a_tar_are_what_they_lead_to(tmp_path: Path, video: bytes) -> None:
@@ -148,7 +148,7 @@ def test_links_inside_a_tar_are_what_they_lead_to(tmp_path: Path, video: bytes) 
             member = tarfile.TarInfo(name)
             member.type, member.linkname = kind, target
             tar.addfile(member)
-    source = open_videos(path, (32, 48))
+    source = VideoClips(path, (32, 48))
     assert [source[i].instructions[:1] for i in range(len(source))] == [(), ("a wall",)]
     assert (source[0].images == source[1].images).all()
 
@@ -156,4 +156,4 @@ def test_links_inside_a_tar_are_what_they_lead_to(tmp_path: Path, video: bytes) 
 def test_compressed_tars_are_said_not_skipped(tmp_path: Path, video: bytes) -> None:
     put(tmp_path, video, "a.mp4", "more.tar.gz")
     with pytest.raises(ValueError, match=r"more\.tar\.gz is a compressed tar file"):
-        open_videos(tmp_path)
+        VideoClips(tmp_path)
