@@ -6,9 +6,11 @@ The names below are imported on first use, so that `import selfflow_robotics` is
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # typing's own takes most of the time of this import
 if TYPE_CHECKING:
+    from typing import Any
+
     from selfflow_robotics.planning import CEM, GoalImage, Progress
     from selfflow_robotics.world_model.world_model import WorldModel
 

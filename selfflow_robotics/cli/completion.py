@@ -6,7 +6,7 @@ import importlib
 import os
 from collections.abc import Iterable, Sequence
 
-from .config import defaults_of, groups_of
+from .keys import defaults_of
 from .presets import ROOT, Words, composer
 
 
@@ -27,12 +27,12 @@ def complete(words: Sequence[str], known: Iterable[str]) -> int:
         found = {name[depth] for name in names if name[:depth] == before and len(name) > depth}
         print(" ".join(sorted(word for word in found if word.startswith(last))))
         return 0
-    defaults, groups = {}, {}
+    defaults = {}
     if command is not None:
         schema = importlib.import_module(f"selfflow_robotics.cli.{'_'.join(command)}").Config
-        defaults, groups = defaults_of(schema), groups_of(schema)
+        defaults = defaults_of(schema)
         os.environ["COMP_LINE"] = " ".join(["selfflow", *before[len(command) :], last])
-    with composer(" ".join(command or []), defaults, Words(dict.fromkeys(groups))):
+    with composer(" ".join(command or []), defaults, Words()):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         hydra.shell_completion(ROOT, list(words))

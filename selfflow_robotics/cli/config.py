@@ -25,25 +25,21 @@ adds presets of the user's own. What comes out is checked against the dataclass,
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import functools
-import operator
 import os
-import sys
-import typing
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..storage import typed_yaml
 from ..storage.typed_yaml import ConfigError, nearest
+from .keys import defaults_of, find, keys_of
 from .presets import PRESETS, Words, choices_of, composer, first_line, require_preset
 from .ranges import require_in_range
 
-__all__ = ["ConfigError", "compose", "describe", "nearest"]
+__all__ = ["ConfigError", "compose", "nearest"]
 
 ConfigT = TypeVar("ConfigT")
 
@@ -55,14 +51,11 @@ def compose(
     config_dir: Path | None = None,
     presets: str = PRESETS,
 ) -> ConfigT:
-    """The configuration of one run, of the dataclass `schema`.
+    """The configuration of one run, of the command's dataclass `schema`.
 
     Args:
-        command: name of the command, as in `selfflow COMMAND`.
-        schema: the command's dataclass.
         arguments: `key=value` and `group=choice` words.
-        config_dir: a folder with presets of the user's own, beside the shipped ones.
-        presets: the package that holds the shipped ones.
+        config_dir: a folder with presets of the user's own, beside those of the package `presets`.
 
     Raises:
         ConfigError: an unknown key or choice (the nearest right one is named), a value of the wrong
@@ -83,8 +76,8 @@ def read(
     sweeps: bool = False,
 ) -> Words:
     """Understand a command line, of a run or of a sweep, or raise a ConfigError."""
-    keys = _keys(schema)
-    words = Words(dict.fromkeys(groups_of(schema, config_dir, presets)))
+    keys = keys_of(schema)
+    words = Words()
     for argument in arguments:
         name, equals, text = argument.partition("=")
         if not equals or not name:
@@ -92,17 +85,19 @@ def read(
         if sweeps and name.startswith(("hydra.", "hydra/")):
             words.hydra.append(argument)
             continue
-        name, kind = _find(keys, name, command)
+        name, kind = find(keys, name, command)
         each = typed_yaml.swept(name, text) if sweeps and not os.path.lexists(text) else []
         if dataclasses.is_dataclass(kind):
             main = next((f.name for f in dataclasses.fields(kind) if "main" in f.metadata), None)
             if main is None or (each or [text])[0] in choices_of(name, config_dir, presets):
                 for choice in each or [text]:
                     require_preset(name, choice, kind, config_dir, presets)
-                words.sweeps.update({name: each} if each else {})
-                words.choices[name] = None if each else text
+                if each:
+                    words.sweeps[name] = each
+                else:
+                    words.choices[name] = text
                 continue
-            name, kind = _find(keys, f"{name}.{main}", command)
+            name, kind = find(keys, f"{name}.{main}", command)
         if not each:
             words.values[name] = typed_yaml.parse(name, text, kind)
             words.sweeps.pop(f"++{name}", None)
@@ -123,82 +118,3 @@ def typed(tree: DictConfig, schema: type[ConfigT], command: str) -> ConfigT:
     assert isinstance(config, schema)
     require_in_range(config)
     return config
-
-
-def describe(
-    command: str, schema: type[Any], config_dir: Path | None = None, presets: str = PRESETS
-) -> str:
-    """The resolved default configuration, one key a line with its type, then the groups."""
-    groups = groups_of(schema, config_dir, presets)
-    words = Words(dict.fromkeys(groups))
-    with composer(command, defaults_of(schema), words, config_dir, presets, False) as composed:
-        content: Any = OmegaConf.to_container(composed(()), resolve=True)
-    rows = []
-    for name, (field, kind) in _keys(schema).items():
-        if not dataclasses.is_dataclass(kind):
-            value = functools.reduce(operator.getitem, name.split("."), content)
-            shown = "(required)" if value == MISSING else typed_yaml.show(value)
-            meaning = field.metadata.get("help", "")
-            rows.append((f"{name}={shown}", typed_yaml.type_name(kind), meaning))
-    left = max((len(row[0]) for row in rows if len(row[0]) <= 40), default=0)
-    middle = max((len(row[1]) for row in rows if len(row[1]) <= 30), default=0)
-    lines = [f"  {key:{left}}  {kind:{middle}}  {text}".rstrip() for key, kind, text in rows]
-    text = "Configuration (key=value, with its default):\n" + "\n".join(lines or ["  (no keys)"])
-    if groups:
-        text += "\n\nPresets (group=choice, sets a whole section):"
-    return text + "".join(f"\n  {group}={'|'.join(found)}" for group, found in groups.items())
-
-
-def defaults_of(schema: Any) -> dict[str, Any]:
-    """Default values as a tree that OmegaConf takes; `???` where the user must give one."""
-
-    def blank(kind: Any) -> Any:
-        hints = typing.get_type_hints(kind)
-        needed = [f.name for f in dataclasses.fields(kind) if f.default is f.default_factory]
-        sections = {name for name in needed if dataclasses.is_dataclass(hints[name])}
-        return kind(**{n: blank(hints[n]) if n in sections else MISSING for n in needed})
-
-    return dataclasses.asdict(blank(schema))
-
-
-def groups_of(
-    schema: type[Any], config_dir: Path | None = None, presets: str = PRESETS
-) -> dict[str, tuple[str, ...]]:
-    """The sections that have presets, each with their names."""
-    kinds = typing.get_type_hints(schema)
-    names = [f.name for f in dataclasses.fields(schema) if dataclasses.is_dataclass(kinds[f.name])]
-    return {name: found for name in names if (found := choices_of(name, config_dir, presets))}
-
-
-def _keys(schema: Any, prefix: str = "") -> dict[str, tuple[dataclasses.Field[Any], Any]]:
-    """Fields and types of all keys and sections, by their names with dots."""
-    kinds, found = typing.get_type_hints(schema), {}
-    for field in dataclasses.fields(schema):
-        name, kind = f"{prefix}{field.name}", kinds[field.name]
-        found[name] = field, kind
-        if dataclasses.is_dataclass(kind):
-            found |= _keys(kind, f"{name}.")
-    return found
-
-
-def _find(
-    keys: dict[str, tuple[dataclasses.Field[Any], Any]], name: str, command: str
-) -> tuple[str, Any]:
-    """A key's name today, which may have been another one before, and its type."""
-    if name.partition(".")[0] not in keys:
-        former = {was: key for key, (f, _) in keys.items() for was in f.metadata.get("was", ())}
-        if today := former.get(name):
-            print(f'"{name}" is now called "{today}": write {today}=...', file=sys.stderr)
-            name = today
-    if name in keys:
-        return name, keys[name][1]
-    _, section = keys.get(name.rpartition(".")[0], (None, None))
-    if typing.get_origin(section) is dict:
-        return name, typing.get_args(section)[1]
-    hint = nearest(name, keys)
-    if not hint:
-        ends = {key.rpartition(".")[2]: key for key in keys}
-        close = difflib.get_close_matches(name.rpartition(".")[2], list(ends), n=1, cutoff=0.6)
-        hint = f'; did you mean "{ends[close[0]]}"?' if close else ""
-    text = f'"{command}" has no configuration key "{name}"'
-    raise ConfigError(text + (hint or f'; "selfflow {command} --help" lists them'))

@@ -64,7 +64,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: the command's own, 1 when it failed with an error that it explains, 2 when
         the command line is wrong, 130 when interrupted. A SIGTERM clears up and leaves with 143.
     """
-    warnings.formatwarning = _as_line
     global _asked_to_leave
     _asked_to_leave = None
     if threading.current_thread() is threading.main_thread():
@@ -73,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             signal.signal(signal.SIGINT, _leave)
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _dispatch(words)
+        return _explained(functools.partial(_dispatch, words))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -177,12 +176,11 @@ def _dispatch(words: list[str]) -> int:
     if words[0] in ("-sc", "--shell-completion"):
         from selfflow_robotics.cli.completion import complete
 
-        return _explained(functools.partial(complete, words[1:], known))
+        return complete(words[1:], known)
     command = named_by(words, known)
     if command is None:
-        return _fail(_no_command(words, known), 2)
-    rest = words[command.count(" ") + 1 :]
-    return _explained(functools.partial(_run, command, rest))
+        raise _no_command(words, known)
+    return _run(command, words[command.count(" ") + 1 :])
 
 
 def _explained(run: Callable[[], int], who: str = "") -> int:
@@ -198,46 +196,54 @@ def _explained(run: Callable[[], int], who: str = "") -> int:
 
         text, status = _sentence(error), 2 if isinstance(error, ConfigError) else 1
     # Said only here, where the exception and with it any unfinished progress bar are gone.
-    return _fail(who + text, status)
+    print(f"error: {who}{text}", file=sys.stderr)
+    return status
 
 
-def _no_command(words: list[str], known: Iterable[str]) -> str:
-    from selfflow_robotics.storage.typed_yaml import nearest
+def _no_command(words: list[str], known: Iterable[str]) -> ValueError:
+    from selfflow_robotics.storage.typed_yaml import ConfigError, nearest
 
     family = [name for name in known if name.split()[0] == words[0]] or list(known)
     asked = " ".join(words[: max(name.count(" ") for name in family) + 1])
     hint = nearest(asked, family) or f"; there are: {', '.join(family)}"
-    return f'there is no command "{asked}"{hint}'
+    return ConfigError(f'there is no command "{asked}"{hint}')
 
 
 def _run(command: str, words: list[str]) -> int:
-    from selfflow_robotics.cli.config import compose, describe
-    from selfflow_robotics.machine.allocator import keep_memory
+    from selfflow_robotics.cli.config import compose
 
-    keep_memory()
     module = importlib.import_module(f"selfflow_robotics.cli.{module_of(command)}")
     switches = {"-h", "--help", "-m", "--multirun"}
     arguments = normalize([word for word in words if word not in switches])
-    folders = [Path(word[11:]) for word in arguments if word.startswith("config_dir=")]
-    for folder in folders:
-        if not folder.is_dir():
-            raise FileNotFoundError(f"--config-dir: there is no folder {folder}")
-    config_dir = folders[-1] if folders else None
-    arguments = [word for word in arguments if not word.startswith("config_dir=")]
+    folders = [word for word in arguments if word.startswith("config_dir=")]
+    arguments = [word for word in arguments if word not in folders]
+    config_dir = Path(folders[-1][11:]) if folders else None
+    if config_dir is not None and not config_dir.is_dir():
+        raise FileNotFoundError(f"--config-dir: there is no folder {config_dir}")
     if "-h" in words or "--help" in words:
+        from selfflow_robotics.cli.help import describe
+
         print(f"usage: selfflow {command} [key=value ...]\n\n{module.HELP.strip()}\n")
         print(describe(command, module.Config, config_dir))
         return 0
     if "-m" in words or "--multirun" in words:
         from selfflow_robotics.cli.sweep import sweep
 
-        job = functools.partial(_job, module.run)
+        job = functools.partial(_job_of_a_sweep, module.run)
         return sweep(command, module.Config, job, arguments, config_dir)
-    return int(module.run(compose(command, module.Config, arguments, config_dir)))
+    return _job(module.run, compose(command, module.Config, arguments, config_dir))
 
 
-def _job(run: Callable[[Any], int], config: Any, name: str) -> int:
-    return _explained(functools.partial(run, config), f"{name}: ")
+def _job(run: Callable[[Any], int], config: Any) -> int:
+    from selfflow_robotics.machine.allocator import keep_memory
+
+    keep_memory()
+    warnings.formatwarning = _as_line
+    return int(run(config))
+
+
+def _job_of_a_sweep(run: Callable[[Any], int], config: Any, name: str) -> int:
+    return _explained(functools.partial(_job, run, config), f"{name}: ")
 
 
 def _sentence(error: Exception) -> str:
@@ -247,11 +253,6 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return text or type(error).__name__
-
-
-def _fail(text: str, status: int) -> int:
-    print(f"error: {text}", file=sys.stderr)
-    return status
 
 
 if __name__ == "__main__":

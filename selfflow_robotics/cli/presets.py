@@ -27,7 +27,7 @@ ROOT = "_selfflow_"  # what Hydra calls the configuration of the command
 class Words:
     """What a command line says: presets of sections, keys, what is swept, words about Hydra."""
 
-    choices: dict[str, str | None]  # of all sections that have presets
+    choices: dict[str, str] = dataclasses.field(default_factory=dict)
     values: dict[str, Any] = dataclasses.field(default_factory=dict)
     sweeps: dict[str, list[str]] = dataclasses.field(default_factory=dict)  # in Hydra's words
     hydra: list[str] = dataclasses.field(default_factory=list)
@@ -42,6 +42,14 @@ def choices_of(
     return tuple(sorted({name[:-5] for name in files if name.endswith(".yaml")}))
 
 
+def groups_of(
+    defaults: Mapping[str, Any], config_dir: Path | None, presets: str = PRESETS
+) -> dict[str, tuple[str, ...]]:
+    """The sections, of a tree of defaults, that have presets, each with their names."""
+    names = [name for name, part in defaults.items() if isinstance(part, dict)]
+    return {name: found for name in names if (found := choices_of(name, config_dir, presets))}
+
+
 def require_preset(
     group: str, text: str, section: Any, config_dir: Path | None, presets: str = PRESETS
 ) -> None:
@@ -52,28 +60,26 @@ def require_preset(
     if text not in known:
         hint = nearest(text, known) or "; use"
         raise ConfigError(f'{group} has no preset "{text}"{hint} (there are: {", ".join(known)})')
+    keys = [item.name for item in dataclasses.fields(section)]
     for file in (root / group / f"{text}.yaml" for root in _roots(config_dir, presets)):
         if file.is_file():
-            _require_keys(file, group, section)
+            _require_keys(file, group, keys)
 
 
-def _require_keys(file: Any, group: str, section: type[Any]) -> None:
+def _require_keys(file: Any, group: str, keys: list[str]) -> None:
     try:
         node = yaml.compose(text := file.read_text(encoding="utf-8"), yaml.SafeLoader)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(_fault(file, error)) from error
-    names = [item.name for item in dataclasses.fields(section)]
     if node is None or "@package" in text:  # that of Hydra: the keys are of another section
         return
     if not isinstance(node, yaml.MappingNode):
-        raise ConfigError(f"{file} holds no keys; give those of {group}, as in {names[0]}: VALUE")
+        raise ConfigError(f"{file} holds no keys; give those of {group}, as in {keys[0]}: VALUE")
     for key, _ in node.value:
         name = key.value if isinstance(key, yaml.ScalarNode) else "[...]"
-        if name not in (*names, "defaults", "<<"):
-            raise ConfigError(
-                f"{file}, line {key.start_mark.line + 1}: unknown key "
-                f'"{group}.{name}"{nearest(name, names)}'
-            )
+        if name not in (*keys, "defaults", "<<"):
+            unknown = f'unknown key "{group}.{name}"{nearest(name, keys)}'
+            raise ConfigError(f"{file}, line {key.start_mark.line + 1}: {unknown}")
 
 
 def _fault(file: Any, error: Exception) -> str:
@@ -100,7 +106,8 @@ def composer(
     file = importlib.resources.files(presets) / f"{command.replace(' ', '_')}.yaml"
     root: Any = OmegaConf.create(file.read_text("utf-8") if file.is_file() else "{}")
     first: Any = OmegaConf.merge({}, *(one for one in root.pop("defaults", []) if one != "_self_"))
-    chosen = {group: choice or first.get(group) for group, choice in words.choices.items()}
+    groups = groups_of(defaults, config_dir, presets)
+    chosen = {group: words.choices.get(group) or first.get(group) for group in groups}
     for key, value in words.values.items():
         OmegaConf.update(root, key, value, force_add=True)
     if not (file.is_file() or any(chosen.values()) or always):
@@ -122,8 +129,9 @@ def composer(
     def composed(overrides: Iterable[str]) -> DictConfig:
         try:
             return compose(ROOT, overrides=[*overrides])
-        except yaml.MarkedYAMLError as error:
-            raise ConfigError(_fault(getattr(error.problem_mark, "name", ""), error)) from error
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            raise ConfigError(_fault(mark.name if mark else "a preset", error)) from error
         except wrong as error:
             given = ", ".join(f"{group}={name}" for group, name in chosen.items() if name)
             raise ConfigError(f"the presets {given} cannot be read: {first_line(error)}") from error

@@ -34,37 +34,24 @@ def require_in_range(config: Any, prefix: str = "") -> None:
         )
         for key, entry in named.items():
             for number in entry if isinstance(entry, tuple | list) else (entry,):
-                if type(number) in (int, float) and not _fits(number, field.metadata):
+                if type(number) in (int, float) and (takes := _refusal(number, field.metadata)):
                     shown = list(entry) if isinstance(entry, tuple) else entry
-                    raise ConfigError(f"{key}={shown}: give {_said(number, field.metadata)}")
+                    raise ConfigError(f"{key}={shown}: give {takes}")
 
 
-def _fits(number: float, metadata: Any) -> bool:
-    least, above, most = _limits(metadata)
-    if math.isnan(number) or (math.isinf(number) and not metadata.get("infinite")):
-        return False
-    return (
-        (least is None or number >= least)
-        and (above is None or number > above)
-        and (most is None or number <= most)
-    )
-
-
-def _limits(metadata: Any) -> tuple[float | None, float | None, float | None]:
+def _refusal(number: float, metadata: Any) -> str:
+    """What the key takes, where it does not take this number."""
     above, most = metadata.get("above"), metadata.get("to")
-    return (None if above is not None else metadata.get("from", 0)), above, most
-
-
-def _said(number: float, metadata: Any) -> str:
-    least, above, most = _limits(metadata)
-    kind = "whole numbers" if isinstance(number, int) else "numbers"
-    parts = [kind if (least, above, most) != (None, None, None) else f"finite {kind}"]
+    least = metadata.get("from", 0) if above is None else None
+    fits = math.isfinite(number) or (math.isinf(number) and metadata.get("infinite", False))
+    takes = "whole numbers" if isinstance(number, int) else "numbers"
     if above is not None:
-        parts.append(f"above {above}")
+        fits, takes = fits and number > above, f"{takes} above {above}"
     elif least is not None:
-        parts.append(f"from {least}")
+        fits, takes = fits and number >= least, f"{takes} from {least}"
+        takes += " on" if most is None else ""
     if most is not None:
-        parts.append(f"to {most}")
-    elif least is not None:
-        parts.append("on")
-    return " ".join(parts)
+        fits, takes = fits and number <= most, f"{takes} to {most}"
+    elif above is least is None:
+        takes = f"finite {takes}"
+    return "" if fits else takes

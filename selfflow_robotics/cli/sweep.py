@@ -16,7 +16,8 @@ from omegaconf import DictConfig
 
 from ..storage.typed_yaml import quoted
 from ..training import stopping
-from .config import ConfigError, defaults_of, read, typed
+from .config import ConfigError, read, typed
+from .keys import defaults_of
 from .presets import PRESETS, ROOT, composer, first_line
 
 

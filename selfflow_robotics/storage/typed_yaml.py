@@ -23,10 +23,15 @@ class ConfigError(ValueError):
     """What the user wrote does not fit the command's configuration; the message says how to."""
 
 
-def nearest(word: str, words: Iterable[str]) -> str:
-    """`; did you mean "X"?` for the word most like this one, or an empty string."""
+def nearest(word: str, words: Iterable[str], shown: Mapping[str, str] | None = None) -> str:
+    """`; did you mean "X"?` for the word most like this one, or an empty string.
+
+    Args:
+        words: known ones.
+        shown: what to say in their place.
+    """
     found = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
-    return f'; did you mean "{found[0]}"?' if found else ""
+    return f'; did you mean "{(shown or {}).get(found[0], found[0])}"?' if found else ""
 
 
 def parse(name: str, text: str, annotation: Any) -> Any:
@@ -143,7 +148,7 @@ def show(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, enum.Enum):
         return value.name
-    if isinstance(value, list) or OmegaConf.is_list(value):
+    if OmegaConf.is_list(value):
         return f"[{','.join(show(item) for item in value)}]"
     return str(value)
 

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import pytest
 
-from selfflow_robotics.cli.config import ConfigError, compose, describe
+from selfflow_robotics.cli.config import ConfigError, compose
+from selfflow_robotics.cli.help import describe
 from selfflow_robotics.cli.presets import choices_of
 
 
