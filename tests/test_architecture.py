@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "storage": {"machine", "notice"},
     "registry": {"storage"},
     "tokenizers": {"images", "model", "storage", "machine"},
-    "data": {"images", "model", "tokenizers", "storage", "machine", "notice"},
+    "data": {"images", "model", "tokenizers", "storage", "machine", "notice", "registry"},
     "flow": {"model", "data"},
     "world_model": {
         *("images", "model", "flow", "data", "tokenizers", "storage", "machine", "streams"),

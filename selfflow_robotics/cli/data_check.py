@@ -32,7 +32,7 @@ def run(config: Config) -> int:
     from ..data.formats import format_of
 
     path = Path(one_data_set(config.data.path)).expanduser()
-    kind = format_of(path)
+    kind = format_of(path, config.data.mapping)
     found = kind.check(path, config.data.mapping, config.workers)
     for split in found:
         print(

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from selfflow_robotics.storage.typed_yaml import ConfigError
 
 if TYPE_CHECKING:
-    from selfflow_robotics.data.episode import EpisodeSource
-    from selfflow_robotics.data.formats import Dataset
+    from selfflow_robotics.data.episode import Dataset, EpisodeSource
 
 PathT = TypeVar("PathT", bound=str | Path)
 
@@ -31,7 +30,7 @@ class DataConfig:
     mapping: str = field(
         default="rt1",
         metadata={
-            "help": "where it keeps images, actions, ...: a name or a YAML",
+            "help": "where it keeps images, actions, ...: a name, a YAML, or module:Class",
             "was": ("mapping",),
         },
     )

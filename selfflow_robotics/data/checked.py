@@ -6,6 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tqdm import tqdm
+
+from .episode import Dataset
+
 _NAMED = 20
 
 
@@ -30,6 +34,22 @@ class Checked:
             sum(part.num_bytes for part in found),
             tuple(fault for part in found for fault in part.faults),
         )
+
+
+def check_episodes(source: Dataset) -> Checked:
+    """Every episode as training reads it; bytes are those of images, actions and states."""
+    bar = tqdm(range(len(source)), f"check {source.name}", unit="episode")
+    return Checked.total(source.split, (_check_episode(source, index) for index in bar))
+
+
+def _check_episode(source: Dataset, index: int) -> Checked:
+    try:
+        episode = source[index]
+    except (ValueError, FileNotFoundError) as error:
+        return Checked(source.split, 0, 0, 0, (str(error),))
+    read = (episode.images, episode.actions, episode.states)
+    size = sum(array.nbytes for array in read if array is not None)
+    return Checked(source.split, 1, len(episode), size, ())
 
 
 def require_sound(path: Path, found: Sequence[Checked]) -> None:

@@ -119,3 +119,10 @@ class EpisodeSource(Protocol):
             ValueError: the stored episode is faulty; the message names it.
         """
         ...
+
+
+class Dataset(EpisodeSource, Protocol):
+    """A split of a data set, whose episodes have the ids "<split>/<number>"."""
+
+    @property
+    def split(self) -> str: ...

@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from selfflow_robotics.data.checked import Checked
+from selfflow_robotics.data.checked import Checked, check_episodes
+from selfflow_robotics.data.episode import Dataset
 from selfflow_robotics.data.latents.cache_check import check_cache, is_cache
 from selfflow_robotics.data.lerobot.dataset_check import check_lerobot
 from selfflow_robotics.data.lerobot.export import export_lerobot
 from selfflow_robotics.data.lerobot.mappings import LeRobotMapping
 from selfflow_robotics.data.lerobot.meta import INFO_FILE
-from selfflow_robotics.data.lerobot.source import LeRobotSource, open_lerobot
+from selfflow_robotics.data.lerobot.source import open_lerobot
+from selfflow_robotics.data.mapping_file import is_mapping_file
 from selfflow_robotics.data.rlds.dataset_check import check_dataset, told_of
 from selfflow_robotics.data.rlds.mappings import RldsMapping, mapping_named
-from selfflow_robotics.data.rlds.source import RldsSource, open_rlds
-
-Dataset = RldsSource | LeRobotSource
+from selfflow_robotics.data.rlds.source import open_rlds
+from selfflow_robotics.registry import named
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,15 @@ FORMATS: Mapping[str, Format] = {
 }
 
 
-def format_of(path: Path) -> Format:
-    """The format of a folder."""
+def format_of(path: Path, mapping: str | RldsMapping | LeRobotMapping | None = None) -> Format:
+    """The format of a folder, or that of a mapping which is a class of the user's, module:Class."""
+    if isinstance(mapping, str) and ":" in mapping and not is_mapping_file(mapping):
+        own = named(mapping, {}, "data.mapping")
+        return Format(
+            is_at=lambda path: True,
+            check=lambda path, *_: [check_episodes(own(path, mapping, "train"))],
+            open=own,
+        )
     return next(one for one in FORMATS.values() if one.is_at(path))
 
 
@@ -71,7 +79,8 @@ def open_dataset(
 
     Args:
         path: folder of an RLDS data set as TFDS wrote it, or of a LeRobot data set.
-        mapping: where the data set keeps what is read: the name of a declared mapping, or one.
+        mapping: where the data set keeps what is read: the name of a declared mapping, or one; or
+            a class of one's own that reads it, "module:Class", called with these three.
         split: a split of the data set, as "train".
 
     Raises:
@@ -79,5 +88,4 @@ def open_dataset(
         ValueError: what :func:`open_rlds` or :func:`open_lerobot` refuses, or a mapping of the
             other format.
     """
-    opened = (one.open for one in FORMATS.values() if one.open and one.is_at(Path(path)))
-    return next(opened)(Path(path), mapping, split)
+    return (format_of(Path(path), mapping).open or _open_rlds)(Path(path), mapping, split)

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from .clips import Episodes
-from .episode import Episode
-from .latents.cache import Encodable
+from .episode import Dataset, Episode
 
 HELD_OUT_PERCENT = 5
 Side = Literal["train", "held-out"]
 SIDES: tuple[Side, Side] = ("train", "held-out")
-
-
-class Splittable(Encodable, Protocol):
-    """Episodes whose ids are "<split>/<number>"."""
-
-    @property
-    def split(self) -> str: ...
 
 
 def split_of(episode: str | int) -> Side:
@@ -39,7 +31,7 @@ def split_of(episode: str | int) -> Side:
 class OneSide:
     """The episodes of a data set on one side of the split by episode."""
 
-    def __init__(self, source: Splittable, side: Side) -> None:
+    def __init__(self, source: Dataset, side: Side) -> None:
         self.source = source
         self.name = f"{source.name} {side}"
         self.image_size = source.image_size
@@ -58,7 +50,7 @@ class OneSide:
         return self.source[self.index[i]]
 
 
-def sides(sources: Iterable[Splittable], side: Side) -> list[OneSide]:
+def sides(sources: Iterable[Dataset], side: Side) -> list[OneSide]:
     """That side of each data set which has episodes on it."""
     return [found for one in sources if len(found := OneSide(one, side))]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from selfflow_robotics.data.episode import Episode
-from selfflow_robotics.data.formats import Dataset
+from selfflow_robotics.data.episode import Dataset, Episode
 from selfflow_robotics.data.split import OneSide
 from selfflow_robotics.evaluation.evaluate import evaluate
 from selfflow_robotics.images.fit import ImageFit
@@ -36,7 +35,9 @@ def require_fit(source: Dataset, world_model: WorldModel, name: str) -> None:
     Raises:
         ValueError: names both and what differs.
     """
-    spec = source.action_spec or source.mapping.action_spec
+    spec = source.action_spec or getattr(getattr(source, "mapping", None), "action_spec", None)
+    if spec is None:
+        raise ValueError(f"{source.name} has no actions and does not say what they would be")
     world_model.step_spec.require_match(spec, name, source.name)
     if world_model.state_spec is not None and source.state_spec is not None:
         world_model.state_spec.require_match(source.state_spec, name, source.name)

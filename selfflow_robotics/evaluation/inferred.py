@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ..data.formats import Dataset
+from ..data.episode import Dataset
 from ..storage.whole_file import write_whole
 from ..world_model.world_model import WorldModel
 from .episodes import require_fit

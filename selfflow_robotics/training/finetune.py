@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from ..data.clips import LatentEpisodes
+from ..data.episode import Dataset
 from ..data.fitted import common_fit, fitted
-from ..data.formats import Dataset
 from ..data.latents.cache import latents_of, weights_digest
 from ..data.split import SIDES, sides
 from ..data.vocabulary import Vocabulary

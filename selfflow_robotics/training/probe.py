@@ -9,8 +9,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..data.clips import LatentEpisodes
+from ..data.episode import Dataset
 from ..data.fitted import fitted
-from ..data.formats import Dataset
 from ..data.latents.encoding import encode_episodes
 from ..data.split import SIDES, Fewer, OneSide, Side
 from ..model.tokens import patchify

@@ -8,8 +8,8 @@ from pathlib import Path
 from ...images.fit import How
 from ...tokenizers.tokenizer import Tokenizer
 from ..action_spec import ActionSpec, StateSpec
+from ..episode import Dataset
 from ..fitted import common_fit, fitted
-from ..formats import Dataset
 from ..split import SIDES, sides
 from ..video.source import VideoClips
 from .cache import PART_EPISODES, Encodable, Spread, latents_of

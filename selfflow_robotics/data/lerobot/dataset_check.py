@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from tqdm import tqdm
-
-from selfflow_robotics.data.checked import Checked
+from selfflow_robotics.data.checked import Checked, check_episodes
 from selfflow_robotics.data.lerobot.mappings import LeRobotMapping
 from selfflow_robotics.data.lerobot.meta import LeRobotMeta
 from selfflow_robotics.data.lerobot.row_files import RowFiles
@@ -35,23 +33,8 @@ def check_lerobot(path: Path, mapping: str | RldsMapping | LeRobotMapping = "rt1
     """
     meta = LeRobotMeta(path)
     known = mapping_for(path, mapping)
-    first, *others = [_check_split(LeRobotSource(path, known, split)) for split in meta.splits]
+    first, *others = [check_episodes(LeRobotSource(path, known, split)) for split in meta.splits]
     return [replace(first, faults=(*first.faults, *_of_folder(meta))), *others]
-
-
-def _check_split(source: LeRobotSource) -> Checked:
-    bar = tqdm(range(len(source)), f"check {source.name}", unit="episode")
-    return Checked.total(source.split, (_check_episode(source, index) for index in bar))
-
-
-def _check_episode(source: LeRobotSource, index: int) -> Checked:
-    try:
-        episode = source[index]
-    except (ValueError, FileNotFoundError) as error:
-        return Checked(source.split, 0, 0, 0, (str(error),))
-    read = (episode.images, episode.actions, episode.states)
-    size = sum(array.nbytes for array in read if array is not None)
-    return Checked(source.split, 1, len(episode), size, ())
 
 
 def _of_folder(meta: LeRobotMeta) -> Iterator[str]:
