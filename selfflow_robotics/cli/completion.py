@@ -32,7 +32,7 @@ def complete(words: Sequence[str], known: Iterable[str]) -> int:
         schema = importlib.import_module(f"selfflow_robotics.cli.{'_'.join(command)}").Config
         defaults = defaults_of(schema)
         os.environ["COMP_LINE"] = " ".join(["selfflow", *before[len(command) :], last])
-    with composer(" ".join(command or []), defaults, Words()):
+    with composer(" ".join(command or []), defaults, Words(), None, always=True):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         hydra.shell_completion(ROOT, list(words))

@@ -1,20 +1,12 @@
 """Configuration of a command: a dataclass says what the keys are, YAML files preset them.
 
 A command is a module `selfflow_robotics/cli/<command>.py` with three names: `HELP`, a plain string
-literal; `Config`, a frozen dataclass; and `run(config) -> int`, which returns the exit status::
-
-    @dataclass(frozen=True)
-    class Config:
-        out: Path                                            # no default: the user must give it
-        steps: int = field(default=1000, metadata={"help": "optimizer steps"})
-        objective: Literal["self-flow", "flow"] = "self-flow"
-        size: tuple[int, int] = (64, 80)
-        model: ModelConfig = field(default_factory=ModelConfig)   # a section, perhaps a group
-
-A field is a bool, int, float, str, Path, Enum, Literal, another dataclass, `X | None` and other
-unions, tuple[...], list[...], dict[str, ...]. Its metadata may say the key's meaning ("help"), its
-range (see `ranges`), former names that go on working ("was"), and that it is meant by its section's
-name alone ("main": `data=FOLDER` is `data.path=FOLDER`, unless a preset has that name).
+literal; `Config`, a frozen dataclass; and `run(config) -> int`, which returns the exit status. A
+field is a bool, int, float, str, Path, Enum, Literal, another dataclass (a section), `X | None` and
+other unions, tuple[...], list[...], dict[str, ...]; without a default the user must give it. Its
+metadata may say the key's meaning ("help"), its range (see `ranges`), former names that go on
+working ("was"), and that it is meant by its section's name alone ("main": `data=FOLDER` is
+`data.path=FOLDER`, unless a preset has that name).
 
 The rest is Hydra's: `selfflow train model=small model.depth=4` takes the section `model` from
 `configs/model/small.yaml` and sets a key of it; `configs/train.yaml`, when it is there, overrides
@@ -36,7 +28,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ..storage import typed_yaml
 from ..storage.typed_yaml import ConfigError, nearest
 from .keys import defaults_of, find, keys_of
-from .presets import PRESETS, Words, choices_of, composer, first_line, require_preset
+from .presets import Words, choices_of, composer, first_line, require_preset
 from .ranges import require_in_range
 
 __all__ = ["ConfigError", "compose", "nearest"]
@@ -49,21 +41,20 @@ def compose(
     schema: type[ConfigT],
     arguments: Sequence[str] = (),
     config_dir: Path | None = None,
-    presets: str = PRESETS,
 ) -> ConfigT:
     """The configuration of one run, of the command's dataclass `schema`.
 
     Args:
         arguments: `key=value` and `group=choice` words.
-        config_dir: a folder with presets of the user's own, beside those of the package `presets`.
+        config_dir: a folder with presets of the user's own, beside the shipped ones.
 
     Raises:
         ConfigError: an unknown key or choice (the nearest right one is named), a value of the wrong
             type or out of its range, a required key without a value.
     """
-    words = read(command, schema, arguments, config_dir, presets)
+    words = read(command, schema, arguments, config_dir)
     defaults = defaults_of(schema)
-    with composer(command, defaults, words, config_dir, presets, always=False) as composed:
+    with composer(command, defaults, words, config_dir, always=False) as composed:
         return typed(composed(()), schema, command)
 
 
@@ -72,7 +63,6 @@ def read(
     schema: type[Any],
     arguments: Sequence[str],
     config_dir: Path | None = None,
-    presets: str = PRESETS,
     sweeps: bool = False,
 ) -> Words:
     """Understand a command line, of a run or of a sweep, or raise a ConfigError."""
@@ -89,9 +79,9 @@ def read(
         each = typed_yaml.swept(name, text) if sweeps and not os.path.lexists(text) else []
         if dataclasses.is_dataclass(kind):
             main = next((f.name for f in dataclasses.fields(kind) if "main" in f.metadata), None)
-            if main is None or (each or [text])[0] in choices_of(name, config_dir, presets):
+            if main is None or (each or [text])[0] in choices_of(name, config_dir):
                 for choice in each or [text]:
-                    require_preset(name, choice, kind, config_dir, presets)
+                    require_preset(name, choice, kind, config_dir)
                 if each:
                     words.sweeps[name] = each
                 else:

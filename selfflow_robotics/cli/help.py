@@ -10,16 +10,14 @@ from omegaconf import MISSING, OmegaConf
 
 from ..storage.typed_yaml import show, type_name
 from .keys import defaults_of, keys_of
-from .presets import PRESETS, Words, composer, groups_of
+from .presets import Words, composer, groups_of
 
 
-def describe(
-    command: str, schema: type[Any], config_dir: Path | None = None, presets: str = PRESETS
-) -> str:
+def describe(command: str, schema: type[Any], config_dir: Path | None = None) -> str:
     """The resolved default configuration, one key a line with its type, then the groups."""
     defaults = defaults_of(schema)
-    groups = groups_of(defaults, config_dir, presets)
-    with composer(command, defaults, Words(), config_dir, presets, always=False) as composed:
+    groups = groups_of(defaults, config_dir)
+    with composer(command, defaults, Words(), config_dir, always=False) as composed:
         tree = composed(())
     rows = []
     for name, (field, kind) in keys_of(schema).items():

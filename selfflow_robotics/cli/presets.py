@@ -33,35 +33,29 @@ class Words:
     hydra: list[str] = dataclasses.field(default_factory=list)
 
 
-def choices_of(
-    group: str, config_dir: Path | None = None, presets: str = PRESETS
-) -> tuple[str, ...]:
+def choices_of(group: str, config_dir: Path | None = None) -> tuple[str, ...]:
     """Names of the presets for the section `group`, sorted; empty when it is not a group."""
-    folders = [root / group for root in _roots(config_dir, presets)]
+    folders = [root / group for root in _roots(config_dir)]
     files = [entry.name for folder in folders if folder.is_dir() for entry in folder.iterdir()]
     return tuple(sorted({name[:-5] for name in files if name.endswith(".yaml")}))
 
 
-def groups_of(
-    defaults: Mapping[str, Any], config_dir: Path | None, presets: str = PRESETS
-) -> dict[str, tuple[str, ...]]:
+def groups_of(defaults: Mapping[str, Any], config_dir: Path | None) -> dict[str, tuple[str, ...]]:
     """The sections, of a tree of defaults, that have presets, each with their names."""
     names = [name for name, part in defaults.items() if isinstance(part, dict)]
-    return {name: found for name in names if (found := choices_of(name, config_dir, presets))}
+    return {name: found for name in names if (found := choices_of(name, config_dir))}
 
 
-def require_preset(
-    group: str, text: str, section: Any, config_dir: Path | None, presets: str = PRESETS
-) -> None:
+def require_preset(group: str, text: str, section: Any, config_dir: Path | None) -> None:
     """Refuse a preset that is not there, or sets what its section has not, with a ConfigError."""
-    known = choices_of(group, config_dir, presets)
+    known = choices_of(group, config_dir)
     if not known:
         raise ConfigError(f'"{group}" is a section: set a key in it, as in {group}.KEY={text}')
     if text not in known:
         hint = nearest(text, known) or "; use"
         raise ConfigError(f'{group} has no preset "{text}"{hint} (there are: {", ".join(known)})')
     keys = [item.name for item in dataclasses.fields(section)]
-    for file in (root / group / f"{text}.yaml" for root in _roots(config_dir, presets)):
+    for file in (root / group / f"{text}.yaml" for root in _roots(config_dir)):
         if file.is_file():
             _require_keys(file, group, keys)
 
@@ -91,22 +85,17 @@ def _fault(file: Any, error: Exception) -> str:
 
 @contextmanager
 def composer(
-    command: str,
-    defaults: Mapping[str, Any],
-    words: Words,
-    config_dir: Path | None = None,
-    presets: str = PRESETS,
-    always: bool = True,
+    command: str, defaults: Mapping[str, Any], words: Words, config_dir: Path | None, always: bool
 ) -> Iterator[Callable[[Iterable[str]], DictConfig]]:
     """Within this context Hydra knows a command's configuration, by the name `ROOT`.
 
     Unless `always` it is left out where there is nothing to put together: to import it takes a
     third of a second. Yields what composes, given Hydra's overrides; that raises ConfigError.
     """
-    file = importlib.resources.files(presets) / f"{command.replace(' ', '_')}.yaml"
+    file = importlib.resources.files(PRESETS) / f"{command.replace(' ', '_')}.yaml"
     root: Any = OmegaConf.create(file.read_text("utf-8") if file.is_file() else "{}")
     first: Any = OmegaConf.merge({}, *(one for one in root.pop("defaults", []) if one != "_self_"))
-    groups = groups_of(defaults, config_dir, presets)
+    groups = groups_of(defaults, config_dir)
     chosen = {group: words.choices.get(group) or first.get(group) for group in groups}
     for key, value in words.values.items():
         OmegaConf.update(root, key, value, force_add=True)
@@ -136,7 +125,7 @@ def composer(
             given = ", ".join(f"{group}={name}" for group, name in chosen.items() if name)
             raise ConfigError(f"the presets {given} cannot be read: {first_line(error)}") from error
 
-    with initialize_config_module(presets, version_base="1.3"):
+    with initialize_config_module(PRESETS, version_base="1.3"):
         yield composed
 
 
@@ -146,6 +135,6 @@ def first_line(error: BaseException) -> str:
     return (lines or [type(error).__name__])[0]
 
 
-def _roots(config_dir: Path | None, presets: str) -> list[Any]:
-    shipped = importlib.resources.files(presets)
+def _roots(config_dir: Path | None) -> list[Any]:
+    shipped = importlib.resources.files(PRESETS)
     return [shipped] if config_dir is None else [shipped, config_dir]

@@ -18,7 +18,7 @@ from ..storage.typed_yaml import quoted
 from ..training import stopping
 from .config import ConfigError, read, typed
 from .keys import defaults_of
-from .presets import PRESETS, ROOT, composer, first_line
+from .presets import ROOT, composer, first_line
 
 
 def sweep(
@@ -27,7 +27,6 @@ def sweep(
     run: Callable[[Any, str], int],
     arguments: Sequence[str],
     config_dir: Path | None = None,
-    presets: str = PRESETS,
 ) -> int:
     """Run a command for each combination; every one is understood before the first begins.
 
@@ -49,14 +48,14 @@ def sweep(
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
 
-    words = read(command, schema, arguments, config_dir, presets, sweeps=True)
+    words = read(command, schema, arguments, config_dir, sweeps=True)
     if not words.sweeps:
         raise ConfigError("-m runs a command for several values of a key, as in seed=0,1,2")
     each = [[f"{key}={value}" for value in values] for key, values in words.sweeps.items()]
     over = [f"{key}={','.join(values)}" for key, values in words.sweeps.items()]
     defaults = defaults_of(schema)
     with (
-        composer(command, defaults, words, config_dir, presets) as composed,
+        composer(command, defaults, words, config_dir, always=True) as composed,
         tempfile.TemporaryDirectory() as scratch,
     ):
         jobs = {

@@ -201,14 +201,15 @@ def test_a_file_of_the_command_picks_its_default_presets(
     (package / "network" / "deep.yaml").write_text("depth: 48\n")
     (package / "bad.yaml").write_text("sead: 5\n")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("selfflow_robotics.cli.presets.PRESETS", package.name)
 
-    default = compose("train", Train, ["output=a"], presets=package.name)
+    default = compose("train", Train, ["output=a"])
     assert (default.network, default.seed) == (Model(depth=3, width=512), 5)
-    other = compose("train", Train, ["output=a", "network=deep", "seed=6"], presets=package.name)
+    other = compose("train", Train, ["output=a", "network=deep", "seed=6"])
     assert (other.network, other.seed) == (Model(depth=48, width=32), 6)
-    assert "network.width=512" in describe("train", Train, presets=package.name)
+    assert "network.width=512" in describe("train", Train)
     with pytest.raises(ConfigError, match=r'unknown key "sead"; did you mean "seed"?'):
-        compose("bad", Train, ["output=a"], presets=package.name)
+        compose("bad", Train, ["output=a"])
 
 
 def test_help_shows_every_key_with_default_and_type(presets: Path) -> None:
