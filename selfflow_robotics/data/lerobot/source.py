@@ -8,16 +8,14 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.data.lerobot.frames import EpisodeFrames
 from selfflow_robotics.data.lerobot.mappings import (
@@ -27,8 +25,8 @@ from selfflow_robotics.data.lerobot.mappings import (
 )
 from selfflow_robotics.data.lerobot.meta import SOURCE, SUCCESS, Feature, LeRobotMeta
 from selfflow_robotics.data.lerobot.rows import LeRobotRows, Rows
+from selfflow_robotics.data.mapped_source import MappedSource, Numbers
 from selfflow_robotics.data.mapping_file import NO_ACTIONS
-from selfflow_robotics.data.measured import Numbers, lack_statistics, with_measured
 from selfflow_robotics.data.rlds.mappings import RldsMapping
 from selfflow_robotics.data.rlds.source import ACTION_SPEC_FILE, STATE_SPEC_FILE, stored_spec
 from selfflow_robotics.storage.digests import files_below, files_digest, text_digest
@@ -61,10 +59,7 @@ def open_lerobot(
             specification or rate differs from the mapping's.
     """
     folder = Path(path)
-    source = LeRobotSource(folder, mapping_for(folder, mapping), split)
-    if lack_statistics(source.action_spec, source.state_spec):
-        return source.measured()
-    return source
+    return LeRobotSource(folder, mapping_for(folder, mapping), split).measured()
 
 
 def mapping_for(path: Path, mapping: str | RldsMapping | LeRobotMapping) -> LeRobotMapping:
@@ -73,14 +68,11 @@ def mapping_for(path: Path, mapping: str | RldsMapping | LeRobotMapping) -> LeRo
     return lerobot_mapping_named(mapping, exported=exported)
 
 
-class LeRobotSource:
-    """Episodes of one split of a LeRobot data set; see :func:`open_lerobot`.
-
-    It can be sent to another process, where it opens its files anew.
-    """
+class LeRobotSource(MappedSource[LeRobotMapping]):
+    """Episodes of one split of a LeRobot data set; see :func:`open_lerobot`."""
 
     def __init__(self, path: Path, mapping: LeRobotMapping, split: str) -> None:
-        self.path, self.mapping, self.split = path, mapping, split
+        super().__init__(path, mapping, split)
         self._meta = LeRobotMeta(path, (mapping.image,))
         self._numbers = self._meta.split(split)
         self.image_size = self._require_fit()
@@ -94,8 +86,8 @@ class LeRobotSource:
         actions = stored_spec(said, mapping.action_spec, mapping.name)
         if not actions.q01:
             actions = replace(actions, q01=mapping.action_spec.q01, q99=mapping.action_spec.q99)
-        self.action_spec: ActionSpec | None = actions if mapping.actions else None
-        self.state_spec: StateSpec | None = None
+        self.action_spec = actions if mapping.actions else None
+        self.state_spec = None
         if mapping.state_spec is not None:
             declared = mapping.state_spec
             states = stored_spec(path / "meta" / STATE_SPEC_FILE, declared, mapping.name)
@@ -106,11 +98,6 @@ class LeRobotSource:
         self._frames = EpisodeFrames(self._meta, mapping.image, self.image_size)
 
     @property
-    def name(self) -> str:
-        """The folder and the split."""
-        return f"{self.path}:{self.split}"
-
-    @property
     def identity(self) -> Mapping[str, Any]:
         """See :attr:`EpisodeSource.identity`."""
         return {
@@ -118,10 +105,6 @@ class LeRobotSource:
             "split": self.split,
             "files": files_digest(files_below(self.path)),
         }
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Files are opened anew where the source is unpickled."""
-        return LeRobotSource, (self.path, self.mapping, self.split)
 
     def __len__(self) -> int:
         """Number of episodes of the split."""
@@ -154,23 +137,10 @@ class LeRobotSource:
             demonstrated=rows.flags(DEMONSTRATED) if self._has_marks else None,
         )
 
-    def measured(self) -> LeRobotSource:
-        """The same episodes; what lacks of the statistics of actions and states is measured.
-
-        Raises:
-            FileNotFoundError: a file of rows is not there.
-            ValueError: an episode is faulty; the message names it.
-        """
-        mapping = self.mapping
-        rows = LeRobotRows(self._meta, (*mapping.actions, *mapping.states))
-        bar = tqdm(range(len(self)), f"measure {self.name}", unit="episode", delay=2)
-        numbers = (self._actions_and_states(rows.read(*self._named(index))) for index in bar)
-        actions, states = with_measured(self.action_spec, self.state_spec, numbers, self.name)
-        return LeRobotSource(
-            self.path,
-            replace(mapping, action_spec=actions or mapping.action_spec, state_spec=states),
-            self.split,
-        )
+    def numbers(self) -> Callable[[int], Numbers]:
+        """See :meth:`MappedSource.numbers`."""
+        rows = LeRobotRows(self._meta, (*self.mapping.actions, *self.mapping.states))
+        return lambda index: self._actions_and_states(rows.read(*self._named(index)))
 
     def _named(self, index: int) -> tuple[int, str]:
         """The number of an episode in the data set, and what it is called in messages."""

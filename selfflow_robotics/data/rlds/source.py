@@ -9,18 +9,16 @@ Example:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
 from selfflow_robotics.data.episode import Episode
-from selfflow_robotics.data.measured import Numbers, lack_statistics, with_measured
+from selfflow_robotics.data.mapped_source import MappedSource, Numbers
 from selfflow_robotics.data.rlds.array_record import ArrayRecords
 from selfflow_robotics.data.rlds.features import (
     INFO_FILE,
@@ -64,37 +62,26 @@ def open_rlds(
             another size, a shard is truncated, or the stored action specification differs in
             meaning from the mapping's.
     """
-    source = RldsSource(Path(path), mapping_named(mapping), split)
-    if lack_statistics(source.action_spec, source.state_spec):
-        return source.measured()
-    return source
+    return RldsSource(Path(path), mapping_named(mapping), split).measured()
 
 
-class RldsSource:
-    """Episodes of one split of an RLDS data set; see :func:`open_rlds`.
-
-    It can be sent to another process, where it opens its files anew.
-    """
+class RldsSource(MappedSource[RldsMapping]):
+    """Episodes of one split of an RLDS data set; see :func:`open_rlds`."""
 
     def __init__(self, path: Path, mapping: RldsMapping, split: str) -> None:
-        self.path, self.mapping, self.split = path, mapping, split
+        super().__init__(path, mapping, split)
         features = read_features(require_folder(path))
         self._features = features
         self.image_size = require_fit(mapping, flatten(features), str(path))
         keys = [f"steps/{key}" for key in mapping.step_keys] + list(mapping.episode_keys)
         self._parse = RecordParser(features, keys)
         actions = stored_spec(path / ACTION_SPEC_FILE, mapping.action_spec, mapping.name)
-        self.action_spec: ActionSpec | None = actions if mapping.actions else None
+        self.action_spec = actions if mapping.actions else None
         self.state_spec = None
         if mapping.state_spec is not None:
             self.state_spec = stored_spec(path / STATE_SPEC_FILE, mapping.state_spec, mapping.name)
         self._shards, self._records = _records(path, split)
         self._demonstrated = _demonstrated(path, split, len(self._records))
-
-    @property
-    def name(self) -> str:
-        """The folder and the split."""
-        return f"{self.path}:{self.split}"
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -104,10 +91,6 @@ class RldsSource:
             "shards": files_digest(self._shards),
             "marks": text_digest(*self._demonstrated) if self._demonstrated else None,
         }
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Files are opened anew where the source is unpickled."""
-        return RldsSource, (self.path, self.mapping, self.split)
 
     def __len__(self) -> int:
         """Number of episodes found in the shards."""
@@ -139,10 +122,11 @@ class RldsSource:
                 f"{where} has {len(encoded)} frames but {DEMONSTRATED_FILE} has {len(marks)} marks "
                 "for it; copy the data set again"
             )
+        actions, states = self._actions_and_states(found, where)
         return Episode(
             images=self._images(encoded, where),
-            actions=columns(found, mapping.actions, where) if mapping.actions else None,
-            states=columns(found, mapping.states, where) if mapping.states else None,
+            actions=actions,
+            states=states,
             instructions=instructions,
             success=bool(found[mapping.success]) if rated and mapping.success else None,
             source=found[mapping.source].decode() if mapping.source else "demonstration",
@@ -150,27 +134,19 @@ class RldsSource:
             demonstrated=marks,
         )
 
-    def measured(self) -> RldsSource:
-        """The same episodes; what lacks of the statistics of actions and states is measured.
-
-        Raises:
-            ValueError: an episode is faulty; the message names it.
-        """
+    def numbers(self) -> Callable[[int], Numbers]:
+        """See :meth:`MappedSource.numbers`."""
         mapping = self.mapping
         keys = [f"steps/{key}" for key in (*mapping.actions, *mapping.states)]
         parse = RecordParser(self._features, keys)
-        bar = tqdm(range(len(self)), f"measure {self.name}", unit="episode", delay=2)
-        numbers = (self._numbers(parse, index) for index in bar)
-        actions, states = with_measured(self.action_spec, self.state_spec, numbers, self.name)
-        return RldsSource(
-            self.path,
-            replace(mapping, action_spec=actions or mapping.action_spec, state_spec=states),
-            self.split,
-        )
 
-    def _numbers(self, parse: RecordParser, index: int) -> Numbers:
-        where = self._where(index)
-        found = parse(self._records[index], where)
+        def read(index: int) -> Numbers:
+            where = self._where(index)
+            return self._actions_and_states(parse(self._records[index], where), where)
+
+        return read
+
+    def _actions_and_states(self, found: Mapping[str, Any], where: str) -> Numbers:
         mapping = self.mapping
         return (
             columns(found, mapping.actions, where) if mapping.actions else None,
