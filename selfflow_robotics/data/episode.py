@@ -75,6 +75,21 @@ class Episode:
         return len(self.images)
 
 
+def require_finite(rows: NDArray[np.float32], key: str, where: str) -> None:
+    """Refuse numbers (S, entries) of an episode that are not finite.
+
+    Raises:
+        ValueError: names the episode, the key and the first such step.
+    """
+    bad = ~np.isfinite(rows).all(axis=1)
+    if bad.any():
+        step = int(np.flatnonzero(bad)[0])
+        raise ValueError(
+            f"{where} has {key} = {rows[step].tolist()} at step {step}; "
+            "leave the episode out or write it again with finite numbers"
+        )
+
+
 class EpisodeSource(Protocol):
     """Episodes in random access."""
 

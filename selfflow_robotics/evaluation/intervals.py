@@ -14,10 +14,6 @@ class Interval:
     low: float
     high: float
 
-    def separated_from(self, other: Interval) -> bool:
-        """Whether the two intervals have no point in common."""
-        return self.low > other.high or other.low > self.high
-
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
     """Wilson's score interval, without continuity correction.

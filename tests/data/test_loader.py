@@ -72,7 +72,8 @@ def test_threads_that_read_ahead_change_nothing(numbered: LatentEpisodes, worker
         expected = loader.batch(step)
         assert batch.episodes == expected.episodes
         for name, value in vars(expected.clips).items():
-            assert value is None or torch.equal(getattr(batch.clips, name), value), name
+            if isinstance(value, torch.Tensor):
+                assert torch.equal(getattr(batch.clips, name), value), name
 
 
 def test_a_batch_names_its_episodes(numbered: LatentEpisodes) -> None:

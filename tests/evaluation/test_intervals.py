@@ -56,11 +56,6 @@ def test_all_of_fifty_reaches_one_and_nothing_tried_says_nothing() -> None:
     assert wilson(0, 0) == Interval(0.0, 1.0)
 
 
-def test_separation() -> None:
-    assert wilson(20, 50).separated_from(wilson(2, 50))
-    assert not wilson(6, 50).separated_from(wilson(2, 50))
-
-
 def test_more_successes_than_trials_is_refused() -> None:
     with pytest.raises(ValueError, match="7 successes in 5 trials"):
         wilson(7, 5)

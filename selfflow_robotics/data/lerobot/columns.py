@@ -7,6 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from selfflow_robotics.data.episode import require_finite
+
 
 def scalars(column: pa.ChunkedArray, key: str, where: str) -> pa.Array:
     """One number a row; some writers store them as lists of one.
@@ -38,13 +40,7 @@ def matrix(column: pa.ChunkedArray, key: str, where: str, size: int) -> NDArray[
     with np.errstate(over="ignore"):
         values: NDArray[np.float32] = array.to_numpy(zero_copy_only=False).astype(np.float32)
     values = values.reshape(count, size)
-    bad = ~np.isfinite(values).all(axis=1)
-    if bad.any():
-        step = int(np.flatnonzero(bad)[0])
-        raise ValueError(
-            f"{where} has {key} = {values[step].tolist()} at step {step}; "
-            "leave the episode out or write it again with finite numbers"
-        )
+    require_finite(values, key, where)
     return values
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tensorflow_datasets.core.example_parser import ExampleParserNp
 
+from selfflow_robotics.data.episode import require_finite
 from selfflow_robotics.data.rlds.features import flatten
 
 
@@ -69,13 +70,7 @@ def columns(found: Mapping[str, Any], keys: Sequence[str], where: str) -> NDArra
     for key in keys:
         values = np.asarray(found[f"steps/{key}"], np.float32)
         values = values.reshape(len(values), -1)
-        bad = ~np.isfinite(values).all(axis=1)
-        if bad.any():
-            step = int(np.flatnonzero(bad)[0])
-            raise ValueError(
-                f"{where} has {key} = {values[step].tolist()} at step {step}; "
-                "leave the episode out or write it again with finite numbers"
-            )
+        require_finite(values, key, where)
         parts.append(values)
     if len({len(values) for values in parts}) > 1:
         lengths = {key: len(values) for key, values in zip(keys, parts, strict=True)}

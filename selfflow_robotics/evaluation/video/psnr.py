@@ -84,11 +84,6 @@ class Imagination:
         """PSNR gained over copying the last frame, in dB."""
         return tuple(a - b for a, b in zip(self.psnr_H, self.copy_psnr_H, strict=True))
 
-    @property
-    def shuffled_error_ratio(self) -> float:
-        """Mean over the horizon; 1 means that the world model ignores actions."""
-        return float(np.mean(self.shuffled_error_ratio_H))
-
 
 def mean_squared_error(images: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Mean over the last three axes, in squared levels.
