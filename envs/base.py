@@ -42,7 +42,7 @@ _TEXT = frozenset("abcdefghijklmnopqrstuvwxyz0123456789 ")
 
 
 @dataclass(frozen=True)
-class Episode:
+class EpisodeState:
     """What an episode remembers beside the physics.
 
     Attributes:
@@ -70,7 +70,7 @@ class EnvState:
 
     world: Hashable
     physics: NDArray[np.float64]
-    episode: Episode
+    episode: EpisodeState
 
 
 class World:
@@ -135,7 +135,7 @@ class TabletopEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]], ABC):
         self._worlds: dict[Hashable, World] = {}
         self._drawing: Drawing | None = None
         self._key: Hashable = None
-        self._episode: Episode | None = None
+        self._episode: EpisodeState | None = None
 
     # What a task defines.
 
@@ -152,7 +152,7 @@ class TabletopEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]], ABC):
         """Places robot, drawers and things; returns the instruction and the episode's goal."""
 
     @abstractmethod
-    def _judge(self, episode: Episode) -> tuple[Episode, bool]:
+    def _judge(self, episode: EpisodeState) -> tuple[EpisodeState, bool]:
         """The episode with progress noted, and whether it has just been completed."""
 
     def _settled_goal(self, goal: Any) -> Any:
@@ -177,7 +177,7 @@ class TabletopEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]], ABC):
         mujoco.mj_step(self.world.model, data, nstep=_SUBSTEPS)
         mujoco.mj_forward(self.world.model, data)
         quaternion = self._tool_quaternion()
-        self._episode = Episode(
+        self._episode = EpisodeState(
             instruction, 0, 0, -1, 0.0, tuple(quaternion.tolist()), self._settled_goal(goal)
         )
         return self._observation(), self._info(False)
@@ -267,7 +267,7 @@ class TabletopEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]], ABC):
         return self._worlds[self._key]
 
     @property
-    def episode(self) -> Episode:
+    def episode(self) -> EpisodeState:
         """What the episode remembers.
 
         Raises:

@@ -7,7 +7,7 @@ from typing import Any
 
 import mujoco
 import numpy as np
-from selfflow_robotics.envs.base import Episode, TabletopEnv
+from selfflow_robotics.envs.base import EpisodeState, TabletopEnv
 from selfflow_robotics.envs.open_drawer import ROBOT_X, ROBOT_Y
 from selfflow_robotics.envs.scene import DRAWERS, Slide, build
 
@@ -33,5 +33,5 @@ class CloseDrawer(TabletopEnv):
         self.world.data.joint(f"{drawer}_drawer").qpos[0] = START
         return f"close {drawer} drawer", drawer
 
-    def _judge(self, episode: Episode) -> tuple[Episode, bool]:
+    def _judge(self, episode: EpisodeState) -> tuple[EpisodeState, bool]:
         return episode, self.drawer_opening(episode.goal) <= CLOSED

@@ -8,7 +8,7 @@ from typing import Any
 
 import mujoco
 import numpy as np
-from selfflow_robotics.envs.base import Episode, TabletopEnv, Vector
+from selfflow_robotics.envs.base import EpisodeState, TabletopEnv, Vector
 from selfflow_robotics.envs.scene import (
     APPLE,
     BLUE_BOTTLE,
@@ -79,7 +79,7 @@ class MoveNear(TabletopEnv):
         rested = tuple(tuple(self._at(thing).tolist()) for thing in goal.things)
         return replace(goal, rested=rested)
 
-    def _judge(self, episode: Episode) -> tuple[Episode, bool]:
+    def _judge(self, episode: EpisodeState) -> tuple[EpisodeState, bool]:
         goal: Goal = episode.goal
         now = {thing: self._at(thing) for thing in goal.things}
         moved, fell = {}, {}

@@ -7,7 +7,7 @@ from typing import Any
 
 import mujoco
 import numpy as np
-from selfflow_robotics.envs.base import Episode, TabletopEnv
+from selfflow_robotics.envs.base import EpisodeState, TabletopEnv
 from selfflow_robotics.envs.scene import DRAWERS, Slide, build
 
 ROBOT_X, ROBOT_Y = (0.65, 0.78), (-0.12, 0.12)
@@ -29,5 +29,5 @@ class OpenDrawer(TabletopEnv):
         drawer = DRAWERS[int(rng.integers(len(DRAWERS)))]
         return f"open {drawer} drawer", drawer
 
-    def _judge(self, episode: Episode) -> tuple[Episode, bool]:
+    def _judge(self, episode: EpisodeState) -> tuple[EpisodeState, bool]:
         return episode, self.drawer_opening(episode.goal) >= OPEN

@@ -8,7 +8,7 @@ from typing import Any
 
 import mujoco
 import numpy as np
-from selfflow_robotics.envs.base import Episode, TabletopEnv
+from selfflow_robotics.envs.base import EpisodeState, TabletopEnv
 from selfflow_robotics.envs.scene import APPLE, TABLE_TOP, Slide, build
 
 DRAWER = "top"
@@ -36,7 +36,7 @@ class OpenDrawerAndPlace(TabletopEnv):
         self._place_thing(APPLE, (x, y, TABLE_TOP + APPLE.height / 2))
         return f"open {DRAWER} drawer", False
 
-    def _judge(self, episode: Episode) -> tuple[Episode, bool]:
+    def _judge(self, episode: EpisodeState) -> tuple[EpisodeState, bool]:
         opening = self.drawer_opening(DRAWER)
         if episode.subtask == 0 and (opening >= OPEN or episode.steps >= FORCED_STEP):
             instruction = f"place {APPLE.name} into {DRAWER} drawer"

@@ -8,7 +8,7 @@ from typing import Any
 
 import mujoco
 import numpy as np
-from selfflow_robotics.envs.base import Episode, TabletopEnv
+from selfflow_robotics.envs.base import EpisodeState, TabletopEnv
 from selfflow_robotics.envs.robot import PREFIX
 from selfflow_robotics.envs.scene import COKE_CAN, TABLE_TOP, build
 
@@ -55,7 +55,7 @@ class PickCokeCan(TabletopEnv):
     def _settled_goal(self, goal: Any) -> Any:
         return replace(goal, height=float(self.world.data.body(COKE_CAN.body).xpos[2]))
 
-    def _judge(self, episode: Episode) -> tuple[Episode, bool]:
+    def _judge(self, episode: EpisodeState) -> tuple[EpisodeState, bool]:
         goal: Goal = episode.goal
         gain = float(self.world.data.body(COKE_CAN.body).xpos[2]) - goal.height
         if gain > 0.02:

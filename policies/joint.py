@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 
-from selfflow_robotics.planning.protocol import RowGenerators
 from selfflow_robotics.streams import RowStreams
+from selfflow_robotics.world_model.protocol import Heads
 
-from .receding import RecedingHorizon, SeeingModel
-
-
-class ProposingModel(SeeingModel, Protocol):
-    """A world model whose network also denoises actions."""
-
-    def propose(
-        self, context: Any, candidates: int, horizon: int, /, *, generator: RowGenerators | None
-    ) -> Tensor:
-        """(B, candidates, horizon, A), environment units."""
-        ...
+from .receding import RecedingHorizon
 
 
 class JointPolicy(RecedingHorizon):
@@ -30,14 +20,14 @@ class JointPolicy(RecedingHorizon):
         world_model: proposes.
         horizon: actions of the model drawn at once.
         receding_horizon: of these, the steps carried out.
-        gripper_threshold: see :func:`~selfflow_robotics.policies.gripper.snap_gripper`.
+        gripper_threshold: see :func:`~selfflow_robotics.policies.receding.snap_gripper`.
     """
 
     name = "joint"
 
     def __init__(
         self,
-        world_model: ProposingModel,
+        world_model: Heads,
         horizon: int = 4,
         receding_horizon: int = 1,
         gripper_threshold: float | None = None,

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from selfflow_robotics.planning.plan import Plan
 from selfflow_robotics.planning.protocol import Solver
+from selfflow_robotics.world_model.protocol import Observes
 
-from .receding import RecedingHorizon, SeeingModel
+from .receding import RecedingHorizon
 
 
 class PlannerPolicy(RecedingHorizon):
@@ -21,7 +22,7 @@ class PlannerPolicy(RecedingHorizon):
         solver: plans in it.
         receding_horizon: steps of each plan that are carried out, 1 to the solver's horizon.
         warm_start: whether a plan starts from what is left of the one before it.
-        gripper_threshold: see :func:`~selfflow_robotics.policies.gripper.snap_gripper`.
+        gripper_threshold: see :func:`~selfflow_robotics.policies.receding.snap_gripper`.
 
     Example:
         >>> solver = CEM(world_model, Progress(world_model), propose=world_model.propose)
@@ -32,7 +33,7 @@ class PlannerPolicy(RecedingHorizon):
 
     def __init__(
         self,
-        world_model: SeeingModel,
+        world_model: Observes,
         solver: Solver,
         receding_horizon: int = 1,
         warm_start: bool = True,

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 
-from .receding import RecedingHorizon, SeeingModel
+from selfflow_robotics.world_model.protocol import Heads
 
-
-class GuessingModel(SeeingModel, Protocol):
-    """A world model with a policy prior."""
-
-    def guess(self, context: Any, candidates: int, horizon: int, /) -> Tensor:
-        """(B, candidates, horizon, A), environment units."""
-        ...
+from .receding import RecedingHorizon
 
 
 class PriorPolicy(RecedingHorizon):
@@ -24,14 +18,14 @@ class PriorPolicy(RecedingHorizon):
     Args:
         world_model: guesses.
         receding_horizon: steps of each guess that are carried out.
-        gripper_threshold: see :func:`~selfflow_robotics.policies.gripper.snap_gripper`.
+        gripper_threshold: see :func:`~selfflow_robotics.policies.receding.snap_gripper`.
     """
 
     name = "prior"
 
     def __init__(
         self,
-        world_model: GuessingModel,
+        world_model: Heads,
         receding_horizon: int = 1,
         gripper_threshold: float | None = None,
     ) -> None:

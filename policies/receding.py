@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,31 +16,10 @@ from selfflow_robotics.envs.mapping import Observations
 from torch import Tensor
 
 from selfflow_robotics.data.action_spec import ActionSpec
-from selfflow_robotics.images.fit import ImageFit
-from selfflow_robotics.planning.protocol import Dynamics
 from selfflow_robotics.streams import RowStreams, derive_seed
+from selfflow_robotics.world_model.protocol import Observes
 
-from .gripper import snap_gripper
 from .history import History, Window
-
-
-class SeeingModel(Dynamics, Protocol):
-    """A world model that reads camera images."""
-
-    @property
-    def history_len(self) -> int:
-        """Frames it looks at, at most; 1 or more."""
-        ...
-
-    @property
-    def step_spec(self) -> ActionSpec:
-        """What the action of one step means; `action_spec` is of one step, or a block of them."""
-        ...
-
-    @property
-    def image_fit(self) -> ImageFit:
-        """How images become those that it reads."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -71,7 +50,7 @@ class RecedingHorizon(ABC):
 
     def __init__(
         self,
-        world_model: SeeingModel,
+        world_model: Observes,
         receding_horizon: int,
         gripper_threshold: float | None = None,
     ) -> None:
@@ -172,3 +151,24 @@ class RecedingHorizon(ABC):
         return self.world_model.observe(
             window.frames, window.past_actions, window.instruction, window.states
         )
+
+
+def snap_gripper(
+    actions: NDArray[np.float32], spec: ActionSpec, threshold: float
+) -> NDArray[np.float32]:
+    """Relative gripper commands below the threshold keep (0), others open or close fully.
+
+    A mean over sampled plans is seldom exactly -1, 0 or 1, although every demonstration is.
+
+    Args:
+        actions: (..., A), environment units, with an entry named "gripper" in -1..1.
+        spec: what the entries are.
+        threshold: in 0..1.
+
+    Returns:
+        A changed copy.
+    """
+    snapped = actions.copy()
+    gripper = snapped[..., spec.names.index("gripper")]
+    gripper[...] = np.where(np.abs(gripper) < threshold, 0.0, np.sign(gripper))
+    return snapped

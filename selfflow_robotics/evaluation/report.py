@@ -10,9 +10,10 @@ from pathlib import Path
 
 from selfflow_robotics.envs.names import short_name
 from selfflow_robotics.evaluation.results import Results, TaskResult
-from selfflow_robotics.evaluation.video.psnr import Imagination, Imagines, imagine_episode
+from selfflow_robotics.evaluation.video.psnr import Imagination, imagine_episode
 from selfflow_robotics.evaluation.video.writing import EncodedVideo, encode, side_by_side
 from selfflow_robotics.storage.whole_file import write_whole
+from selfflow_robotics.world_model.protocol import Observes
 
 _SPEED = 2.0  # of videos, to real time
 _UNKNOWN_FPS = 6.0  # of videos of tasks that do not tell their rate
@@ -66,7 +67,7 @@ class EpisodeVideo:
 
 
 def episode_videos(
-    tasks: Iterable[TaskResult], world_model: Imagines | None, horizon: int = 4, most: int = 1
+    tasks: Iterable[TaskResult], world_model: Observes | None, horizon: int = 4, most: int = 1
 ) -> tuple[EpisodeVideo, ...]:
     """Videos of recorded episodes.
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from .objectives.readout import StateOf as StateOf
     from .objectives.weighted_sum import WeightedSum as WeightedSum
     from .plan import Plan as Plan
-    from .protocol import Context as Context
     from .protocol import Dynamics as Dynamics
     from .protocol import Objective as Objective
     from .protocol import Propose as Propose
@@ -40,7 +39,7 @@ _HOME = {
     "objectives.readout": "Readout StateOf",
     "objectives.weighted_sum": "WeightedSum",
     "plan": "Plan",
-    "protocol": "Context Dynamics Objective Propose Refine RowGenerators Solver",
+    "protocol": "Dynamics Objective Propose Refine RowGenerators Solver",
     "solvers.adam": "Adam",
     "solvers.cem": "CEM",
     "solvers.icem": "ICEM",

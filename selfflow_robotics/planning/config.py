@@ -93,7 +93,7 @@ def make_solver(
         ValueError: a setting outside its range, or changed though the solver has none of the kind;
             or a solver or objective of the user's own that cannot be had.
     """
-    from selfflow_robotics.planning.denoising import Denoising
+    from selfflow_robotics.planning.more_steps import Denoising
     from selfflow_robotics.planning.search import Search
 
     solver: type[Search] = named(config.solver, SOLVERS, "planner.solver", Search)

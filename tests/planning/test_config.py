@@ -15,7 +15,7 @@ from selfflow_robotics.planning import (
     Progress,
 )
 from selfflow_robotics.planning.config import PlannerConfig, make_solver
-from selfflow_robotics.planning.denoising import Denoising
+from selfflow_robotics.planning.more_steps import Denoising
 from selfflow_robotics.planning.solvers import SOLVERS
 
 

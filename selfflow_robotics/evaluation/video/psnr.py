@@ -4,58 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from selfflow_robotics.data.episode import Episode
-from selfflow_robotics.images.fit import ImageFit
+from selfflow_robotics.world_model.protocol import Observes
 
 _ROUNDING = 1 / 12  # mean squared error of rounding to whole levels: the least that counts
-
-
-class Imagines(Protocol):
-    """The public surface of a world model that imagination needs."""
-
-    @property
-    def history_len(self) -> int:
-        """Most frames that ``observe`` takes."""
-        ...
-
-    @property
-    def action_block(self) -> int:
-        """Steps that an action of ``rollout`` spans."""
-        ...
-
-    @property
-    def image_fit(self) -> ImageFit:
-        """How images become those that it reads."""
-        ...
-
-    @property
-    def state_spec(self) -> Any:
-        """Meaning of the proprioception it reads; None where it reads none."""
-        ...
-
-    def observe(
-        self,
-        frames: NDArray[np.uint8],
-        past_actions: NDArray[np.float32],
-        instruction: str | Sequence[str] | None = None,
-        states: NDArray[np.float32] | None = None,
-    ) -> Any:
-        """Encode history; see WorldModel.observe."""
-        ...
-
-    def rollout(self, context: Any, actions_BKHA: torch.Tensor) -> Any:
-        """Imagine; see WorldModel.rollout."""
-        ...
-
-    def decode(self, rollout: Any) -> NDArray[np.uint8]:
-        """(B, K, H, height, width, 3); see WorldModel.decode."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -104,7 +61,7 @@ def psnr(mse: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def imagine_episode(
-    world_model: Imagines,
+    world_model: Observes,
     episode: Episode,
     horizon: int = 4,
     actions: NDArray[np.float32] | None = None,
@@ -136,7 +93,7 @@ def imagine_episode(
 
 
 def imagination(
-    world_model: Imagines,
+    world_model: Observes,
     episodes: Sequence[Episode],
     horizon: int = 4,
     max_clips: int = 256,
@@ -212,7 +169,7 @@ def imagination(
 class _Truth:
     """An episode at the world model's resolution, cut into history and future."""
 
-    def __init__(self, world_model: Imagines, episode: Episode) -> None:
+    def __init__(self, world_model: Observes, episode: Episode) -> None:
         if episode.actions is None:
             raise ValueError(
                 f"episode {episode.id} has no actions, so nothing tells the world model what to "
@@ -242,7 +199,7 @@ class _Truth:
         return np.asarray(actions[index])
 
     def imagine(
-        self, world_model: Imagines, starts: NDArray[np.int64], actions_BKHA: NDArray[np.float32]
+        self, world_model: Observes, starts: NDArray[np.int64], actions_BKHA: NDArray[np.float32]
     ) -> NDArray[np.uint8]:
         """(B, K, H, height, width, 3) uint8."""
         length = min(int(starts[0]) + 1, world_model.history_len)

@@ -7,7 +7,7 @@ features order frames from farther off, but by no measure that means anything. F
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,20 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from selfflow_robotics.tokenizers.tokenizer import Tokenizer
+from selfflow_robotics.world_model.protocol import Heads
 
-from .goals import EncodesGoals, checked_images, for_each_row, goal_features
+from .goals import checked_images, for_each_row, goal_features
 from .imagined import imagined
 from .over_frames import averaged, require_positive
-
-
-class HasTokenizer(Protocol):
-    """A world model that imagines latents."""
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """Makes latents of images."""
-        ...
 
 
 class GoalFeatures:
@@ -51,7 +42,7 @@ class GoalFeatures:
 
     def __init__(
         self,
-        world_model: EncodesGoals,
+        world_model: Heads,
         image: NDArray[np.uint8],
         discount: float = 1.0,
         state: NDArray[np.float32] | None = None,
@@ -86,9 +77,7 @@ class GoalLatents:
         torch.Size([1, 4])
     """
 
-    def __init__(
-        self, world_model: HasTokenizer, image: NDArray[np.uint8], discount: float = 1.0
-    ) -> None:
+    def __init__(self, world_model: Heads, image: NDArray[np.uint8], discount: float = 1.0) -> None:
         require_positive("GoalLatents", discount=discount)
         self.discount = discount
         tokenizer = world_model.tokenizer

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from .goals import EncodesGoals, for_each_row, goal_features
+from selfflow_robotics.world_model.protocol import Heads
+
+from .goals import for_each_row, goal_features
 from .imagined import imagined
 from .over_frames import averaged, require_positive
-
-
-class PredictsStepsToGoal(EncodesGoals, Protocol):
-    """A world model that knows how many steps separate an imagined frame from a goal image."""
-
-    def steps_to_goal(self, rollout: Any, goal_features: Tensor, /) -> Tensor:
-        """(B, K, H) environment steps."""
-        ...
 
 
 class GoalImage:
@@ -50,7 +44,7 @@ class GoalImage:
 
     def __init__(
         self,
-        world_model: PredictsStepsToGoal,
+        world_model: Heads,
         image: NDArray[np.uint8],
         near: float = 3.0,
         likeness_weight: float = 3.0,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,20 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfflow_robotics.images.eight_bit import eight_bit
-
-
-class EncodesGoals(Protocol):
-    """A world model that sees a goal as it sees its own frames."""
-
-    def encode_goal(
-        self, images: NDArray[np.uint8], states: NDArray[np.float32] | None = None, /
-    ) -> Tensor:
-        """Features (B, M, D) of images (B, height, width, 3), with proprioception (B, P)."""
-        ...
+from selfflow_robotics.world_model.protocol import Heads
 
 
 def goal_features(
-    world_model: EncodesGoals, image: NDArray[np.uint8], state: NDArray[np.float32] | None
+    world_model: Heads, image: NDArray[np.uint8], state: NDArray[np.float32] | None
 ) -> Tensor:
     """Features (goals, M, D) of one picture or several, without a gradient.
 

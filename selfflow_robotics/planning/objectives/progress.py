@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 
+from selfflow_robotics.world_model.protocol import Heads
+
 from .over_frames import averaged, require_positive
-
-
-class PredictsProgress(Protocol):
-    """A world model that knows how near an imagined frame is to success."""
-
-    def progress(self, context: Any, rollout: Any, /) -> Tensor:
-        """(B, K, H) in 0..1: a discount to the power of the steps left to success."""
-        ...
 
 
 class Progress:
@@ -30,7 +24,7 @@ class Progress:
         torch.Size([1, 4])
     """
 
-    def __init__(self, world_model: PredictsProgress, discount: float = 1.0) -> None:
+    def __init__(self, world_model: Heads, discount: float = 1.0) -> None:
         require_positive("Progress", discount=discount)
         self.world_model, self.discount = world_model, discount
 

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from selfflow_robotics.world_model.probe import StateProbe
+
 from .goals import for_each_row
 from .imagined import imagined
 from .over_frames import averaged, require_positive
-
-
-class ReadsState(Protocol):
-    """Reads a state of P named entries out of features, such as a :class:`StateProbe`."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """P entries."""
-        ...
-
-    def __call__(self, features: Tensor, /) -> Tensor:
-        """Features (..., M, D) to states (..., P), in the entries' own units."""
-        ...
 
 
 class StateOf:
@@ -43,7 +32,7 @@ class StateOf:
         torch.Size([1, 4, 3])
     """
 
-    def __init__(self, probe: ReadsState, name: str) -> None:
+    def __init__(self, probe: StateProbe, name: str) -> None:
         self.probe, self.index = probe, _index(probe, name)
 
     def __call__(self, context: Any, rollout: Any) -> Tensor:
@@ -73,7 +62,7 @@ class Readout:
 
     def __init__(
         self,
-        probe: ReadsState,
+        probe: StateProbe,
         target: Mapping[str, float | NDArray[np.float32]],
         weight: Mapping[str, float] | None = None,
         discount: float = 1.0,
@@ -106,7 +95,7 @@ class Readout:
         return averaged(distance_BKH, self.discount, "the probe")
 
 
-def _index(probe: ReadsState, name: str) -> int:
+def _index(probe: StateProbe, name: str) -> int:
     if name not in probe.names:
         raise ValueError(
             f"the probe reads {', '.join(probe.names)}, not {name}; choose one of these"

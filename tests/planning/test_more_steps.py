@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from selfflow_robotics.planning import CEM
-from selfflow_robotics.planning.denoising import Denoising
+from selfflow_robotics.planning.more_steps import Denoising
 
 from .point_mass import Effort, Path, PointMass, spec, start
 
