@@ -1,14 +1,15 @@
-"""Modules named by imports= come from the working folder, or a sentence says why not."""
+"""Names of tables and of users' own: found in the working folder, or a sentence says why not."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from selfflow_robotics.registry import import_own
+from selfflow_robotics.registry import import_own, named
 from selfflow_robotics.storage.typed_yaml import ConfigError
 
 
@@ -64,3 +65,31 @@ def test_found_however_the_command_is_started(started: str, tmp_path: Path) -> N
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert "imported mine_started" in run.stdout
     assert 'there is no task "mine/None-v0"' in run.stderr
+
+
+THERE = {"counter": "collections:Counter"}
+
+
+def test_a_name_is_of_the_table_or_a_class_of_ones_own(folder: Path) -> None:
+    (folder / "mine_kinds.py").write_text("class Mine(dict): ...\nthing = 3\n")
+    assert named("counter", THERE, "kind") is Counter
+    assert named("mine_kinds:Mine", THERE, "kind", dict).__name__ == "Mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("conter", 'kind: there is no "conter"; did you mean "counter".? choose from counter, or'),
+        ("collections.Counter", "kind: there is no .*module:Class"),
+        ("mine_none:Mine", "there is no module mine_none in"),
+        ("collections:Mine", "the module collections has no class 'Mine'"),
+        ("collections:", "the module collections has no class ''"),
+        (":Counter", "give the name of a module"),
+        ("a.py:Mine", "give the name of a module"),
+        ("collections:OrderedDict", "is no class derived from Counter but <class"),
+        ("collections:namedtuple", "is no class derived from Counter but <function"),
+    ],
+)
+def test_what_is_no_name_is_said(name: str, said: str, folder: Path) -> None:
+    with pytest.raises(ConfigError, match=f"(?s){said}"):
+        named(name, THERE, "kind", Counter)

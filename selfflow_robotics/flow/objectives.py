@@ -14,7 +14,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from ..model.dit import DiT, Output
 from ..model.heads import ProjectionHead
 from ..model.modality import VIDEO
 from .noising import NoisedClips, Noising, View, noise_clips
+from .timesteps import SRA_GAP
 
 Counts = Mapping[str, Tensor]
 """Of how many frames each loss is the mean."""
@@ -66,10 +67,17 @@ def velocity_losses(out: Output, noised: NoisedClips, counts: Counts) -> dict[st
 class FlowMatching:
     """Velocity losses alone.
 
+    How training noises its clips stands in `masks` (some tokens at a second timestep), `per_frame`
+    (each frame draws its own) and `gap` (the teacher is up to so much cleaner).
+
     A step is `noise`, then `counts`, then the objective itself. Counts add up over the parts of a
     batch (micro-batches, ranks); with the sum of all, the losses of the parts add up as well, to
     those of the whole.
     """
+
+    masks: ClassVar[bool] = False
+    per_frame: ClassVar[bool] = False
+    gap: ClassVar[float] = 0.0
 
     def __init__(
         self, noising: Noising, patch: int, weights: dict[str, float] | None = None
@@ -111,6 +119,12 @@ class FlowMatching:
         return torch.stack([self.weights.get(k, 1.0) * v for k, v in losses.items()]).sum()
 
 
+class DiffusionForcing(FlowMatching):
+    """Velocity losses of frames whose timesteps are drawn one by one (arXiv 2407.01392)."""
+
+    per_frame = True
+
+
 def seen(
     network: DiT,
     noised: NoisedClips,
@@ -148,10 +162,9 @@ class Alignment(FlowMatching, ABC):
         noising: Noising,
         patch: int,
         weights: dict[str, float] | None = None,
-        representation: float | None = None,
     ) -> None:
-        share = self.representation if representation is None else representation
-        super().__init__(noising, patch, {"representation": share, **(weights or {})})
+        share = {"representation": self.representation}
+        super().__init__(noising, patch, share | (weights or {}))
 
     @abstractmethod
     def target(self, teacher: DiT, noised: NoisedClips) -> Tensor:
@@ -204,6 +217,7 @@ class SelfFlow(Alignment):
     """
 
     representation = 0.8
+    masks = True
 
     def target(self, teacher: DiT, noised: NoisedClips) -> Tensor:
         """The teacher's features of all tokens, as its block leaves them; it stops there."""
@@ -221,6 +235,8 @@ class Sra(SelfFlow):
     """
 
     representation = 0.2
+    masks = False
+    gap = SRA_GAP
 
     def distance(self, early: Tensor, target: Tensor) -> Tensor:
         """Smooth L1, the mean over the width."""
@@ -255,9 +271,8 @@ class Repa(Alignment):
         patch: int,
         features: FrozenFeatures,
         weights: dict[str, float] | None = None,
-        representation: float | None = None,
     ) -> None:
-        super().__init__(noising, patch, weights, representation)
+        super().__init__(noising, patch, weights)
         self.features = features
 
     def projector(self, width: int) -> nn.Module:

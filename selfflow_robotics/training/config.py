@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+from ..flow import OBJECTIVES
+from ..registry import named, require_name
+
+if TYPE_CHECKING:
+    from ..flow.objectives import FlowMatching
 
 
 @dataclass(frozen=True)
@@ -23,8 +29,12 @@ class ModelConfig:
 class ObjectiveConfig:
     """What the network learns from."""
 
-    name: Literal["self_flow", "flow_matching", "diffusion_forcing", "sra", "repa"] = field(
-        default="self_flow", metadata={"help": "self_flow, sra and repa also learn features"}
+    name: str = field(
+        default="self_flow",
+        metadata={
+            "help": f"{', '.join(OBJECTIVES)}, or module:Class; self_flow, sra and repa also "
+            "learn features"
+        },
     )
     mask_ratio: float = field(
         default=0.1,
@@ -64,6 +74,20 @@ class ObjectiveConfig:
     )
     action_weight: float = field(default=1.0, metadata={"help": "of the actions' velocity loss"})
     state_weight: float = field(default=0.2, metadata={"help": "of proprioception's velocity loss"})
+
+    def __post_init__(self) -> None:
+        require_name(self.name, OBJECTIVES, "objective.name")
+
+    def kind(self) -> type[FlowMatching]:
+        """The objective's class.
+
+        Raises:
+            ConfigError: one of the user's own that cannot be had.
+        """
+        from ..flow.objectives import FlowMatching
+
+        found: type[FlowMatching] = named(self.name, OBJECTIVES, "objective.name", FlowMatching)
+        return found
 
 
 @dataclass(frozen=True)

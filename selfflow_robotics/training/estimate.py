@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ..data.action_spec import RT1_ACTIONS, RT1_STATE
 from ..data.clips import Clips
 from ..data.vocabulary import Vocabulary
-from ..flow.objectives import FlowMatching
+from ..flow.objectives import FlowMatching, Repa, SelfFlow
 from ..model.dit import MAX_WORDS, DiTConfig
 from ..streams import RowStreams
 from ..tokenizers.tokenizer import Tokenizer
@@ -68,7 +68,7 @@ class Task:
         Raises:
             ValueError: it is REPA, whose encoder is not known before it is loaded.
         """
-        if self.objective.name == "repa":
+        if issubclass(self.objective.kind(), Repa):
             raise ValueError(
                 "repa's encoder is not known before it is loaded; estimate objective=sra and add "
                 "the encoder's own weights and passes"
@@ -272,7 +272,7 @@ def activation_bytes(task: Task, network: DiTConfig, clips: int, bf16: bool) -> 
     # The last modulation and norm.
     kept += tokens * width * (2 * 4 + 4 * small)
     own = 2 if bf16 else 0  # a copy in bfloat16 of what linears read
-    if task.objective.name in ("self_flow", "sra"):  # projector and cosine
+    if issubclass(task.objective.kind(), SelfFlow):  # projector and cosine
         kept += tokens * width * (4 * small + 2 * 4 + own)
     if task.words:  # three poolings: norm, keys, values, their products
         pooled = width * (4 + (4 if bf16 else 0) + 2 * own) + 96 * 3 * small

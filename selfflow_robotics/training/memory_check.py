@@ -7,6 +7,7 @@ import sys
 
 import torch
 
+from ..flow.objectives import Repa
 from ..machine.precision import resolve_reproducibly
 from ..tokenizers.tokenizer import Tokenizer
 from ..world_model.imagination.memory import available
@@ -41,7 +42,7 @@ def require_memory(
     Raises:
         ValueError: the device has less memory in all, or the batch or the sizes do not divide.
     """
-    if objective.name == "repa":
+    if issubclass(objective.kind(), Repa):
         return
     task = Task(
         model,

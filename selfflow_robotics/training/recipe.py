@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args, get_type_hints
 
 from torch import nn
 
 from ..data.action_spec import ActionSpec, StateSpec
 from ..data.vocabulary import Vocabulary
 from ..flow.noising import Noising
-from ..flow.objectives import FlowMatching, Repa, SelfFlow, Sra
+from ..flow.objectives import FlowMatching, Repa
 from ..flow.shortcut import Shortcut
-from ..flow.timesteps import SRA_GAP, TimestepDistribution
+from ..flow.timesteps import TimestepDistribution
 from ..image_model import checkpoint as released
 from ..images.fit import How
 from ..model.dit import DiTConfig
@@ -44,41 +43,30 @@ def build_objective(
         times = TimestepDistribution(**vars(PUBLISHED["video"].times))
     else:
         times = TimestepDistribution(config.distribution, config.shift)
+    kind = config.kind()
     noising = Noising(
         times,
-        config.mask_ratio if config.name == "self_flow" else 0.0,
+        config.mask_ratio if kind.masks else 0.0,
         (config.world_model, config.policy, config.inverse),
         min_prefix,
-        per_frame=config.name == "diffusion_forcing",
-        gap=SRA_GAP if config.name == "sra" else 0.0,
+        per_frame=kind.per_frame,
+        gap=kind.gap,
         shortcut=config.shortcut,
         more=more,
     )
-    objective = _base(config, noising, patch, tokenizer)
-    return Shortcut(objective) if config.shortcut else objective
-
-
-def _base(
-    config: ObjectiveConfig, noising: Noising, patch: int, tokenizer: Tokenizer
-) -> FlowMatching:
     weights = {"action": config.action_weight, "proprioception": config.state_weight}
-    if config.name == "self_flow":
-        return SelfFlow(noising, patch, weights, config.representation)
-    if config.name == "sra":
-        return Sra(noising, patch, weights, config.representation)
-    if config.name == "repa":
-        if config.encoder is None:
-            raise ValueError(
-                "repa needs a DINOv2 encoder: add objective.encoder=FOLDER, or a name on the Hub"
-            )
+    if config.representation is not None:
+        weights["representation"] = config.representation
+    if not issubclass(kind, Repa):
+        objective = kind(noising, patch, weights)
+    elif config.encoder is None:
+        raise ValueError(
+            "repa needs a DINOv2 encoder: add objective.encoder=FOLDER, or a name on the Hub"
+        )
+    else:
         features = FrameFeatures(config.encoder, tokenizer, patch)
-        return Repa(noising, patch, features, weights, config.representation)
-    if config.name in ("flow_matching", "diffusion_forcing"):
-        return FlowMatching(noising, patch, weights)
-    raise ValueError(
-        f'no objective "{config.name}"; choose one of '
-        f"{', '.join(get_args(get_type_hints(ObjectiveConfig)['name']))}"
-    )
+        objective = kind(noising, patch, features, weights)
+    return Shortcut(objective) if config.shortcut else objective
 
 
 def build_world_model(

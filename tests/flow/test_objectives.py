@@ -59,7 +59,7 @@ def networks() -> tuple[DiT, DiT, ProjectionHead]:
 def test_representation_loss_reaches_the_early_student_and_the_projector_only() -> None:
     student, teacher, projector = networks()
     silent = {"video": 0.0, "proprioception": 0.0, "action": 0.0}
-    objective = SelfFlow(NOISING, PATCH, silent, representation=1.0)
+    objective = SelfFlow(NOISING, PATCH, {**silent, "representation": 1.0})
     noised = objective.noise(clips(), streams(6))
     objective(student, teacher, projector, noised).total.backward()  # type: ignore[no-untyped-call]
 
@@ -76,7 +76,7 @@ def test_representation_loss_reaches_the_early_student_and_the_projector_only() 
 def test_self_flow_equals_its_formula() -> None:
     student, teacher, projector = networks()
     weights = {"action": 0.5, "proprioception": 0.2}
-    objective = SelfFlow(NOISING, PATCH, weights, representation=0.8)
+    objective = SelfFlow(NOISING, PATCH, {**weights, "representation": 0.8})
     noised = objective.noise(clips(), streams(6, seed=SEED))
     assert noised.told_BT.any()
     losses = objective(student, teacher, projector, noised)
@@ -172,7 +172,7 @@ def test_flow_matching_is_self_flow_without_representation_and_second_timestep()
         objective(student, teacher, projector, objective.noise(clips(), streams(6)))
         for objective in (
             FlowMatching(plain, PATCH),
-            SelfFlow(plain, PATCH, representation=0.0),
+            SelfFlow(plain, PATCH, {"representation": 0.0}),
         )
     )
     assert torch.equal(one.total, other.total)
