@@ -125,7 +125,7 @@ def main() -> None:
     ]
     objectives = {
         name: build_objective(
-            ObjectiveConfig(name, encoder=asked.encoder),  # type: ignore[arg-type]
+            ObjectiveConfig(name, encoder=asked.encoder),
             MODEL.patch,
             0,
             first.tokenizer,

@@ -137,6 +137,39 @@ assert plan.cost_B[0] < plan.initial_cost_B[0]
 """,
     ),
     Recipe(
+        "An objective of training",
+        "selfflow_robotics/flow/steady.py",
+        """
+from .objectives import SelfFlow
+
+
+class Steady(SelfFlow):
+    masks, gap = False, 0.1
+
+    def distance(self, early, target):
+        return (early - target).abs().mean(-1)
+""",
+        "selfflow_robotics/flow/__init__.py",
+        "OBJECTIVES = {\n",
+        '    "steady": "selfflow_robotics.flow.steady:Steady",\n',
+        """
+import tempfile
+from pathlib import Path
+
+from selfflow_robotics.tokenizers.patches import Patches
+from selfflow_robotics.training.config import ObjectiveConfig, TrainerConfig
+from selfflow_robotics.training.recipe import build_objective
+from selfflow_robotics.training.trainer import Trainer
+from tiny_world import latent_episodes, world_model
+
+objective = build_objective(ObjectiveConfig("steady", mask_ratio=0.3), 2, 1, Patches(2))
+assert objective.noising.mask_ratio == 0 and objective.noising.gap == 0.1
+settings = TrainerConfig(steps=2, batch_size=2, frames=3)
+folder = Path(tempfile.mkdtemp())
+assert Trainer(world_model(), objective, latent_episodes(), settings, folder).fit()
+""",
+    ),
+    Recipe(
         "A size",
         "",
         "",
