@@ -72,7 +72,6 @@ def run(config: Config) -> int:
     require_model_folder(config.out)
     data = config.data
     given = config.tokenizer
-    opened_by = {f"data.{key}": getattr(data, key) for key in ("path", "mapping", "split")}
     with join_ranks(config.device) as ranks:
         finetune(
             config.out,
@@ -88,6 +87,6 @@ def run(config: Config) -> int:
             trainer=config.trainer,
             prior=config.prior,
             ranks=ranks,
-            opened_by={**opened_by, "tokenizer": given},
+            opened_by={"data.path": data.path, "data.mapping": data.mapping, "tokenizer": given},
         )
     return 0

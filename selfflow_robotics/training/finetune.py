@@ -81,8 +81,9 @@ def finetune(
             "tokenizer.weights": weights_digest(tokenizer),
             "model.image_size": list(fit.size),
         }
-    asked = {"out": out, **(opened_by or {}), "data.repeat": dict(repeat or {}), "start": start}
-    asked |= {"cache": cache, "image_size": image_size, "image_fit": image_fit}
+    asked = {"out": out, "data.split": source.split, **(opened_by or {}), "start": start}
+    asked |= {"data.repeat": dict(repeat or {}), "cache": cache}
+    asked |= {"image_size": image_size, "image_fit": image_fit}
     asked |= {"device": ranks.device, "model": model, "objective": objective}
     asked |= {"trainer": trainer, "prior": prior}
     settings = RunSettings.of(out / "training", asked, found)

@@ -72,3 +72,10 @@ def test_damaged_settings_are_a_sentence(tmp_path: Path) -> None:
         (tmp_path / "config.json").write_text(content)
         with pytest.raises(ValueError, match=r"config\.json is damaged"):
             RunSettings.of(tmp_path, vars(config), {}).require_same()
+
+
+def test_a_run_begun_as_a_job_with_its_settings_among_the_others_goes_on(tmp_path: Path) -> None:
+    config = begun(tmp_path)
+    before = {**vars(config), "slurm.hours": 24.0, "slurm.nodes": 2}
+    RunSettings.of(tmp_path, before, {"data.identity": ["a", 3]}).write()
+    RunSettings.of(tmp_path, vars(config), {"data.identity": ["a", 3]}).require_same()
