@@ -93,6 +93,30 @@ class Count:
     count: int = 0
 
 
+@dataclass(frozen=True)
+class Place:
+    path: Path = Path()
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ("/a,/b", ["/a", "/b"]),
+        ("/a=b,/c d,/e$f,/g${h},/i'j", ["/a=b", "/c d", "/e$f", "/g${h}", "/i'j"]),
+        ("'/a,b',\"/c=d\"", ["/a,b", "/c=d"]),
+    ],
+)
+def test_paths_of_any_name_are_swept(text: str, paths: list[str]) -> None:
+    seen = []
+
+    def run(config: Place, name: str) -> int:
+        seen.append(str(config.path))
+        return 0
+
+    assert sweep("place", Place, run, [f"path={text}"]) == 0
+    assert seen == paths
+
+
 def test_a_training_that_is_stopped_stops_the_sweep() -> None:
     ran = []
 
