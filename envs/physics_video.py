@@ -19,8 +19,6 @@ from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.machine.gl import choose_gl
 
-__all__ = ["PhysicsVideo", "generate"]
-
 _TIMESTEP = 0.01  # s
 _KINDS = ("box", "sphere", "cylinder", "capsule", "ellipsoid")
 _MAX_SOLIDS = 7
@@ -35,6 +33,9 @@ class PhysicsVideo:
     An instance draws in the process and thread that first asks it for an episode; it may be
     pickled to worker processes.
     """
+
+    action_spec: ActionSpec | None = None
+    state_spec: StateSpec | None = None
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class PhysicsVideo:
             if value < low or (high is not None and value > high):
                 limits = f"at least {low}" if high is None else f"between {low} and {high}"
                 raise ValueError(f"{name} of a physics video is {value}; it must be {limits}")
+        self.name = f"physics-{seed}"
         self._episodes = episodes
         self._frames = frames
         self.image_size = (height, width)
@@ -84,21 +86,6 @@ class PhysicsVideo:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_gl_context": None}
-
-    @property
-    def name(self) -> str:
-        """What the source is called in messages."""
-        return f"physics-{self._seed}"
-
-    @property
-    def action_spec(self) -> ActionSpec | None:
-        """None: there are no actions."""
-        return None
-
-    @property
-    def state_spec(self) -> StateSpec | None:
-        """None: there is no proprioception."""
-        return None
 
     def __len__(self) -> int:
         """Number of episodes."""

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["MOST_PIXELS", "eight_bit", "eight_bit_tensor"]
-
 MOST_PIXELS = 8192 * 4320
 """Of a picture, 8K: files that declare more are refused before anything is allocated."""
 

@@ -6,8 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["centre_crop", "covering_size", "resize"]
-
 
 def covering_size(size: tuple[int, int], image_size: tuple[int, int]) -> tuple[int, int]:
     """The smallest (height, width) with the proportions of ``size`` that covers ``image_size``."""

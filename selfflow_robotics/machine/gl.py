@@ -11,8 +11,6 @@ import os
 import platform
 import sys
 
-__all__ = ["choose_gl"]
-
 _OFF = ("disable", "disabled", "off", "false", "0")
 _KNOWN = ("egl", "osmesa", "glfw", "glx", "cgl", "wgl", "enable", "enabled", "on", "true", "1")
 _INSTALL = (

@@ -19,8 +19,6 @@ from torch.nn.functional import silu
 from selfflow_robotics.tokenizers import stored
 from selfflow_robotics.tokenizers.tokenizer import Tokenizer
 
-__all__ = ["Autoencoder", "AutoencoderConfig"]
-
 
 @dataclass(frozen=True)
 class AutoencoderConfig:

@@ -13,8 +13,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-__all__ = ["Backgrounds"]
-
 _THUMBNAIL = (8, 10)
 
 

@@ -11,8 +11,6 @@ from typing import Any, ClassVar, TypeVar
 from selfflow_robotics.machine.extras import require
 from selfflow_robotics.tokenizers.tokenizer import Tokenizer
 
-__all__ = ["DiffusersTokenizer"]
-
 _Kind = TypeVar("_Kind", bound="DiffusersTokenizer")
 
 

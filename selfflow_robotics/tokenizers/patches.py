@@ -10,8 +10,6 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from selfflow_robotics.tokenizers.tokenizer import Tokenizer
 
-__all__ = ["Patches"]
-
 
 class Patches(Tokenizer):
     """Space to depth. ``decode(encode(images)) == images`` exactly.

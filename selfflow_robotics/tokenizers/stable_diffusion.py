@@ -12,8 +12,6 @@ from torch import Tensor
 
 from selfflow_robotics.tokenizers.diffusers_model import DiffusersTokenizer
 
-__all__ = ["StableDiffusion"]
-
 
 class StableDiffusion(DiffusersTokenizer):
     """SD-VAE; needs the extra ``[diffusers]``.

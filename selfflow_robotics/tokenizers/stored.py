@@ -17,8 +17,6 @@ from selfflow_robotics.storage.loaded_module import build_loaded
 from selfflow_robotics.storage.model_folder import read_model, write_model
 from selfflow_robotics.tokenizers.tokenizer import Tokenizer
 
-__all__ = ["build", "load", "save"]
-
 
 def build(config: Mapping[str, Any]) -> Tokenizer:
     """The tokenizer a configuration describes, without its state.

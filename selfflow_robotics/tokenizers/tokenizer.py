@@ -12,8 +12,6 @@ from torch import Tensor, nn
 
 from selfflow_robotics.images.eight_bit import eight_bit_tensor
 
-__all__ = ["Tokenizer"]
-
 _CHUNK_PIXELS = 256 * 64 * 80
 
 
@@ -53,20 +51,9 @@ class Tokenizer(nn.Module):
         factor: Pixels along each side of a latent's cell.
         """
         super().__init__()
-        self._channels = channels
-        self._factor = factor
+        self.channels, self.factor = channels, factor
         self.register_buffer("latent_mean", torch.zeros(channels))
         self.register_buffer("latent_std", torch.ones(channels))
-
-    @property
-    def channels(self) -> int:
-        """C, channels of a latent."""
-        return self._channels
-
-    @property
-    def factor(self) -> int:
-        """Pixels along each side of a latent's cell."""
-        return self._factor
 
     @property
     def temporal(self) -> int:
@@ -98,12 +85,12 @@ class Tokenizer(nn.Module):
             ValueError: A side is not a multiple of ``factor``.
         """
         height, width = image_size
-        if height % self._factor or width % self._factor or height < 1 or width < 1:
+        if height % self.factor or width % self.factor or height < 1 or width < 1:
             raise ValueError(
                 f"images of {height}x{width} pixels do not divide into cells of "
-                f"{self._factor}x{self._factor}; use sides that are multiples of {self._factor}"
+                f"{self.factor}x{self.factor}; use sides that are multiples of {self.factor}"
             )
-        return height // self._factor, width // self._factor
+        return height // self.factor, width // self.factor
 
     @torch.no_grad()
     def encode(self, images: NDArray[np.uint8] | Tensor) -> Tensor:

@@ -25,8 +25,6 @@ from selfflow_robotics.tokenizers.autoencoder import Autoencoder, AutoencoderCon
 from selfflow_robotics.tokenizers.background import Backgrounds
 from selfflow_robotics.tokenizers.tokenizer import Tokenizer, to_pixels
 
-__all__ = ["FrameSampler", "Loss", "Quality", "measure", "train_autoencoder"]
-
 FrameSampler = Callable[[np.random.Generator, int], NDArray[np.uint8]]
 """(generator, n) -> (n, h, w, 3) uint8 frames, drawn at random."""
 

@@ -18,8 +18,6 @@ from selfflow_robotics.images.eight_bit import eight_bit_tensor
 from selfflow_robotics.tokenizers.diffusers_model import DiffusersTokenizer
 from selfflow_robotics.tokenizers.tokenizer import to_images, to_pixels
 
-__all__ = ["Wan"]
-
 
 class Wan(DiffusersTokenizer):
     """Wan's autoencoder; needs the extra ``[diffusers]``.

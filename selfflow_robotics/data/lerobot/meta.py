@@ -220,10 +220,7 @@ class LeRobotMeta:
     def _filled(self, entry: str, values: Mapping[str, int | str]) -> Path:
         template = self._entry(entry)
         if not isinstance(template, str):
-            raise ValueError(
-                f"{self._info_file} is damaged ({entry} is no text but {str(template)[:40]}); "
-                "copy it again"
-            )
+            raise self._damaged(f"{entry} is no text but {str(template)[:40]}")
         try:
             return self.path / fill(template, values)
         except ValueError as error:
@@ -235,27 +232,23 @@ class LeRobotMeta:
     def _rate(self) -> float:
         found = self._entry("fps")
         if type(found) not in (int, float) or not 0 < found <= 1e6:
-            raise ValueError(
-                f"{self._info_file} is damaged (fps is {str(found)[:40]}); copy it again"
-            )
+            raise self._damaged(f"fps is {str(found)[:40]}")
         return float(found)
 
     def _whole(self, key: str) -> int:
         found = self._entry(key)
         if type(found) is not int or not 0 <= found < 2**63:
-            raise ValueError(
-                f"{self._info_file} is damaged ({key} is {str(found)[:40]}); copy it again"
-            )
+            raise self._damaged(f"{key} is {str(found)[:40]}")
         return found
 
     def _section(self, key: str) -> Mapping[str, Any]:
         found = self._entry(key)
         if not isinstance(found, dict):
-            raise ValueError(
-                f"{self._info_file} is damaged ({key} is no object but {str(found)[:40]}); "
-                "copy it again"
-            )
+            raise self._damaged(f"{key} is no object but {str(found)[:40]}")
         return found
+
+    def _damaged(self, what: str) -> ValueError:
+        return ValueError(f"{self._info_file} is damaged ({what}); copy it again")
 
     def _entry(self, key: str) -> Any:
         if self._info.get(key) is None:
