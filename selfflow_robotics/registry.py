@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Mapping
@@ -51,7 +52,26 @@ def named(name: str, here: Mapping[str, str], key: str, base: type = object) -> 
     if not (isinstance(found, type) and issubclass(found, base)):
         kind = "class" if base is object else f"class derived from {base.__name__}"
         raise ConfigError(f"{key}={name} is no {kind} but {found!r:.80}")
+    if inspect.isabstract(found):
+        lacking = " and ".join(sorted(vars(found)["__abstractmethods__"]))
+        raise ConfigError(f"{key}={name} lacks {lacking}, as {base.__name__} describes it")
     return found
+
+
+def made(kind: Any, key: str, *given: Any, **named: Any) -> Any:
+    """An object of a class that may be a user's own.
+
+    Raises:
+        ConfigError: its constructor takes something else than it is given.
+    """
+    try:
+        inspect.signature(kind).bind(*given, **named)
+    except TypeError as error:
+        raise ConfigError(
+            f"{key}: {kind.__name__} is made with {len(given)} values"
+            f"{''.join(f', {name}=...' for name in named)}, which it does not take: {error}"
+        ) from None
+    return kind(*given, **named)
 
 
 def import_own(name: str, key: str) -> ModuleType:

@@ -69,6 +69,17 @@ class Bright:
         return rollout.latents_BKHCHW.mean((-4, -3, -2, -1))
 
 
+class Aimless:
+    """Made with something else."""
+
+    def __init__(self, world_model):
+        pass
+
+
+class Lazy(Search):
+    """Lacks what every solver says."""
+
+
 class Masked(SelfFlow):
     per_frame = False
 
@@ -153,6 +164,10 @@ def test_a_solver_and_an_objective_plan(
         make_solver(world_model, PlannerConfig("mine_own:Shooting", min_std=0.3))
     with pytest.raises(ConfigError, match="is no class derived from Search"):
         make_solver(world_model, PlannerConfig("mine_own:Still"))
+    with pytest.raises(ConfigError, match="mine_own:Lazy lacks sample and update"):
+        make_solver(world_model, PlannerConfig("mine_own:Lazy"))
+    with pytest.raises(ConfigError, match=r"Aimless .* unexpected .*'discount'"):
+        make_solver(world_model, PlannerConfig(objective="mine_own:Aimless"))
 
 
 def test_an_objective_of_a_picture_plans(folder: Path, world_model: WorldModel) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from selfflow_robotics.planning.objectives import OBJECTIVES
 from selfflow_robotics.planning.solvers import SOLVERS
-from selfflow_robotics.registry import named, require_name
+from selfflow_robotics.registry import made, named, require_name
 
 if TYPE_CHECKING:
     from selfflow_robotics.planning.protocol import Objective, Propose
@@ -118,7 +118,7 @@ def make_solver(
 def objective_of(world_model: WorldModel, config: PlannerConfig) -> Objective:
     """What plans cost that carry out the instruction; made with ``(world_model, discount=...)``."""
     kind = named(config.objective, OBJECTIVES, "planner.objective")
-    objective: Objective = kind(world_model, discount=config.discount)
+    objective: Objective = made(kind, "planner.objective", world_model, discount=config.discount)
     return objective
 
 

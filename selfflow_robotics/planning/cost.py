@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from selfflow_robotics.planning.config import PlannerConfig, objective_of
 from selfflow_robotics.planning.objectives import GOALS
-from selfflow_robotics.registry import named, require_name
+from selfflow_robotics.registry import made, named, require_name
 
 if TYPE_CHECKING:
     from selfflow_robotics.planning.protocol import Objective
@@ -119,5 +119,5 @@ def _reach(path: Path, world_model: WorldModel, goal_as: str, discount: float) -
 
     picture = world_model.image_fit(read_goal_picture(path)[None])[0]
     kind = named(goal_as, GOALS, "cost.goal_as")
-    objective: Objective = kind(world_model, picture, discount=discount)
+    objective: Objective = made(kind, "cost.goal_as", world_model, picture, discount=discount)
     return objective

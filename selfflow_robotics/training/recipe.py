@@ -17,6 +17,7 @@ from ..images.fit import How
 from ..model.dit import DiTConfig
 from ..model.modality import PUBLISHED, Modality
 from ..model.presets import preset
+from ..registry import made
 from ..tokenizers import stored
 from ..tokenizers.tokenizer import Tokenizer
 from ..world_model.values import WorldModelConfig
@@ -58,7 +59,7 @@ def build_objective(
     if config.representation is not None:
         weights["representation"] = config.representation
     if not issubclass(kind, Repa):
-        objective = kind(noising, patch, weights)
+        objective: FlowMatching = made(kind, "objective.name", noising, patch, weights)
     elif config.encoder is None:
         raise ValueError(
             "repa needs a DINOv2 encoder: add objective.encoder=FOLDER, or a name on the Hub"
