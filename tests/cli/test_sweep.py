@@ -55,6 +55,17 @@ def test_presets_are_swept_and_what_writes_nothing_leaves_nothing(
     assert (errors, list(folder.iterdir())) == ("", [])
 
 
+def test_a_launcher_that_hides_how_processes_are_started_is_undone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As joblib 1.6.0 does in its workers: see `findings/joblib_workers_cannot_spawn.sh`."""
+    chosen: list[str] = []
+    monkeypatch.setattr("multiprocessing.get_start_method", lambda: "loky")
+    monkeypatch.setattr("multiprocessing.set_start_method", lambda name, force: chosen.append(name))
+    assert main([*MAKE, "-m", "out=made", "data=../a b", "factor=2,4"]) == 0
+    assert chosen == ["spawn", "spawn"]
+
+
 def test_a_job_that_fails_is_named_and_the_others_run(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
