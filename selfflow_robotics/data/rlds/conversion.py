@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from selfflow_robotics.data.rlds.conversion_source import ConversionSource
-from selfflow_robotics.data.rlds.features import INFO_FILE, DatasetInfo, flatten
 from selfflow_robotics.data.rlds.mapping_fit import fitting_mapping, require_fit
 from selfflow_robotics.data.rlds.mappings import RldsMapping
+from selfflow_robotics.data.rlds.metadata import INFO_FILE, DatasetInfo, flatten
 from selfflow_robotics.data.rlds.shard_conversion import (
     WORK_FOLDER,
     Shard,

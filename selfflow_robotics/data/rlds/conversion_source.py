@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from selfflow_robotics.data.rlds.features import (
+from selfflow_robotics.data.rlds.metadata import (
     FEATURES_FILE,
     INFO_FILE,
     DatasetInfo,

@@ -13,7 +13,9 @@ from selfflow_robotics.data.checked import Checked
 from selfflow_robotics.data.rlds.array_record import ArrayRecords
 from selfflow_robotics.data.rlds.conversion import LEFT_OUT_FILE
 from selfflow_robotics.data.rlds.episode_check import EpisodeCheck
-from selfflow_robotics.data.rlds.features import (
+from selfflow_robotics.data.rlds.mapping_fit import fitting_mapping, require_fit
+from selfflow_robotics.data.rlds.mappings import RldsMapping
+from selfflow_robotics.data.rlds.metadata import (
     INFO_FILE,
     DatasetInfo,
     flatten,
@@ -21,8 +23,6 @@ from selfflow_robotics.data.rlds.features import (
     require_folder,
     shards_of,
 )
-from selfflow_robotics.data.rlds.mapping_fit import fitting_mapping, require_fit
-from selfflow_robotics.data.rlds.mappings import RldsMapping
 from selfflow_robotics.data.rlds.shard_pool import on_every_shard
 from selfflow_robotics.data.rlds.tfrecord import TFRecords
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tensorflow_datasets.proto import tf_example_pb2
 
-from selfflow_robotics.data.rlds.features import flatten
+from selfflow_robotics.data.rlds.metadata import flatten
 
 _REMEDY = "leave the episode out or write it again"
 

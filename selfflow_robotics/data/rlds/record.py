@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tensorflow_datasets.core.example_parser import ExampleParserNp
 
 from selfflow_robotics.data.episode import require_finite
-from selfflow_robotics.data.rlds.features import flatten
+from selfflow_robotics.data.rlds.metadata import flatten
 
 
 class RecordParser:

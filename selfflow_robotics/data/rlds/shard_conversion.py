@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from selfflow_robotics.data.rlds.array_record import ArrayRecords
 from selfflow_robotics.data.rlds.episode_check import EpisodeCheck
-from selfflow_robotics.data.rlds.features import read_features
 from selfflow_robotics.data.rlds.mappings import RldsMapping
+from selfflow_robotics.data.rlds.metadata import read_features
 from selfflow_robotics.data.rlds.record import RecordParser, columns
 from selfflow_robotics.data.rlds.tfrecord import read_in_order
 from selfflow_robotics.storage.remote_folder import RemoteFolder

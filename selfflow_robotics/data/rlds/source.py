@@ -20,7 +20,9 @@ from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.data.mapped_source import MappedSource, Numbers
 from selfflow_robotics.data.rlds.array_record import ArrayRecords
-from selfflow_robotics.data.rlds.features import (
+from selfflow_robotics.data.rlds.mapping_fit import require_fit
+from selfflow_robotics.data.rlds.mappings import RldsMapping, mapping_named
+from selfflow_robotics.data.rlds.metadata import (
     INFO_FILE,
     DatasetInfo,
     flatten,
@@ -28,8 +30,6 @@ from selfflow_robotics.data.rlds.features import (
     require_folder,
     shards_of,
 )
-from selfflow_robotics.data.rlds.mapping_fit import require_fit
-from selfflow_robotics.data.rlds.mappings import RldsMapping, mapping_named
 from selfflow_robotics.data.rlds.record import RecordParser, columns, texts
 from selfflow_robotics.data.rlds.tfrecord import TFRecords
 from selfflow_robotics.images.decoding import decode_image

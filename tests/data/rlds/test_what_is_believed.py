@@ -14,7 +14,7 @@ import pytest
 from rt1_material import sound_record, write_records
 
 from selfflow_robotics.data.rlds.conversion import convert
-from selfflow_robotics.data.rlds.features import DatasetInfo
+from selfflow_robotics.data.rlds.metadata import DatasetInfo
 from selfflow_robotics.data.rlds.record import texts
 from selfflow_robotics.data.rlds.source import open_rlds
 from selfflow_robotics.data.rlds.tfrecord import TFRecordWriter, _masked_crc, read_in_order
