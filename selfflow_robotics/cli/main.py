@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from ..notice import Notice
+from ..storage.notice import Notice
 
 COMMANDS = (
     "demo",

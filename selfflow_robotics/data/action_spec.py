@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from selfflow_robotics.notice import Notice
+from selfflow_robotics.storage.notice import Notice
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
 from selfflow_robotics.data.lerobot.mappings import LeRobotMapping
 from selfflow_robotics.data.rlds.mappings import RldsMapping
-from selfflow_robotics.notice import Notice
+from selfflow_robotics.storage.notice import Notice
 
 _Mapping = TypeVar("_Mapping", RldsMapping, LeRobotMapping)
 _Source = TypeVar("_Source", bound="MappedSource[Any]")

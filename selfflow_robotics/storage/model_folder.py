@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..notice import Notice
+from .notice import Notice
 from .one_writer import only_writer
 from .whole_file import SUFFIX, told_of_full_disk, write_whole
 

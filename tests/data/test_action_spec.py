@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE, ActionSpec, StateSpec
-from selfflow_robotics.notice import Notice
+from selfflow_robotics.storage.notice import Notice
 
 unit = arrays(np.float32, (3, 7), elements=st.floats(-1, 1, width=32))
 

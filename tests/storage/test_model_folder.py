@@ -12,7 +12,7 @@ import pytest
 import torch
 from tiny_world import world_model
 
-from selfflow_robotics.notice import Notice
+from selfflow_robotics.storage.notice import Notice
 from selfflow_robotics.world_model.world_model import WorldModel
 
 

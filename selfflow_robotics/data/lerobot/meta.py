@@ -13,7 +13,7 @@ from typing import Any
 from selfflow_robotics.data.lerobot.listing import read_episodes, read_json, read_tasks
 from selfflow_robotics.data.lerobot.splits import episodes_of
 from selfflow_robotics.data.lerobot.templates import fill
-from selfflow_robotics.notice import Notice
+from selfflow_robotics.storage.notice import Notice
 
 INFO_FILE = "meta/info.json"
 VERSIONS = ("v2.0", "v2.1", "v3.0")

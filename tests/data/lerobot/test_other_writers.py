@@ -26,7 +26,7 @@ from folders import (
 from selfflow_robotics.data.lerobot.dataset_check import check_lerobot
 from selfflow_robotics.data.lerobot.mappings import FRACTAL_MIRROR
 from selfflow_robotics.data.lerobot.source import open_lerobot
-from selfflow_robotics.notice import Notice
+from selfflow_robotics.storage.notice import Notice
 
 MAPPING = FRACTAL_MIRROR.name
 WRITERS = {"v2.1": write_v2, "v3.0": write_v3}

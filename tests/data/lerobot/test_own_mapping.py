@@ -15,7 +15,7 @@ from folders import actions, change_info, change_rows, grey, levels, states, wri
 from selfflow_robotics.cli.main import main
 from selfflow_robotics.data.formats import open_dataset
 from selfflow_robotics.data.lerobot.mappings import LeRobotMapping, lerobot_mapping_named
-from selfflow_robotics.notice import Notice
+from selfflow_robotics.storage.notice import Notice
 
 YAML = """
 image: observation.images.image

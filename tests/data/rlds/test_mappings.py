@@ -16,7 +16,7 @@ from selfflow_robotics.data.action_spec import ActionSpec
 from selfflow_robotics.data.formats import open_dataset
 from selfflow_robotics.data.rlds.conversion import convert
 from selfflow_robotics.data.rlds.mappings import DROID, LANGUAGE_TABLE, RT1, mapping_named
-from selfflow_robotics.notice import Notice
+from selfflow_robotics.storage.notice import Notice
 
 STEPS = 4
 _F = tfds.features
