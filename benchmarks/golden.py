@@ -7,8 +7,7 @@ On one thread of one machine, with the torch of before, numbers are the same to 
 at the commit before, compare at the commit after. For a `tiny` network with random weights and for
 the shipped model: the losses of three steps of every training objective and the weights that the
 trainer makes in three, a rollout, features of a goal, a plan of every solver, a proposal, a guess,
-what the policies do
-in every task, and the network of the published image checkpoint.
+what the policies do in every task, and the network of the published image checkpoint.
 """
 
 from __future__ import annotations

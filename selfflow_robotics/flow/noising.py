@@ -223,6 +223,11 @@ def noise_clips(
     Args:
         streams: a CPU generator a clip, so that no clip's noise depends on what it comes with.
     """
+    declared = [one.name for one in noising.more]
+    if strange := clips.more.keys() - set(declared):
+        raise ValueError(f"clips hold {min(strange)}, which the noising does not declare in `more`")
+    # The network's tokens come in the order of their declarations, and so must their rows.
+    clips = replace(clips, more={n: clips.more[n] for n in declared if n in clips.more})
     clean = patchify(clips.latents_BTCHW, patch)
     count = clean.shape[1]
     drawn = _draw(noising, clips, clean.shape, streams)
@@ -236,9 +241,6 @@ def noise_clips(
         known = clips.action_known_BT > 0
     state_known = drawn.state_known_B1
 
-    declared = {one.name for one in noising.more}
-    if strange := clips.more.keys() - declared:
-        raise ValueError(f"clips hold {min(strange)}, which the noising does not declare in `more`")
     given = {VIDEO: clean, **clips.modalities}
     anchor = anchors(clean, prefix)
     acted = None if clips.action_BTA is None else (known & ~acts_noised).float()

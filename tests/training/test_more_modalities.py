@@ -81,6 +81,24 @@ def test_it_trains_and_is_imagined(tmp_path: Path) -> None:
     assert trained.propose(context, 3, 2).shape == (2, 3, 2, A)
 
 
+def test_their_order_in_the_clips_changes_nothing() -> None:
+    touch = Modality("touch", size=2, tokens=2, mask_ratio=0.1)
+    objective = build_objective(ObjectiveConfig(), 2, 1, Patches(2), (AUDIO, touch))
+    given = episodes()
+    clips = given.clips(np.resize(given.starts(3), 8), 3)
+    more = {"audio": clips.more["audio"], "touch": torch.ones(8, 3, 2, 2)}
+    made = [
+        objective.noise(replace(clips, more={name: more[name] for name in names}), streams(8))
+        for names in (("audio", "touch"), ("touch", "audio"))
+    ]
+    one, other = (noised.student for noised in made)
+    assert one.conditions.row_BTM is not None and other.conditions.row_BTM is not None
+    assert torch.equal(one.conditions.row_BTM, other.conditions.row_BTM)
+    assert list(other.frames.more) == ["audio", "touch"], "as the network reads them"
+    for name in more:
+        assert torch.equal(one.frames.more[name], other.frames.more[name])
+
+
 def test_what_is_not_declared_is_a_sentence() -> None:
     given = episodes()
     objective = build_objective(ObjectiveConfig(), 2, 1, Patches(2))
