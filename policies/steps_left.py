@@ -1,0 +1,44 @@
+"""The true value of a state: the steps that an expert still needs from there."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import gymnasium
+from selfflow_robotics.envs.simulation import copy_of
+from selfflow_robotics.policies.experts import make_expert
+
+LONGEST = 40
+"""Steps after which an expert that has not finished counts as one that never will."""
+
+
+class ExpertSteps:
+    """Lets the expert finish from a saved state, in a copy that never draws.
+
+    Args:
+        env: a task of this project, made by ``gymnasium.make``.
+
+    Raises:
+        ValueError: no expert knows the task, or its state cannot be saved.
+
+    Example:
+        >>> left = ExpertSteps(env)
+        >>> left(simulation_of(env).save())
+        9.0
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        self._simulation = copy_of(env)
+        self._expert = make_expert(self._simulation.env)
+
+    def __call__(self, state: Any) -> float:
+        """Steps to success, 1 or more; infinite where the expert does not finish in `LONGEST`."""
+        self._simulation.restore(state)
+        for step in range(1, LONGEST + 1):
+            _, solved, over = self._simulation.play(self._expert.act())
+            if solved:
+                return float(step)
+            if over:
+                break
+        return math.inf
