@@ -98,6 +98,7 @@ class LatentEpisodes:
     words: NDArray[np.int64] | None = None  # (texts, L), see `with_words`
     vectors: NDArray[np.float32] | None = None  # (texts, E) of a text encoder, zeros for ""
     more: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)  # (S, tokens, size)
+    steps_left: NDArray[np.float32] | None = None  # (S,), see Episode, in latent frames
 
     @classmethod
     def join(cls, parts: Sequence[LatentEpisodes]) -> LatentEpisodes:
@@ -106,6 +107,11 @@ class LatentEpisodes:
         def rows(name: str) -> Any:
             return np.concatenate([getattr(part, name) for part in parts])
 
+        def left(part: LatentEpisodes) -> NDArray[np.float32]:
+            unknown = np.full(len(part.steps_to_success), np.nan, np.float32)
+            return unknown if part.steps_left is None else part.steps_left
+
+        labelled = any(part.steps_left is not None for part in parts)
         texts, which = np.unique(rows("texts"), return_inverse=True)
         firsts = np.cumsum([0, *(len(part.texts) for part in parts)])
         told = [which[first + part.told] for first, part in zip(firsts, parts, strict=False)]
@@ -124,6 +130,7 @@ class LatentEpisodes:
             more={
                 name: np.concatenate([part.more[name] for part in parts]) for name in parts[0].more
             },
+            steps_left=np.concatenate([left(part) for part in parts]) if labelled else None,
         )
 
     def with_words(self, vocabulary: Vocabulary) -> LatentEpisodes:

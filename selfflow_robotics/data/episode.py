@@ -34,6 +34,9 @@ class Episode:
     id: str  # stable, as "train/17"
     # (S,), which actions show how the task is done; None: all, if the episode succeeds.
     demonstrated: NDArray[np.bool_] | None = None
+    # (S,) steps an expert still needs from each frame, its own action among them: 0 at the last
+    # frame of a solved episode, infinite where it would never finish, NaN where nobody knows.
+    steps_left: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         shape, dtype = self.images.shape, self.images.dtype
@@ -64,6 +67,8 @@ class Episode:
                 f"episode {self.id} has {steps} frames but demonstrated of shape "
                 f"{self.demonstrated.shape}; give one a frame, or none"
             )
+        if self.steps_left is not None:
+            require_steps_left(self.steps_left, steps, f"episode {self.id}")
         if len(self.instructions) not in (0, steps):
             raise ValueError(
                 f"episode {self.id} has {steps} frames but {len(self.instructions)} instructions; "
@@ -73,6 +78,25 @@ class Episode:
     def __len__(self) -> int:
         """S, the number of steps."""
         return len(self.images)
+
+
+def require_steps_left(left: NDArray[np.float32], steps: int, where: str) -> None:
+    """Refuse steps left that are not one a frame, each 0 or more or NaN.
+
+    Raises:
+        ValueError: names the episode, and the first such frame.
+    """
+    if left.shape != (steps,):
+        raise ValueError(
+            f"{where} has {steps} frames but steps_left of shape {left.shape}; give one a frame, "
+            "or none"
+        )
+    if (left < 0).any():
+        step = int(np.flatnonzero(left < 0)[0])
+        raise ValueError(
+            f"{where} has steps_left {left[step]:g} at step {step}; give 0 or more, inf where "
+            "an expert never finishes, NaN where it is not known"
+        )
 
 
 def require_finite(rows: NDArray[np.float32], key: str, where: str) -> None:

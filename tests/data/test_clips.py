@@ -139,7 +139,8 @@ def test_a_latent_frame_of_four_steps_has_the_block_of_their_actions(
 ) -> None:
     told = ("pick can",) * 3 + ("open drawer",) * (length - 3)
     shown = np.arange(length) != 5
-    source = replace(episode(length, told=told[:length]), demonstrated=shown)
+    left = np.arange(length, dtype=np.float32)[::-1].copy()
+    source = replace(episode(length, told=told[:length]), demonstrated=shown, steps_left=left)
     made = encode_episodes([source], EveryFourth(FACTOR), actions=RT1_ACTIONS, states=RT1_STATE)
     assert source.actions is not None and source.states is not None
     assert made.actions is not None and made.states is not None
@@ -157,6 +158,8 @@ def test_a_latent_frame_of_four_steps_has_the_block_of_their_actions(
     assert made.instructions_at(np.arange(frames)) == [told[i] for i in at]
     whole = encode_episodes([source], Patches(FACTOR))
     np.testing.assert_array_equal(made.steps_to_success * 4, whole.steps_to_success[at])
+    assert made.steps_left is not None
+    np.testing.assert_array_equal(made.steps_left * 4, left[at])
 
 
 def test_joined_episodes_stay_apart(numbered: LatentEpisodes) -> None:

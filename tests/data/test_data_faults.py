@@ -110,6 +110,21 @@ def test_marks_of_other_episodes(tmp_path: Path, marks: object, parts: tuple[str
     refused(tmp_path / "set", "demonstrated", *parts)
 
 
+@pytest.mark.parametrize(
+    ("left", "parts"),
+    [
+        ({"train": ["1 1 1 1 0"]}, ("a text of numbers for each of the 2 episodes", "again")),
+        ({"train": ["", "1 0"]}, ("episode train/1", "5 frames", "steps_left of shape (2,)")),
+        ({"train": ["", "2 1 -1 1 0"]}, ("episode train/1", "steps_left -1 at step 2", "inf")),
+        ({"train": ["", "2 1 x 1 0"]}, ("episode train/1", "no number", "x", "again")),
+    ],
+)
+def test_steps_left_of_other_episodes(tmp_path: Path, left: object, parts: tuple[str, ...]) -> None:
+    two_records(tmp_path / "set", sound_record(1))
+    (tmp_path / "set" / "steps_left.json").write_text(json.dumps(left))
+    refused(tmp_path / "set", "steps_left.json", *parts)
+
+
 def nan_actions(feature: tf_example_pb2.Feature) -> None:
     feature.float_list.value[4] = float("nan")
 

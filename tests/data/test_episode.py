@@ -33,6 +33,8 @@ def test_length_is_the_number_of_steps() -> None:
         ("actions", np.zeros((2, 7), np.float32), r"3 frames but actions of shape \(2, 7\)"),
         ("actions", np.full((3, 7), np.nan, np.float32), "actions that are not finite at step 0"),
         ("states", np.full((3, 8), np.inf, np.float32), "states that are not finite at step 0"),
+        ("steps_left", np.zeros(2, np.float32), r"3 frames but steps_left of shape \(2,\)"),
+        ("steps_left", np.array([1, np.nan, -2], np.float32), "steps_left -2 at step 2"),
         ("instructions", ("go",), "3 frames but 1 instructions"),
     ],
 )

@@ -121,6 +121,9 @@ def _kept(
         steps_to_success=np.where(left < NEVER, left / temporal, NEVER).astype(np.float32),
         offsets=np.array([0, len(latents)]),
         ids=np.array([episode.id]),
+        steps_left=None
+        if episode.steps_left is None
+        else (episode.steps_left[at] / temporal).astype(np.float32),
     )
 
 

@@ -21,7 +21,10 @@ from .checked_rows import CheckedRows, checksums_of
 from .joined_rows import JoinedRows
 
 _LATENTS, _ROWS = "latents.npy", "rows.npz"
-_ARRAYS = ("actions", "states", "demonstrated", "texts", "told", "steps_to_success", "offsets")
+_ARRAYS = (
+    *("actions", "states", "demonstrated", "texts", "told", "steps_to_success", "steps_left"),
+    "offsets",
+)
 
 
 @dataclass(frozen=True)

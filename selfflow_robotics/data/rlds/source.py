@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
-from selfflow_robotics.data.episode import Episode
+from selfflow_robotics.data.episode import Episode, require_steps_left
 from selfflow_robotics.data.mapped_source import MappedSource, Numbers
 from selfflow_robotics.data.rlds.array_record import ArrayRecords
 from selfflow_robotics.data.rlds.mapping_fit import require_fit
@@ -39,6 +39,7 @@ from selfflow_robotics.storage.digests import files_digest, text_digest
 ACTION_SPEC_FILE = "action_spec.json"
 STATE_SPEC_FILE = "state_spec.json"
 DEMONSTRATED_FILE = "demonstrated.json"
+STEPS_LEFT_FILE = "steps_left.json"
 
 _Spec = TypeVar("_Spec", ActionSpec, StateSpec)
 
@@ -81,12 +82,15 @@ class RldsSource(MappedSource[RldsMapping]):
         if mapping.state_spec is not None:
             self.state_spec = stored_spec(path / STATE_SPEC_FILE, mapping.state_spec, mapping.name)
         self._shards, self._records = _records(path, split)
-        self._demonstrated = _demonstrated(path, split, len(self._records))
+        self._demonstrated = _beside(path / DEMONSTRATED_FILE, split, len(self._records), "marks")
+        self._steps_left = _beside(path / STEPS_LEFT_FILE, split, len(self._records), "numbers")
 
     @property
     def identity(self) -> Mapping[str, Any]:
         """See :attr:`EpisodeSource.identity`; marks count: edited ones are another data set."""
+        labels = {"steps_left": text_digest(*self._steps_left)} if self._steps_left else {}
         return {
+            **labels,
             "mapping": text_digest(repr(self.mapping)),
             "shards": files_digest(self._shards),
             "marks": text_digest(*self._demonstrated) if self._demonstrated else None,
@@ -132,6 +136,7 @@ class RldsSource(MappedSource[RldsMapping]):
             source=found[mapping.source].decode() if mapping.source else "demonstration",
             id=f"{self.split}/{index}",
             demonstrated=marks,
+            steps_left=self._left(index, len(encoded), where),
         )
 
     def numbers(self) -> Callable[[int], Numbers]:
@@ -167,6 +172,19 @@ class RldsSource(MappedSource[RldsMapping]):
                 "0 or 1; copy the data set again"
             )
         return np.array([mark == "1" for mark in marks])
+
+    def _left(self, index: int, steps: int, where: str) -> NDArray[np.float32] | None:
+        if self._steps_left is None or not self._steps_left[index]:
+            return None
+        try:
+            left = np.array(self._steps_left[index].split(), np.float32)
+        except ValueError as error:
+            raise ValueError(
+                f"{where} has what is no number in {STEPS_LEFT_FILE} ({error}); copy the data set "
+                "again"
+            ) from None
+        require_steps_left(left, steps, f"{where}, by {STEPS_LEFT_FILE},")
+        return left
 
     def _images(self, encoded: NDArray[Any], where: str) -> NDArray[np.uint8]:
         if encoded.dtype != object:
@@ -241,21 +259,18 @@ def stored_spec(path: Path, declared: _Spec, mapping: str) -> _Spec:
     return stored
 
 
-def _demonstrated(path: Path, split: str, episodes: int) -> list[str] | None:
-    """A mark a step, 1 where its action shows how the task is done; None where none are stored."""
-    if not (path / DEMONSTRATED_FILE).is_file():
+def _beside(path: Path, split: str, episodes: int, what: str) -> list[str] | None:
+    """A text an episode, kept in a file beside the records; None where there is none."""
+    found = _json(path).get(split) if path.is_file() else None
+    if found is None:
         return None
-    stored = _json(path / DEMONSTRATED_FILE)
-    marks = stored.get(split)
-    if marks is None:
-        return None
-    are_texts = isinstance(marks, list) and all(isinstance(text, str) for text in marks)
-    if not are_texts or len(marks) != episodes:
+    are_texts = isinstance(found, list) and all(isinstance(text, str) for text in found)
+    if not are_texts or len(found) != episodes:
         raise ValueError(
-            f"{path / DEMONSTRATED_FILE} does not hold a text of marks for each of the {episodes} "
+            f"{path} does not hold a text of {what} for each of the {episodes} "
             f"episodes of split {split}; copy the data set again"
         )
-    return list(marks)
+    return list(found)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tensorflow_datasets.proto import tf_example_pb2
 
+from selfflow_robotics.data.episode import require_steps_left
 from selfflow_robotics.data.rt1.instruction_embedding import EMBEDDING_SIZE, embed_instruction
 
 OBSERVATIONS: dict[str, tuple[int, ...]] = {
@@ -43,7 +44,7 @@ ATTRIBUTES = (
     "objects_family",
     "task_family",
 )
-SOURCES = ("expert", "perturbed", "random", "intervened")
+SOURCES = ("expert", "perturbed", "random", "intervened", "wander", "shut", "planner")
 """Who acted, stored as attributes/collection_mode(_name)."""
 
 JPEG_QUALITY = 95
@@ -66,6 +67,7 @@ class Rt1Episode:
     task: str
     embeddings: NDArray[np.float32] | None = None  # (S, 512); hashed words when None
     demonstrated: NDArray[np.bool_] | None = None  # (S,), see Episode; kept beside the records
+    steps_left: NDArray[np.float32] | None = None  # (S,), see Episode; kept beside the records
 
     def __post_init__(self) -> None:
         steps = len(self.images)
@@ -79,6 +81,8 @@ class Rt1Episode:
             shapes["embeddings"] = (self.embeddings.shape, (EMBEDDING_SIZE,))
         if self.demonstrated is not None:
             shapes["demonstrated"] = (self.demonstrated.shape, ())
+        if self.steps_left is not None:
+            require_steps_left(self.steps_left, steps, f"an episode of {self.task}")
         lacking = sorted(set(OBSERVATIONS) - set(self.observations))
         if lacking:
             raise ValueError(

@@ -23,7 +23,13 @@ from tensorflow_datasets.core.file_adapters import FileFormat
 from tensorflow_datasets.core.naming import ShardedFileTemplate
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
-from selfflow_robotics.data.rlds.source import ACTION_SPEC_FILE, DEMONSTRATED_FILE, STATE_SPEC_FILE
+from selfflow_robotics.data.episode import require_steps_left
+from selfflow_robotics.data.rlds.source import (
+    ACTION_SPEC_FILE,
+    DEMONSTRATED_FILE,
+    STATE_SPEC_FILE,
+    STEPS_LEFT_FILE,
+)
 from selfflow_robotics.data.rlds.statistics import STATISTICS_FILE, published_form
 from selfflow_robotics.data.rlds.tfrecord import TFRecordWriter
 from selfflow_robotics.data.rt1.features import Rt1Episode, rt1_features, serialize
@@ -48,7 +54,8 @@ class Rt1Writer(WholeFolder):
     Beside the shards it leaves `action_spec.json` and `state_spec.json` with the statistics of
     what was written, and `action_statistics.json`, as a conversion does (last steps left out).
     `demonstrated.json` says of every step of every episode whether its action is to be imitated (1)
-    or not (0): RT-1 has no feature for it.
+    or not (0), `steps_left.json`, where any were given, how many steps an expert needs from each
+    frame on: RT-1 has no features for them.
 
     Args:
         path: the data set's folder, which must not exist.
@@ -78,6 +85,7 @@ class Rt1Writer(WholeFolder):
         self._actions: list[NDArray[np.float32]] = []
         self._states: list[NDArray[np.float32]] = []
         self._demonstrated: list[str] = []
+        self._steps_left: list[str] = []
 
     def _abandon(self) -> None:
         if self._shard is not None:
@@ -99,6 +107,8 @@ class Rt1Writer(WholeFolder):
         RT1_ACTIONS.check(episode.actions, where)
         record = serialize(episode, self._image_size)
         self.add_record(record, episode.actions, episode.states, episode.demonstrated)
+        if episode.steps_left is not None:
+            self.label(len(self._demonstrated) - 1, episode.steps_left)
 
     def add_record(
         self,
@@ -123,6 +133,17 @@ class Rt1Writer(WholeFolder):
         self._states.append(states)
         marks = np.ones(len(actions), np.bool_) if demonstrated is None else demonstrated
         self._demonstrated.append("".join("1" if mark else "0" for mark in marks))
+        self._steps_left.append("")
+
+    def label(self, index: int, steps_left: NDArray[np.float32]) -> None:
+        """Tell the steps left (S,) of episode number index, which was appended before.
+
+        Raises:
+            ValueError: as many as the episode has frames are wanted, each 0 or more or NaN.
+        """
+        where = f"episode {index} of {self._path}"
+        require_steps_left(steps_left, len(self._demonstrated[index]), where)
+        self._steps_left[index] = " ".join(f"{left:.4g}" for left in steps_left.tolist())
 
     def _shard_with_room(self) -> ArrayRecordWriter | TFRecordWriter:
         if self._shard is None or self._lengths[-1] == self._per_shard:
@@ -186,6 +207,8 @@ class Rt1Writer(WholeFolder):
             STATE_SPEC_FILE: RT1_STATE.with_statistics(states).to_json(),
             DEMONSTRATED_FILE: {"train": self._demonstrated},
         }
+        if any(self._steps_left):
+            files[STEPS_LEFT_FILE] = {"train": self._steps_left}
         if len(actions):
             lengths = [len(taken) for taken in self._actions if len(taken)]
             files[STATISTICS_FILE] = published_form(spec, actions, states, RT1_STATE, lengths)

@@ -128,6 +128,20 @@ def test_another_data_set_has_another_folder(tmp_path: Path, other: str) -> None
     assert np.array_equal(fresh.demonstrated, cached.demonstrated)
 
 
+def test_steps_left_come_back_from_a_cache_unknown_where_an_episode_has_none(
+    tmp_path: Path,
+) -> None:
+    left = np.array([np.inf, 2.5, 1, 0], np.float32)
+    given = material()
+    assert latents_of(given, Patches(2), tmp_path / "none", RT1_ACTIONS).steps_left is None
+    given = Material([replace(given.episodes[0], steps_left=left), *given.episodes[1:]])
+    for _ in range(2):
+        found = latents_of(given, Patches(2), tmp_path / "some", RT1_ACTIONS, part_episodes=2)
+        assert found.steps_left is not None and len(found.steps_left) == len(found.latents)
+        np.testing.assert_array_equal(found.steps_left[:4], left)
+        assert np.isnan(found.steps_left[4:]).all()
+
+
 def test_encoding_that_fails_names_the_episode_and_goes_on_from_its_part(tmp_path: Path) -> None:
     whole = material()
     broken = Material(whole.episodes)

@@ -77,6 +77,36 @@ def test_what_is_to_be_imitated_is_kept_beside_the_records(tmp_path: Path) -> No
     assert open_dataset(tmp_path / "set")[0].demonstrated is None
 
 
+def test_steps_left_are_kept_beside_the_records(tmp_path: Path) -> None:
+    left = np.array([3.25, np.inf, np.nan, 1.0, 0.0], np.float32)
+    with Rt1Writer(tmp_path / "set", SIZE) as writer:
+        writer.add(rt1_episode(3))
+        writer.add(replace(rt1_episode(5), steps_left=left))
+        writer.add(rt1_episode(2))
+        writer.label(2, np.array([1, 0], np.float32))
+        with pytest.raises(ValueError, match=r"episode 2 of .* has 2 frames but steps_left of"):
+            writer.label(2, left)
+    with Rt1Writer(tmp_path / "plain", SIZE) as writer:
+        for steps in (3, 5, 2):
+            writer.add(rt1_episode(steps))
+    source, plain = open_dataset(tmp_path / "set"), open_dataset(tmp_path / "plain")
+    assert source[0].steps_left is None
+    np.testing.assert_array_equal(source[1].steps_left, left)
+    np.testing.assert_array_equal(source[2].steps_left, [1, 0])
+    assert not (tmp_path / "plain" / "steps_left.json").exists()
+    assert plain[1].steps_left is None
+    # RT-1's own bytes are the same, and a cache of the one is not taken for the other's.
+    shards = [next((tmp_path / name).glob("*array_record*")) for name in ("set", "plain")]
+    assert shards[0].read_bytes() == shards[1].read_bytes()
+    assert "steps_left" in source.identity and "steps_left" not in plain.identity
+
+
+@pytest.mark.parametrize("wrong", [[1.0] * 4, [-1.0] * 5])
+def test_steps_left_that_make_no_sense_are_not_written(wrong: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"an episode of test has .*steps_left"):
+        replace(rt1_episode(5), steps_left=np.array(wrong, np.float32))
+
+
 def test_features_are_those_of_rt1() -> None:
     """Names, shapes and types of the catalogue entry of fractal20220817_data 0.1.0."""
     features = rt1_features((256, 320))
