@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import gymnasium
+import numpy as np
 from selfflow_robotics.envs.simulation import copy_of
 from selfflow_robotics.policies.experts import make_expert
 
@@ -18,6 +19,9 @@ class ExpertSteps:
 
     Args:
         env: a task of this project, made by ``gymnasium.make``.
+        noise: standard deviation (m) of what is added to the expert's displacements, to see how far
+            the number depends on small things.
+        seed: of that noise.
 
     Raises:
         ValueError: no expert knows the task, or its state cannot be saved.
@@ -28,15 +32,19 @@ class ExpertSteps:
         9.0
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+    def __init__(self, env: gymnasium.Env[Any, Any], noise: float = 0.0, seed: int = 0) -> None:
         self._simulation = copy_of(env)
         self._expert = make_expert(self._simulation.env)
+        self._noise, self._rng = noise, np.random.default_rng(seed)
 
     def __call__(self, state: Any) -> float:
         """Steps to success, 1 or more; infinite where the expert does not finish in `LONGEST`."""
         self._simulation.restore(state)
         for step in range(1, LONGEST + 1):
-            _, solved, over = self._simulation.play(self._expert.act())
+            action = self._expert.act()
+            if self._noise:
+                action[:3] += self._rng.normal(0.0, self._noise, 3).astype(np.float32)
+            _, solved, over = self._simulation.play(action)
             if solved:
                 return float(step)
             if over:

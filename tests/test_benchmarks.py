@@ -23,10 +23,8 @@ SMALLEST = {
 }
 SLOW = {
     "fuzz": "--inputs 25",
-    "candidate_ranking": "--states 1 --horizon 1",
     "environments": "",
     "few_steps": f"{SHIPPED} --data {{data}} --clips 2",
-    "goal_order": "{data}",
     "golden": "--save {out}/numbers.json",
     "kills": "--kills 1 --only tokenizer",
     "latents": "",

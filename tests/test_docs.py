@@ -33,6 +33,7 @@ SMALLER = {
     "tokenizer": "steps=2 widths=[8,8,8]",
     "data encode": "workers=0",
     "finetune": TRAINED,
+    "audit": "states=1 candidates=2 threads=1",
     "evaluate": "episodes=1 num_envs=1 videos=0 threads=1",
 }
 """What makes each command small, after what the page says."""

@@ -36,6 +36,7 @@ COMMANDS = (
     "infer",
     "rollout",
     "plan",
+    "audit",
     "evaluate",
     "doctor",
 )

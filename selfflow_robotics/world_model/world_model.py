@@ -30,6 +30,7 @@ from .clean_frames import clean_pass
 from .folder import load_world_model, save_world_model
 from .imagination.futures import Imagination, gradients_of
 from .inverse_dynamics import actions_between
+from .seen import seen
 from .translation import Translation
 from .values import Context, Rollout, WorldModelConfig
 
@@ -222,6 +223,16 @@ class WorldModel(nn.Module):
             passes=actions_BKHA.shape[:3].numel() * (steps + 1),
             more=shown,
         )
+
+    def seen(
+        self,
+        frames: NDArray[np.uint8],
+        actions_KSA: Tensor,
+        states: NDArray[np.float32] | None,
+        history: int,
+    ) -> Rollout:
+        """See :func:`~selfflow_robotics.world_model.seen.seen`."""
+        return seen(self, frames, actions_KSA, states, history)
 
     def compile_rollout(self) -> None:
         """Let `torch.compile` fuse what the network's blocks do, for rollouts and all other uses.
