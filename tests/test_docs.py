@@ -115,6 +115,17 @@ def test_page(page: str, follow: Callable[[str], None]) -> None:
     follow(page)
 
 
+def test_audit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    if not SHIPPED.is_dir():
+        pytest.skip(f"the page loads {SHIPPED.name}, which this checkout lacks")
+    monkeypatch.chdir(tmp_path)
+    (commands_told,) = re.findall(
+        r"```bash\n(.*?)```", (ROOT / "docs" / "objectives.md").read_text("utf-8"), re.S
+    )
+    run_commands(commands_told)
+    assert (tmp_path / "outputs" / "audit" / "audit.svg").is_file()
+
+
 @pytest.mark.parametrize("page", ["planning.md", "objectives.md"])
 def test_snippets_about_planning(page: str) -> None:
     if not SHIPPED.is_dir():
