@@ -50,11 +50,11 @@ def scored(banks: list[Bank], rng: np.random.Generator) -> dict[str, float | Non
     the banks in which some candidate succeeds.
     """
     truth = [bank.truth_K for bank in banks]
-    columns = {
+    columns: dict[str, list[Values | None]] = {
         "true_frames": [bank.true_frames_K for bank in banks],
         "imagined": [bank.imagined_K for bank in banks],
         "noise": [bank.again_K for bank in banks],
-        "shuffled": [rng.permutation(bank.imagined_K) for bank in banks],
+        "shuffled": [np.asarray(rng.permutation(bank.imagined_K)) for bank in banks],
     }
     found: dict[str, float | None] = {"banks": float(len(banks))}
     for name, costs in columns.items():
