@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..images.fit import fitted_frames
+from ..images.fit import ImageFit, fitted_frames
 from ..model.tokens import patchify
 from .clean_frames import clean_pass
+from .translation import Translation
 from .values import Rollout
-
-if TYPE_CHECKING:
-    from .world_model import WorldModel
 
 
 @torch.no_grad()
 def seen(
-    world_model: WorldModel,
+    translation: Translation,
+    feature_layer: int,
     frames: NDArray[np.uint8],
     actions_KSA: Tensor,
     states: NDArray[np.float32] | None,
@@ -30,6 +27,8 @@ def seen(
     """A rollout of one row, whose K futures are the truth: what its cost is worth on its own.
 
     Args:
+        translation: of a world model.
+        feature_layer: the block whose output are a frame's features.
         frames: (K, history + H * block, height, width, 3) uint8, where `block` is the steps that a
             frame of the world model spans.
         actions_KSA: (K, history - 1 + H * block, A) that led from each frame to the next, in the
@@ -37,17 +36,19 @@ def seen(
         states: (K, history + H * block, P) proprioception, None where there is none.
         history: frames that had been seen when the futures began, `1 + n * block` of them.
     """
-    block, known = world_model.action_block, (history - 1) // world_model.action_block + 1
-    images = fitted_frames(frames, world_model.image_fit, most=10**6)
+    config, block = translation.config, translation.tokenizer.temporal
+    known = (history - 1) // block + 1
+    images = fitted_frames(frames, ImageFit(config.image_size, config.image_fit), most=10**6)
     count, total = images.shape[:2]
-    latents = world_model.translation.latents(images)
-    spec = world_model.step_spec
-    led_to = rearrange(spec.normalize(actions_KSA), "k (s n) a -> k s (n a)", n=block)
-    led_to = torch.cat((torch.zeros_like(led_to[:, :1]), led_to), dim=1).to(world_model.device)
-    told = None if states is None else world_model.translation.states(states, count, total)
+    latents = translation.latents(images)
+    led_to = config.known_actions.step(block).normalize(actions_KSA)
+    led_to = rearrange(led_to, "k (s n) a -> k s (n a)", n=block)
+    led_to = torch.cat((torch.zeros_like(led_to[:, :1]), led_to), dim=1).to(latents)
+    told = None if states is None else translation.states(states, count, total)
     given = None if told is None else told[:, ::block]
-    layer, video = world_model.feature_layer, patchify(latents, world_model.config.patch)
-    out = clean_pass(world_model.network, video, led_to, given, layer, features_alone=True)
+    video = patchify(latents, config.patch)
+    layer = feature_layer
+    out = clean_pass(translation.network, video, led_to, given, layer, features_alone=True)
     future = slice(known, None)
     ahead = rearrange(actions_KSA[:, history - 1 :], "k (h n) a -> 1 k h (n a)", n=block)
     return Rollout(

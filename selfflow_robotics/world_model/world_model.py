@@ -232,7 +232,7 @@ class WorldModel(nn.Module):
         history: int,
     ) -> Rollout:
         """See :func:`~selfflow_robotics.world_model.seen.seen`."""
-        return seen(self, frames, actions_KSA, states, history)
+        return seen(self.translation, self.feature_layer, frames, actions_KSA, states, history)
 
     def compile_rollout(self) -> None:
         """Let `torch.compile` fuse what the network's blocks do, for rollouts and all other uses.
