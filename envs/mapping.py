@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfflow_robotics.images.eight_bit import eight_bit
+from selfflow_robotics.storage.keys import key
 
 
 @dataclass(frozen=True)
@@ -35,31 +36,22 @@ class EnvMapping:
         array([[ 4.,  4., -1.]], dtype=float32)
     """
 
-    image: str | None = field(
-        default="image",
-        metadata={"help": "key of a task's observations; null: they are the image itself"},
+    image: str | None = key(
+        "key of a task's observations; null: they are the image itself", "image"
     )
-    instruction: str | None = field(
-        default="instruction", metadata={"help": "key of the instruction; null: it is mapping.text"}
+    instruction: str | None = key("key of the instruction; null: it is mapping.text", "instruction")
+    text: str = key("the instruction; where given, mapping.instruction is not read", "")
+    proprioception: str | None = key(
+        "key of the robot's state; null: there is none", "proprioception"
     )
-    text: str = field(
-        default="",
-        metadata={"help": "the instruction; where given, mapping.instruction is not read"},
+    take: tuple[int | None, ...] | None = key(
+        "the policy's entry for each of the task's; in it, null: offset alone", None
     )
-    proprioception: str | None = field(
-        default="proprioception", metadata={"help": "key of the robot's state; null: there is none"}
+    scale: tuple[float, ...] | None = key(
+        "factor of each entry of the task's action; null: 1", None, least=None
     )
-    take: tuple[int | None, ...] | None = field(
-        default=None,
-        metadata={"help": "the policy's entry for each of the task's; in it, null: offset alone"},
-    )
-    scale: tuple[float, ...] | None = field(
-        default=None,
-        metadata={"from": None, "help": "factor of each entry of the task's action; null: 1"},
-    )
-    offset: tuple[float, ...] | None = field(
-        default=None,
-        metadata={"from": None, "help": "added to each entry of the task's action; null: 0"},
+    offset: tuple[float, ...] | None = key(
+        "added to each entry of the task's action; null: 0", None, least=None
     )
 
     def check(
@@ -81,21 +73,21 @@ class EnvMapping:
         none = ", or give null (None in Python) for none"
         told = ", give the instruction itself as mapping.text" + none
         instead = {"image": "", "instruction": told, "proprioception": none}
-        for role, key in (
+        for role, name in (
             ("image", self.image),
             ("instruction", None if self.text else self.instruction),
             ("proprioception", self.proprioception),
         ):
-            if key is None:
+            if name is None:
                 continue
             if not isinstance(observation_space, gymnasium.spaces.Dict):
                 raise ValueError(
-                    f"the mapping takes the {role} from the key {key!r}, but observations are no "
+                    f"the mapping takes the {role} from the key {name!r}, but observations are no "
                     f"dictionary: {observation_space}; give mapping.{role}=null (None in Python)"
                 )
-            if key not in observation_space.spaces:
+            if name not in observation_space.spaces:
                 raise ValueError(
-                    f"the mapping takes the {role} from the key {key!r}, which observations lack; "
+                    f"the mapping takes the {role} from the key {name!r}, which observations lack; "
                     f"they have {sorted(observation_space.spaces)}: name one in mapping.{role}"
                     + instead[role]
                 )

@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "planning": {
         *("world_model", "flow", "tokenizers", "data", "images", "model", "streams", "registry"),
+        "storage",
     },
     "training": {
         *("world_model", "image_model", "flow", "tokenizers", "data", "images"),

@@ -312,7 +312,9 @@ assert imagined.shape == (1, 3, 2, 1, 2)
         "A command",
         "selfflow_robotics/cli/greet.py",
         '''
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from selfflow_robotics.storage.keys import key
 
 HELP = """Greet somebody."""
 
@@ -321,7 +323,7 @@ HELP = """Greet somebody."""
 class Config:
     """Keys of `selfflow greet`."""
 
-    name: str = field(default="you", metadata={"help": "whom"})
+    name: str = key("whom", "you")
 
 
 def run(config: Config) -> int:

@@ -10,6 +10,7 @@ from selfflow_robotics.envs.mapping import EnvMapping
 from selfflow_robotics.machine.precision import Precision, use_threads
 from selfflow_robotics.planning.config import PlannerConfig
 from selfflow_robotics.registry import import_own
+from selfflow_robotics.storage.keys import key
 
 HELP = """Find out which part of a planner loses: its cost, its imagination, or its candidates.
 
@@ -23,32 +24,22 @@ each orders them and what is saved by the one it chooses; writes audit.json and 
 class Config:
     """Keys of `selfflow audit`."""
 
-    world_model: str = field(
-        default="tabletop-small", metadata={"help": "shipped name, folder, or org/name of the Hub"}
+    world_model: str = key("shipped name, folder, or org/name of the Hub", "tabletop-small")
+    tasks: tuple[str, ...] = key(
+        "as PickCokeCan, or any Gymnasium id",
+        ("PickCokeCan", "MoveNear", "OpenDrawer", "CloseDrawer"),
     )
-    tasks: tuple[str, ...] = field(
-        default=("PickCokeCan", "MoveNear", "OpenDrawer", "CloseDrawer"),
-        metadata={"help": "as PickCokeCan, or any Gymnasium id"},
-    )
-    states: int = field(default=14, metadata={"from": 1, "help": "states a task"})
-    candidates: int = field(default=12, metadata={"from": 2, "help": "of a state and spread"})
-    seed: int = field(default=70_000, metadata={"help": "of the first state; then one more each"})
-    out: Path = field(default=Path("outputs/audit"), metadata={"help": "folder to write"})
+    states: int = key("states a task", 14, least=1)
+    candidates: int = key("of a state and spread", 12, least=2)
+    seed: int = key("of the first state; then one more each", 70_000)
+    out: Path = key("folder to write", Path("outputs/audit"))
     data: DataConfig = field(default_factory=DataConfig)
-    device: str = field(default="cpu", metadata={"help": "of the world model: cpu, cuda"})
-    threads: int | None = field(
-        default=None,
-        metadata={"from": 1, "help": "of the processor, for the world model; all when null"},
-    )
-    precision: Precision = field(
-        default="auto", metadata={"help": "numbers to compute with; auto: bf16 where it is faster"}
-    )
+    device: str = key("of the world model: cpu, cuda", "cpu")
+    threads: int | None = key("of the processor, for the world model; all when null", None, least=1)
+    precision: Precision = key("numbers to compute with; auto: bf16 where it is faster", "auto")
     planner: PlannerConfig = field(default_factory=PlannerConfig)
-    imports: tuple[str, ...] = field(
-        default=(),
-        metadata={
-            "help": "modules that register other people's tasks; the working folder's come first"
-        },
+    imports: tuple[str, ...] = key(
+        "modules that register other people's tasks; the working folder's come first", ()
     )
     mapping: EnvMapping = field(default_factory=EnvMapping)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from ..storage.keys import key
 
 HELP = """Record episodes of the tasks as a data set with RT-1's features.
 
@@ -20,48 +22,24 @@ workers.
 class Config:
     """Configuration of `selfflow collect`."""
 
-    out: Path = field(
-        default=Path("data/tabletop"), metadata={"help": "folder to write; must not exist"}
+    out: Path = key("folder to write; must not exist", Path("data/tabletop"))
+    tasks: tuple[str, ...] = key("which tasks, as PickCokeCan; all when empty", ())
+    episodes: int = key("episodes a task", 200, least=1)
+    episodes_of: dict[str, int] = key(
+        "another number for one task: episodes_of.OpenDrawerAndPlace=400", dict
     )
-    tasks: tuple[str, ...] = field(
-        default=(), metadata={"help": "which tasks, as PickCokeCan; all when empty"}
+    perturbed: float = key("share of episodes with a perturbed expert", 0.45, most=1)
+    intervened: float = key("share in which experts take over from a prior's mistakes", 0.0, most=1)
+    world_model: str | None = key("whose prior: a shipped name, a folder, or org/name", None)
+    random: float = key("share of episodes of random play; experts do the rest", 0.25, most=1)
+    random_steps: int = key("steps of an episode of random play", 40, least=1)
+    image_size: tuple[int, int] = key("height and width of the images", (64, 80), least=1)
+    robot: Literal["primitive", "menagerie"] = key("body of the robot", "primitive")
+    container: Literal["array_record", "tfrecord"] = key(
+        "array_record for random access, tfrecord for tf.data programs", "array_record"
     )
-    episodes: int = field(default=200, metadata={"from": 1, "help": "episodes a task"})
-    episodes_of: dict[str, int] = field(
-        default_factory=dict,
-        metadata={"help": "another number for one task: episodes_of.OpenDrawerAndPlace=400"},
-    )
-    perturbed: float = field(
-        default=0.45, metadata={"to": 1, "help": "share of episodes with a perturbed expert"}
-    )
-    intervened: float = field(
-        default=0.0,
-        metadata={"to": 1, "help": "share in which experts take over from a prior's mistakes"},
-    )
-    world_model: str | None = field(
-        default=None, metadata={"help": "whose prior: a shipped name, a folder, or org/name"}
-    )
-    random: float = field(
-        default=0.25,
-        metadata={"to": 1, "help": "share of episodes of random play; experts do the rest"},
-    )
-    random_steps: int = field(
-        default=40, metadata={"from": 1, "help": "steps of an episode of random play"}
-    )
-    image_size: tuple[int, int] = field(
-        default=(64, 80), metadata={"from": 1, "help": "height and width of the images"}
-    )
-    robot: Literal["primitive", "menagerie"] = field(
-        default="primitive", metadata={"help": "body of the robot"}
-    )
-    container: Literal["array_record", "tfrecord"] = field(
-        default="array_record",
-        metadata={"help": "array_record for random access, tfrecord for tf.data programs"},
-    )
-    seed: int = field(default=0, metadata={"help": "decides everything"})
-    workers: int | None = field(
-        default=None, metadata={"from": 1, "to": 1024, "help": "processes; one a CPU when null"}
-    )
+    seed: int = key("decides everything", 0)
+    workers: int | None = key("processes; one a CPU when null", None, least=1, most=1024)
 
 
 def run(config: Config) -> int:

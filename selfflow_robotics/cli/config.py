@@ -3,10 +3,8 @@
 A command is a module `selfflow_robotics/cli/<command>.py` with three names: `HELP`, a plain string
 literal; `Config`, a frozen dataclass; and `run(config) -> int`, which returns the exit status. A
 field is a bool, int, float, str, Path, Enum, Literal, another dataclass (a section), `X | None` and
-other unions, tuple[...], list[...], dict[str, ...]; without a default the user must give it. Its
-metadata may say the key's meaning ("help"), its range (see `ranges`), former names that go on
-working ("was"), and that it is meant by its section's name alone ("main": `data=FOLDER` is
-`data.path=FOLDER`, unless a preset has that name).
+other unions, tuple[...], list[...], dict[str, ...]; :func:`selfflow_robotics.storage.keys.key` says
+what it means and takes.
 
 The rest is Hydra's: `selfflow train model=small model.depth=4` takes the section `model` from
 `configs/model/small.yaml` and sets a key of it; `configs/train.yaml`, when it is there, overrides
@@ -26,10 +24,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..storage import typed_yaml
+from ..storage.keys import require_in_range
 from ..storage.typed_yaml import ConfigError, nearest
 from .keys import defaults_of, find, keys_of
 from .presets import Words, choices_of, composer, first_line, require_preset
-from .ranges import require_in_range
 
 __all__ = ["ConfigError", "compose", "nearest"]
 
@@ -78,7 +76,7 @@ def read(
         name, kind = find(keys, name, command)
         each = typed_yaml.swept(name, text) if sweeps and not os.path.lexists(text) else []
         if dataclasses.is_dataclass(kind):
-            main = next((f.name for f in dataclasses.fields(kind) if "main" in f.metadata), None)
+            main = next((f.name for f in dataclasses.fields(kind) if f.metadata.get("main")), None)
             if main is None or (each or [text])[0] in choices_of(name, config_dir):
                 for choice in each or [text]:
                     require_preset(name, choice, kind, config_dir)

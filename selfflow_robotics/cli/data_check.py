@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..storage.keys import key
 from .dataset import WholeDataConfig, one_data_set
 
 HELP = """Check every episode of a data set, or every byte of a latent cache.
@@ -21,9 +22,7 @@ class Config:
     """Configuration of `selfflow data check`."""
 
     data: WholeDataConfig = field(default_factory=WholeDataConfig)
-    workers: int | None = field(
-        default=None, metadata={"from": 1, "to": 1024, "help": "processes; one a CPU when null"}
-    )
+    workers: int | None = key("processes; one a CPU when null", None, least=1, most=1024)
 
 
 def run(config: Config) -> int:

@@ -6,6 +6,7 @@ import os.path
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..storage.keys import key
 from .dataset import WholeDataConfig, one_data_set
 
 HELP = """Turn an RLDS data set from TFRecord into ArrayRecord, for random access.
@@ -21,15 +22,10 @@ are checked. Killed or out of disk space, run it again: it goes on where it was.
 class Config:
     """Configuration of `selfflow data convert rlds`."""
 
-    out: Path = field(metadata={"help": "folder to write"})
+    out: Path = key("folder to write")
     data: WholeDataConfig = field(default_factory=WholeDataConfig)
-    workers: int | None = field(
-        default=None, metadata={"from": 1, "to": 1024, "help": "processes; one a CPU when null"}
-    )
-    max_broken: float = field(
-        default=0.0,
-        metadata={"to": 1, "help": "greatest share of faulty episodes, which are left out"},
-    )
+    workers: int | None = key("processes; one a CPU when null", None, least=1, most=1024)
+    max_broken: float = key("greatest share of faulty episodes, which are left out", 0.0, most=1)
 
 
 def run(config: Config) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from ..storage.keys import key
 from .dataset import DataConfig, open_all, open_video
 
 HELP = """Encode a data set's frames once, for training to read.
@@ -22,41 +23,24 @@ where it was.
 class Config:
     """Keys of `selfflow data encode`."""
 
-    out: Path = field(metadata={"help": "folder of latents, the cache of training"})
-    tokenizer: Path = field(metadata={"help": "folder of a tokenizer, or of a model that has one"})
+    out: Path = key("folder of latents, the cache of training")
+    tokenizer: Path = key("folder of a tokenizer, or of a model that has one")
     data: DataConfig = field(default_factory=DataConfig)
-    videos: str | None = field(
-        default=None, metadata={"help": "folder or glob of video files, or of shards (.tar)"}
+    videos: str | None = key("folder or glob of video files, or of shards (.tar)", None)
+    image_size: tuple[int, int] | None = key(
+        "height, width; null: the data's, made to fit, and [64,80] of videos", None, least=1
     )
-    image_size: tuple[int, int] | None = field(
-        default=None,
-        metadata={
-            "from": 1,
-            "help": "height, width; null: the data's, made to fit, and [64,80] of videos",
-        },
+    image_fit: Literal["crop", "pad"] = key(
+        "what becomes of images of other proportions, in data", "crop"
     )
-    image_fit: Literal["crop", "pad"] = field(
-        default="crop", metadata={"help": "what becomes of images of other proportions, in data"}
-    )
-    patch: int = field(
-        default=2,
-        metadata={"from": 1, "to": 64, "help": "model.patch of the training, for what fits"},
-    )
-    frames: int = field(default=32, metadata={"from": 1, "help": "frames a clip, of videos"})
-    rate_hz: float = field(default=5.0, metadata={"above": 0, "help": "frames a second, of videos"})
-    max_broken: float = field(
-        default=0.05, metadata={"to": 1, "help": "greatest share of videos that cannot be read"}
-    )
-    part: int = field(
-        default=256, metadata={"from": 1, "help": "episodes a part; a kill loses one at most"}
-    )
-    workers: int = field(
-        default=2, metadata={"to": 1024, "help": "processes that read and decode; 0: none"}
-    )
-    ray: str | None = field(
-        default=None, metadata={"help": "local, or a cluster's address: parts are spread over it"}
-    )
-    device: str = field(default="cpu", metadata={"help": "cpu, cuda, ... (with ray: of each task)"})
+    patch: int = key("model.patch of the training, for what fits", 2, least=1, most=64)
+    frames: int = key("frames a clip, of videos", 32, least=1)
+    rate_hz: float = key("frames a second, of videos", 5.0, above=0)
+    max_broken: float = key("greatest share of videos that cannot be read", 0.05, most=1)
+    part: int = key("episodes a part; a kill loses one at most", 256, least=1)
+    workers: int = key("processes that read and decode; 0: none", 2, most=1024)
+    ray: str | None = key("local, or a cluster's address: parts are spread over it", None)
+    device: str = key("cpu, cuda, ... (with ray: of each task)", "cpu")
 
 
 def run(config: Config) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..storage.keys import key
 from .dataset import DataConfig, open_one
 
 HELP = """Export a data set's episodes as a LeRobot data set (v3.0: parquet and H.264).
@@ -19,7 +20,7 @@ the other commands read the result with the same mapping.
 class Config:
     """Keys of `selfflow data export lerobot`."""
 
-    out: Path = field(metadata={"help": "folder to write; must not exist"})
+    out: Path = key("folder to write; must not exist")
     data: DataConfig = field(default_factory=DataConfig)
 
 

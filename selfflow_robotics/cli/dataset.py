@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from selfflow_robotics.storage.typed_yaml import ConfigError
+
+from ..storage.keys import key
 
 if TYPE_CHECKING:
     from selfflow_robotics.data.episode import Dataset, EpisodeSource
@@ -19,42 +21,34 @@ PathT = TypeVar("PathT", bound=str | Path)
 class DataConfig:
     """Which episodes."""
 
-    path: list[Path] = field(
-        default_factory=list,
-        metadata={
-            "help": "folder of an RLDS or LeRobot data set, or [A,B]; data=FOLDER for short",
-            "main": True,
-            "was": ("source",),
-        },
+    path: list[Path] = key(
+        "folder of an RLDS or LeRobot data set, or [A,B]; data=FOLDER for short",
+        list,
+        main=True,
+        was=("source",),
     )
-    mapping: str = field(
-        default="rt1",
-        metadata={
-            "help": "where it keeps images, actions, ...: a name, a YAML, or module:Class",
-            "was": ("mapping",),
-        },
+    mapping: str = key(
+        "where it keeps images, actions, ...: a name, a YAML, or module:Class",
+        "rt1",
+        was=("mapping",),
     )
-    split: str = field(default="train", metadata={"help": "of the data set", "was": ("split",)})
+    split: str = key("of the data set", "train", was=("split",))
 
 
 @dataclass(frozen=True)
 class WholeDataConfig:
     """A data set with all its splits."""
 
-    path: list[str | Path] = field(
-        default_factory=list,
-        metadata={
-            "help": "folder, or a URL where it is read once; data=FOLDER for short",
-            "main": True,
-            "was": ("source", "path"),
-        },
+    path: list[str | Path] = key(
+        "folder, or a URL where it is read once; data=FOLDER for short",
+        list,
+        main=True,
+        was=("source", "path"),
     )
-    mapping: str | None = field(
-        default=None,
-        metadata={
-            "help": "what actions and states are: a name or a YAML; null: what fits, or rt1",
-            "was": ("mapping",),
-        },
+    mapping: str | None = key(
+        "what actions and states are: a name or a YAML; null: what fits, or rt1",
+        None,
+        was=("mapping",),
     )
 
 

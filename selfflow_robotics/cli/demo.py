@@ -8,6 +8,8 @@ from pathlib import Path
 from selfflow_robotics.machine.precision import Precision, use_threads
 from selfflow_robotics.planning.config import PlannerConfig
 
+from ..storage.keys import key
+
 HELP = """Plan with the shipped world model in all five tasks, beside an expert and random play.
 
 Reads the shipped weights; nothing is downloaded. Prints success per task and policy and writes
@@ -22,22 +24,15 @@ _TOLD_ELSEWHERE = ("world_model", "tasks", "episodes", "seed", "out", "json")
 class Config:
     """Keys of `selfflow demo`."""
 
-    world_model: str = field(
-        default="tabletop-small", metadata={"help": "shipped name, or the folder of a model"}
-    )
-    tasks: tuple[str, ...] = field(default=(), metadata={"help": "all five when empty"})
-    episodes: int = field(default=3, metadata={"from": 1, "help": "episodes a task and policy"})
-    seed: int = field(default=20_000, metadata={"help": "of the first episode"})
-    out: Path = field(default=Path("outputs/demo"), metadata={"help": "folder to write"})
-    json: Path | None = field(default=None, metadata={"help": "file for the success table"})
-    horizon: int = field(default=4, metadata={"from": 1, "help": "steps ahead for imagined frames"})
-    threads: int | None = field(
-        default=None,
-        metadata={"from": 1, "help": "of the processor, for the world model; all when null"},
-    )
-    precision: Precision = field(
-        default="auto", metadata={"help": "numbers to compute with; auto: bf16 where it is faster"}
-    )
+    world_model: str = key("shipped name, or the folder of a model", "tabletop-small")
+    tasks: tuple[str, ...] = key("all five when empty", ())
+    episodes: int = key("episodes a task and policy", 3, least=1)
+    seed: int = key("of the first episode", 20_000)
+    out: Path = key("folder to write", Path("outputs/demo"))
+    json: Path | None = key("file for the success table", None)
+    horizon: int = key("steps ahead for imagined frames", 4, least=1)
+    threads: int | None = key("of the processor, for the world model; all when null", None, least=1)
+    precision: Precision = key("numbers to compute with; auto: bf16 where it is faster", "auto")
     planner: PlannerConfig = field(default_factory=PlannerConfig)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from ..storage.keys import key
 
 HELP = """Say what works on this machine, and how to get what does not.
 
@@ -18,7 +20,7 @@ be missing), otherwise with 1.
 class Config:
     """Keys of `selfflow doctor`."""
 
-    json: Path | None = field(default=None, metadata={"help": "write the findings here too"})
+    json: Path | None = key("write the findings here too", None)
 
 
 def run(config: Config) -> int:

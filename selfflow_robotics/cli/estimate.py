@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ..storage.keys import key
 from ..training.config import ModelConfig, ObjectiveConfig, TrainerConfig
 
 HELP = """Predict parameters, FLOPs and memory of a training run.
@@ -21,27 +22,14 @@ the program's own is part of it.
 class Config:
     """Keys of `selfflow estimate`."""
 
-    gpus: int = field(default=1, metadata={"from": 1, "help": "over which FSDP2 spreads the model"})
-    device: Literal["cuda", "cpu"] = field(
-        default="cuda", metadata={"help": "cuda, or cpu: the machine's memory"}
-    )
-    image_size: tuple[int, int] = field(
-        default=(64, 80), metadata={"from": 1, "help": "height, width"}
-    )
-    factor: int = field(
-        default=8, metadata={"from": 1, "help": "pixels along each side of a latent's cell"}
-    )
-    channels: int = field(default=16, metadata={"from": 1, "help": "of a latent"})
-    temporal: int = field(
-        default=1, metadata={"from": 1, "help": "steps that a latent frame spans"}
-    )
-    words: int = field(
-        default=0,
-        metadata={"help": "different words in a robot's instructions; 0: pretraining on video"},
-    )
-    text_width: int = field(
-        default=0, metadata={"help": "of text_encoder's vectors (t5-base: 768); 0: no captions"}
-    )
+    gpus: int = key("over which FSDP2 spreads the model", 1, least=1)
+    device: Literal["cuda", "cpu"] = key("cuda, or cpu: the machine's memory", "cuda")
+    image_size: tuple[int, int] = key("height, width", (64, 80), least=1)
+    factor: int = key("pixels along each side of a latent's cell", 8, least=1)
+    channels: int = key("of a latent", 16, least=1)
+    temporal: int = key("steps that a latent frame spans", 1, least=1)
+    words: int = key("different words in a robot's instructions; 0: pretraining on video", 0)
+    text_width: int = key("of text_encoder's vectors (t5-base: 768); 0: no captions", 0)
     model: ModelConfig = field(default_factory=ModelConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)

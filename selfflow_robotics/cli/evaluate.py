@@ -12,6 +12,8 @@ from selfflow_robotics.machine.precision import Precision, use_threads
 from selfflow_robotics.planning.config import PlannerConfig
 from selfflow_robotics.registry import import_own
 
+from ..storage.keys import key
+
 _MOST_EPISODES = 64  # held-out ones that are read
 _TOLD_ELSEWHERE = {
     *("world_model", "tasks", "policies", "episodes", "seed", "num_envs", "image_size"),
@@ -31,47 +33,30 @@ judged by held-out episodes of a data set (data), or else by what was recorded.
 class Config:
     """Keys of `selfflow evaluate`."""
 
-    world_model: str = field(
-        default="tabletop-small", metadata={"help": "shipped name, folder, or org/name of the Hub"}
+    world_model: str = key("shipped name, folder, or org/name of the Hub", "tabletop-small")
+    tasks: tuple[str, ...] = key("as PickCokeCan, or any Gymnasium id; all five when empty", ())
+    policies: tuple[str, ...] = key(
+        "which of planner, prior, joint, expert, random, zero, and oracle: the "
+        "planner with the simulator for its world model; or module:Class of your own",
+        ("planner", "prior", "joint", "expert", "random", "zero"),
     )
-    tasks: tuple[str, ...] = field(
-        default=(), metadata={"help": "as PickCokeCan, or any Gymnasium id; all five when empty"}
+    episodes: int = key("episodes a task and policy", 50, least=1)
+    seed: int = key("of the first episode; then one more each", 10_000)
+    num_envs: int = key("environments at a time", 10, least=1)
+    out: Path = key("folder to write", Path("outputs/evaluate"))
+    image_size: tuple[int, int] | None = key(
+        "height and width drawn; the world model's when null", None, least=1
     )
-    policies: tuple[str, ...] = field(
-        default=("planner", "prior", "joint", "expert", "random", "zero"),
-        metadata={
-            "help": "which of planner, prior, joint, expert, random, zero, and oracle: the "
-            "planner with the simulator for its world model; or module:Class of your own"
-        },
-    )
-    episodes: int = field(default=50, metadata={"from": 1, "help": "episodes a task and policy"})
-    seed: int = field(default=10_000, metadata={"help": "of the first episode; then one more each"})
-    num_envs: int = field(default=10, metadata={"from": 1, "help": "environments at a time"})
-    out: Path = field(default=Path("outputs/evaluate"), metadata={"help": "folder to write"})
-    image_size: tuple[int, int] | None = field(
-        default=None,
-        metadata={"from": 1, "help": "height and width drawn; the world model's when null"},
-    )
-    robot: Literal["primitive", "menagerie"] = field(
-        default="primitive", metadata={"help": "body of the robot"}
-    )
-    videos: int = field(default=1, metadata={"help": "videos a task and policy in the report"})
+    robot: Literal["primitive", "menagerie"] = key("body of the robot", "primitive")
+    videos: int = key("videos a task and policy in the report", 1)
     data: DataConfig = field(default_factory=DataConfig)
-    horizon: int = field(default=4, metadata={"from": 1, "help": "steps ahead for imagined frames"})
-    device: str = field(default="cpu", metadata={"help": "of the world model: cpu, cuda"})
-    threads: int | None = field(
-        default=None,
-        metadata={"from": 1, "help": "of the processor, for the world model; all when null"},
-    )
-    precision: Precision = field(
-        default="auto", metadata={"help": "numbers to compute with; auto: bf16 where it is faster"}
-    )
+    horizon: int = key("steps ahead for imagined frames", 4, least=1)
+    device: str = key("of the world model: cpu, cuda", "cpu")
+    threads: int | None = key("of the processor, for the world model; all when null", None, least=1)
+    precision: Precision = key("numbers to compute with; auto: bf16 where it is faster", "auto")
     planner: PlannerConfig = field(default_factory=PlannerConfig)
-    imports: tuple[str, ...] = field(
-        default=(),
-        metadata={
-            "help": "modules that register other people's tasks; the working folder's come first"
-        },
+    imports: tuple[str, ...] = key(
+        "modules that register other people's tasks; the working folder's come first", ()
     )
     mapping: EnvMapping = field(default_factory=EnvMapping)
 

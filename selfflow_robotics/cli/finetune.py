@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from ..storage.keys import key
 from ..training.config import ModelConfig, ObjectiveConfig, PriorTraining, TrainerConfig
 from .dataset import DataConfig, open_all
 
@@ -23,12 +24,10 @@ torchrun --nproc-per-node 8 -m selfflow_robotics.cli.main finetune device=cuda .
 class TrainingData(DataConfig):
     """Which episodes. Of several data sets, the first's statistics normalise."""
 
-    repeat: dict[str, int] = field(
-        default_factory=dict,
-        metadata={
-            "from": 1,
-            "help": "clips of one instruction more often, by its first word: repeat.pick=4",
-        },
+    repeat: dict[str, int] = key(
+        "clips of one instruction more often, by its first word: repeat.pick=4",
+        dict,
+        least=1,
     )
 
 
@@ -36,21 +35,16 @@ class TrainingData(DataConfig):
 class Config:
     """Keys of `selfflow finetune`."""
 
-    out: Path = field(metadata={"help": "folder to write", "was": ("output",)})
+    out: Path = key("folder to write", was=("output",))
     data: TrainingData = field(default_factory=TrainingData)
-    start: Path | None = field(
-        default=None, metadata={"help": "a pretrained model's folder, or the image checkpoint"}
+    start: Path | None = key("a pretrained model's folder, or the image checkpoint", None)
+    tokenizer: Path | None = key("default: that of start", None)
+    cache: Path | None = key("folder that keeps latents", None)
+    image_size: tuple[int, int] | None = key(
+        "height, width to train at; null: the data's, made to fit", None, least=1
     )
-    tokenizer: Path | None = field(default=None, metadata={"help": "default: that of start"})
-    cache: Path | None = field(default=None, metadata={"help": "folder that keeps latents"})
-    image_size: tuple[int, int] | None = field(
-        default=None,
-        metadata={"from": 1, "help": "height, width to train at; null: the data's, made to fit"},
-    )
-    image_fit: Literal["crop", "pad"] = field(
-        default="crop", metadata={"help": "what becomes of images of other proportions"}
-    )
-    device: str = field(default="cpu", metadata={"help": "to train on: cpu, cuda, cuda:1, ..."})
+    image_fit: Literal["crop", "pad"] = key("what becomes of images of other proportions", "crop")
+    device: str = key("to train on: cpu, cuda, cuda:1, ...", "cpu")
     model: ModelConfig = field(default_factory=ModelConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)

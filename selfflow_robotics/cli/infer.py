@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..storage.keys import key
 from .dataset import DataConfig, open_one
 
 HELP = """Infer the actions of a data set's episodes from frames and proprioception.
@@ -21,18 +22,12 @@ always naming the mean action.
 class Config:
     """Keys of `selfflow infer`."""
 
-    world_model: str = field(
-        default="tabletop-small", metadata={"help": "shipped name, folder, or org/name of the Hub"}
-    )
+    world_model: str = key("shipped name, folder, or org/name of the Hub", "tabletop-small")
     data: DataConfig = field(default_factory=DataConfig)
-    episodes: int = field(
-        default=20, metadata={"from": 1, "help": "the first so many of the split"}
-    )
-    steps: int = field(default=4, metadata={"from": 1, "help": "passes of the network an action"})
-    out: Path = field(
-        default=Path("outputs/inferred.npz"), metadata={"help": "file to write (.npz)"}
-    )
-    device: str = field(default="cpu", metadata={"help": "of the world model: cpu, cuda"})
+    episodes: int = key("the first so many of the split", 20, least=1)
+    steps: int = key("passes of the network an action", 4, least=1)
+    out: Path = key("file to write (.npz)", Path("outputs/inferred.npz"))
+    device: str = key("of the world model: cpu, cuda", "cpu")
 
 
 def run(config: Config) -> int:

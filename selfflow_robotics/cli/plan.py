@@ -11,6 +11,8 @@ from selfflow_robotics.planning.config import PlannerConfig
 from selfflow_robotics.planning.cost import CostConfig
 from selfflow_robotics.storage.whole_file import require_writable
 
+from ..storage.keys import key
+
 HELP = """Make one plan in one task, and show it beside what it leads to.
 
 Reads a world model. Plays the task from its seed for "after" steps (by its expert), plans once,
@@ -24,27 +26,16 @@ the robot's state that a probe reads (cost.probe, cost.target: see "selfflow pro
 class Config:
     """Keys of `selfflow plan`."""
 
-    world_model: str = field(
-        default="tabletop-small", metadata={"help": "shipped name, folder, or org/name of the Hub"}
-    )
-    task: str = field(default="PickCokeCan", metadata={"help": "to plan in"})
-    seed: int = field(default=30_000, metadata={"help": "of the episode"})
-    goal: Path | None = field(
-        default=None, metadata={"help": "picture of what to reach; the instruction when null"}
-    )
-    after: int = field(default=0, metadata={"help": "steps that the expert plays before"})
-    robot: Literal["primitive", "menagerie"] = field(
-        default="primitive", metadata={"help": "body of the robot"}
-    )
-    out: Path = field(default=Path("outputs/plan.mp4"), metadata={"help": "video to write"})
-    device: str = field(default="cpu", metadata={"help": "of the world model: cpu, cuda"})
-    threads: int | None = field(
-        default=None,
-        metadata={"from": 1, "help": "of the processor, for the world model; all when null"},
-    )
-    precision: Precision = field(
-        default="auto", metadata={"help": "numbers to compute with; auto: bf16 where it is faster"}
-    )
+    world_model: str = key("shipped name, folder, or org/name of the Hub", "tabletop-small")
+    task: str = key("to plan in", "PickCokeCan")
+    seed: int = key("of the episode", 30_000)
+    goal: Path | None = key("picture of what to reach; the instruction when null", None)
+    after: int = key("steps that the expert plays before", 0)
+    robot: Literal["primitive", "menagerie"] = key("body of the robot", "primitive")
+    out: Path = key("video to write", Path("outputs/plan.mp4"))
+    device: str = key("of the world model: cpu, cuda", "cpu")
+    threads: int | None = key("of the processor, for the world model; all when null", None, least=1)
+    precision: Precision = key("numbers to compute with; auto: bf16 where it is faster", "auto")
     planner: PlannerConfig = field(default_factory=PlannerConfig)
     cost: CostConfig = field(default_factory=CostConfig)
 

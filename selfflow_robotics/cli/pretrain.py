@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..storage.keys import key
 from ..training.config import ModelConfig, ObjectiveConfig, TrainerConfig
 from .dataset import open_video
 
@@ -23,29 +24,20 @@ torchrun --nproc-per-node 8 -m selfflow_robotics.cli.main pretrain device=cuda .
 class Config:
     """Keys of `selfflow pretrain`."""
 
-    out: Path = field(metadata={"help": "folder to write", "was": ("output",)})
-    tokenizer: Path = field(metadata={"help": "folder of a tokenizer, or of a model that has one"})
-    videos: str | None = field(
-        default=None, metadata={"help": "folder or glob of video files, or of shards (.tar)"}
+    out: Path = key("folder to write", was=("output",))
+    tokenizer: Path = key("folder of a tokenizer, or of a model that has one")
+    videos: str | None = key("folder or glob of video files, or of shards (.tar)", None)
+    frames: int = key("frames a clip, of videos", 32, least=1)
+    rate_hz: float = key("frames a second, of videos", 5.0, above=0)
+    max_broken: float = key("greatest share of videos that cannot be read", 0.05, most=1)
+    physics_episodes: int = key("generated episodes of 24 frames", 0)
+    image_size: tuple[int, int] = key("height, width", (64, 80), least=1)
+    start: Path | None = key("a model's folder, or the published image checkpoint (.pt)", None)
+    cache: Path | None = key("folder that keeps latents", None)
+    text_encoder: str | None = key(
+        "a T5's, CLIP's, ... folder or name on the Hub, to read captions with", None
     )
-    frames: int = field(default=32, metadata={"from": 1, "help": "frames a clip, of videos"})
-    rate_hz: float = field(default=5.0, metadata={"above": 0, "help": "frames a second, of videos"})
-    max_broken: float = field(
-        default=0.05, metadata={"to": 1, "help": "greatest share of videos that cannot be read"}
-    )
-    physics_episodes: int = field(default=0, metadata={"help": "generated episodes of 24 frames"})
-    image_size: tuple[int, int] = field(
-        default=(64, 80), metadata={"from": 1, "help": "height, width"}
-    )
-    start: Path | None = field(
-        default=None, metadata={"help": "a model's folder, or the published image checkpoint (.pt)"}
-    )
-    cache: Path | None = field(default=None, metadata={"help": "folder that keeps latents"})
-    text_encoder: str | None = field(
-        default=None,
-        metadata={"help": "a T5's, CLIP's, ... folder or name on the Hub, to read captions with"},
-    )
-    device: str = field(default="cpu", metadata={"help": "to train on: cpu, cuda, cuda:1, ..."})
+    device: str = key("to train on: cpu, cuda, cuda:1, ...", "cpu")
     model: ModelConfig = field(default_factory=ModelConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)

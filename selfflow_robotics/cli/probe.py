@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..storage.keys import key
 from .dataset import DataConfig, one_data_set, open_one
 
 HELP = """Fit a linear probe: reads the robot's state out of a world model's features.
@@ -20,17 +21,11 @@ found by the name "state". Plan with it: "selfflow plan cost.probe=state cost.ta
 class Config:
     """Keys of `selfflow probe`."""
 
-    world_model: str = field(
-        default="tabletop-small", metadata={"help": "shipped name, folder, or org/name of the Hub"}
-    )
+    world_model: str = key("shipped name, folder, or org/name of the Hub", "tabletop-small")
     data: DataConfig = field(default_factory=DataConfig)
-    episodes: int = field(
-        default=400, metadata={"from": 1, "help": "of each side of the split, at most"}
-    )
-    out: Path | None = field(
-        default=None, metadata={"help": "folder to write; MODEL/probes/state when null"}
-    )
-    device: str = field(default="cpu", metadata={"help": "of the world model: cpu, cuda"})
+    episodes: int = key("of each side of the split, at most", 400, least=1)
+    out: Path | None = key("folder to write; MODEL/probes/state when null", None)
+    device: str = key("of the world model: cpu, cuda", "cpu")
 
 
 def run(config: Config) -> int:

@@ -10,6 +10,8 @@ from selfflow_robotics.cli.dataset import DataConfig, one_data_set
 from selfflow_robotics.data.action_spec import RT1_ACTIONS
 from selfflow_robotics.storage.whole_file import require_writable
 
+from ..storage.keys import key
+
 HELP = """Imagine an episode with its true actions and with others, beside what happened.
 
 Reads a world model and an episode: of a data set (data=FOLDER, data.mapping=NAME), by default a
@@ -24,23 +26,15 @@ Other = Literal["shuffled", "zero", "mirrored"]
 class Config:
     """Keys of `selfflow rollout`."""
 
-    world_model: str = field(
-        default="tabletop-small", metadata={"help": "shipped name, folder, or org/name of the Hub"}
-    )
+    world_model: str = key("shipped name, folder, or org/name of the Hub", "tabletop-small")
     data: DataConfig = field(default_factory=DataConfig)
-    episode: int | None = field(
-        default=None, metadata={"help": "number in the data set; the first held-out one when null"}
-    )
-    task: str = field(default="PickCokeCan", metadata={"help": "to play when there is no data set"})
-    seed: int = field(default=30_000, metadata={"help": "of the fresh episode"})
-    horizon: int = field(
-        default=4, metadata={"from": 1, "help": "frames imagined before the truth is shown"}
-    )
-    other: Other = field(
-        default="shuffled", metadata={"help": "the other actions: of another episode, none, y-flip"}
-    )
-    out: Path = field(default=Path("outputs/rollout.mp4"), metadata={"help": "video to write"})
-    device: str = field(default="cpu", metadata={"help": "of the world model: cpu, cuda"})
+    episode: int | None = key("number in the data set; the first held-out one when null", None)
+    task: str = key("to play when there is no data set", "PickCokeCan")
+    seed: int = key("of the fresh episode", 30_000)
+    horizon: int = key("frames imagined before the truth is shown", 4, least=1)
+    other: Other = key("the other actions: of another episode, none, y-flip", "shuffled")
+    out: Path = key("video to write", Path("outputs/rollout.mp4"))
+    device: str = key("of the world model: cpu, cuda", "cpu")
 
 
 def run(config: Config) -> int:

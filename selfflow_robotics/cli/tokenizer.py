@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ..storage.keys import key
 from .dataset import DataConfig, open_one, open_video
 
 if TYPE_CHECKING:
@@ -25,49 +26,33 @@ from start, a folder or a repository of the Hub, and need no frames.
 class Config:
     """Keys of `selfflow tokenizer`."""
 
-    out: Path = field(
-        metadata={"help": "folder to write; an older tokenizer is replaced", "was": ("output",)}
-    )
+    out: Path = key("folder to write; an older tokenizer is replaced", was=("output",))
     data: DataConfig = field(default_factory=DataConfig)
-    videos: str | None = field(
-        default=None, metadata={"help": "folder or glob of video files, or of shards (.tar)"}
+    videos: str | None = key("folder or glob of video files, or of shards (.tar)", None)
+    max_broken: float = key("greatest share of videos that cannot be read", 0.05, most=1)
+    physics_episodes: int = key("generated episodes of 24 frames", 0)
+    image_size: tuple[int, int] = key("height, width", (64, 80), least=1)
+    max_frames: int = key("frames kept in memory of each source, spread evenly", 40000, least=1)
+    start: str | None = key(
+        "tokenizer to continue from, with its sizes; sd-vae, wan: what to take", None
     )
-    max_broken: float = field(
-        default=0.05, metadata={"to": 1, "help": "greatest share of videos that cannot be read"}
+    kind: Literal["autoencoder", "patches", "sd-vae", "wan"] = key(
+        "patches: pixels as they are, no training; sd-vae, wan: of diffusers", "autoencoder"
     )
-    physics_episodes: int = field(default=0, metadata={"help": "generated episodes of 24 frames"})
-    image_size: tuple[int, int] = field(
-        default=(64, 80), metadata={"from": 1, "help": "height, width"}
+    factor: int = key("pixels along a side of a patch", 8, least=1)
+    channels: int = key("channels of a latent", 16, least=1)
+    widths: tuple[int, ...] = key(
+        "of each level; each level halves the resolution", (32, 64, 96), least=1
     )
-    max_frames: int = field(
-        default=40000,
-        metadata={"from": 1, "help": "frames kept in memory of each source, spread evenly"},
-    )
-    start: str | None = field(
-        default=None,
-        metadata={"help": "tokenizer to continue from, with its sizes; sd-vae, wan: what to take"},
-    )
-    kind: Literal["autoencoder", "patches", "sd-vae", "wan"] = field(
-        default="autoencoder",
-        metadata={"help": "patches: pixels as they are, no training; sd-vae, wan: of diffusers"},
-    )
-    factor: int = field(default=8, metadata={"from": 1, "help": "pixels along a side of a patch"})
-    channels: int = field(default=16, metadata={"from": 1, "help": "channels of a latent"})
-    widths: tuple[int, ...] = field(
-        default=(32, 64, 96),
-        metadata={"from": 1, "help": "of each level; each level halves the resolution"},
-    )
-    noise: float = field(default=0.2, metadata={"help": "greatest noise on latents in training"})
-    moving: float = field(default=10.0, metadata={"help": "extra weight of pixels that move"})
-    detail: float = field(
-        default=5.0, metadata={"help": "extra weight of pixels unlike others near"}
-    )
-    gradient: float = field(default=0.5, metadata={"help": "weight of neighbours' differences"})
-    steps: int = field(default=6000, metadata={"help": "optimizer steps"})
-    batch_size: int = field(default=16, metadata={"from": 1, "help": "frames a step"})
-    lr: float = field(default=3e-3, metadata={"above": 0, "help": "greatest learning rate"})
-    seed: int = field(default=0, metadata={"help": "of weights, batches, noise and scenes"})
-    device: str = field(default="cpu", metadata={"help": "cpu, cuda, cuda:1, ..."})
+    noise: float = key("greatest noise on latents in training", 0.2)
+    moving: float = key("extra weight of pixels that move", 10.0)
+    detail: float = key("extra weight of pixels unlike others near", 5.0)
+    gradient: float = key("weight of neighbours' differences", 0.5)
+    steps: int = key("optimizer steps", 6000)
+    batch_size: int = key("frames a step", 16, least=1)
+    lr: float = key("greatest learning rate", 3e-3, above=0)
+    seed: int = key("of weights, batches, noise and scenes", 0)
+    device: str = key("cpu, cuda, cuda:1, ...", "cpu")
 
 
 def run(config: Config) -> int:

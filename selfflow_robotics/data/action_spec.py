@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Array = TypeVar("Array", NDArray[Any], "Tensor")
-_Spec = TypeVar("_Spec", "ActionSpec", "StateSpec")
+_Spec = TypeVar("_Spec", bound="_Entries")
 
 _MEANING = ("names", "units", "frame", "rotation", "gripper", "rate_hz")
 _BOUND_SLACK = 1e-5
@@ -44,25 +44,6 @@ def _as(like: Array, values: Sequence[float]) -> Array:
     return like.new_tensor(values)
 
 
-def _from_json(cls: type[_Spec], values: Mapping[str, Any]) -> _Spec:
-    known = {field.name for field in fields(cls)}
-    given = set(values)
-    if given != known:
-        lacking, surplus = sorted(known - given), sorted(given - known)
-        raise ValueError(
-            f"a stored {cls.__name__} lacks the fields {lacking} and has the unknown fields "
-            f"{surplus}; it was written by another version: write the data set or checkpoint again"
-        )
-    for field in fields(cls):
-        if not _fits(values[field.name], str(field.type)):
-            raise ValueError(
-                f"a stored {cls.__name__} has {field.name} = {str(values[field.name])[:100]}, no "
-                f"{_FIELD_KINDS[str(field.type)]}; write the data set or checkpoint again"
-            )
-    entries: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return cls(**entries)
-
-
 def _fits(value: Any, kind: str) -> bool:
     """Whether a value of JSON is of a field's type; numbers must be finite, also as float32."""
     if kind.startswith("tuple"):
@@ -74,7 +55,48 @@ def _fits(value: Any, kind: str) -> bool:
 
 
 @dataclass(frozen=True)
-class ActionSpec:
+class _Entries:
+    """What both specifications share."""
+
+    names: tuple[str, ...]  # of the entries: A of an action, P of a state
+
+    @property
+    def size(self) -> int:
+        """The number of entries."""
+        return len(self.names)
+
+    def to_json(self) -> dict[str, Any]:
+        """The specification as a dictionary that JSON can hold."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
+
+    @classmethod
+    def from_json(cls: type[_Spec], values: Mapping[str, Any]) -> _Spec:
+        """Inverse of :meth:`to_json`.
+
+        Raises:
+            ValueError: a field lacks, is unknown or holds something else.
+        """
+        known = {field.name for field in fields(cls)}
+        given = set(values)
+        if given != known:
+            lacking, surplus = sorted(known - given), sorted(given - known)
+            raise ValueError(
+                f"a stored {cls.__name__} lacks the fields {lacking} and has the unknown fields "
+                f"{surplus}; it was written by another version: write the data set or checkpoint "
+                "again"
+            )
+        for field in fields(cls):
+            if not _fits(values[field.name], str(field.type)):
+                raise ValueError(
+                    f"a stored {cls.__name__} has {field.name} = "
+                    f"{str(values[field.name])[:100]}, no {_FIELD_KINDS[str(field.type)]}; write "
+                    "the data set or checkpoint again"
+                )
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+@dataclass(frozen=True)
+class ActionSpec(_Entries):
     """Meaning, bounds and statistics of an action vector of A entries.
 
     Raises:
@@ -88,7 +110,6 @@ class ActionSpec:
         array([0.5])
     """
 
-    names: tuple[str, ...]  # A entries
     units: tuple[str, ...]  # A entries
     frame: str
     rotation: str
@@ -124,11 +145,6 @@ class ActionSpec:
                     raise ValueError(
                         f"ActionSpec.{lower} of {name} is {a}, above its {upper} {b}; exchange them"
                     )
-
-    @property
-    def size(self) -> int:
-        """A, the number of entries of an action."""
-        return len(self.names)
 
     def normalize(self, actions: Array) -> Array:
         """Map q01..q99 to -1..1 and clip to it; an entry with q01 = q99 becomes 0.
@@ -256,7 +272,7 @@ class ActionSpec:
         if rare:
             told = f"{', '.join(rare)} of the actions move in under 2% of the steps"
             warnings.warn(f"{told}: their range is that of all values", Notice, 2)
-        return replace(self, q01=tuple(float(v) for v in q01), q99=tuple(float(v) for v in q99))
+        return replace(self, q01=tuple(q01.tolist()), q99=tuple(q99.tolist()))
 
     def block(self, steps: int) -> ActionSpec:
         """What `steps` successive actions mean as one: entries x, y, ..., then x+1, y+1, ..."""
@@ -271,19 +287,6 @@ class ActionSpec:
         first = {key: getattr(self, key)[:size] for key in keys}
         return replace(self, rate_hz=self.rate_hz * steps, **first)
 
-    def to_json(self) -> dict[str, Any]:
-        """The specification as a dictionary that JSON can hold."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> ActionSpec:
-        """Inverse of :meth:`to_json`.
-
-        Raises:
-            ValueError: a field lacks, is unknown or holds something else.
-        """
-        return _from_json(cls, values)
-
     def middle_and_half(self) -> tuple[list[float], list[float]]:
         """Of q01..q99, A entries each: what 0 stands for, and the distance from 0 to 1.
 
@@ -297,10 +300,9 @@ class ActionSpec:
 
 
 @dataclass(frozen=True)
-class StateSpec:
+class StateSpec(_Entries):
     """Names and statistics of a proprioceptive state of P entries."""
 
-    names: tuple[str, ...]  # P entries
     mean: tuple[float, ...] = ()  # P entries; () where nobody measured them
     std: tuple[float, ...] = ()  # P entries, above 0
 
@@ -318,11 +320,6 @@ class StateSpec:
             )
         if any(not abs(value) < _GREATEST for value in self.mean):
             raise ValueError(f"StateSpec.mean is {self.mean}; give finite numbers")
-
-    @property
-    def size(self) -> int:
-        """P, the number of entries of a state."""
-        return len(self.names)
 
     def normalize(self, states: Array) -> Array:
         """(states - mean) / std, for states (..., P) of either type.
@@ -359,20 +356,7 @@ class StateSpec:
         """
         std = np.maximum(states.std(axis=0, dtype=np.float64), 1e-3)
         mean = states.mean(axis=0, dtype=np.float64)
-        return replace(self, mean=tuple(float(v) for v in mean), std=tuple(float(v) for v in std))
-
-    def to_json(self) -> dict[str, Any]:
-        """The specification as a dictionary that JSON can hold."""
-        return {k: list(v) for k, v in asdict(self).items()}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> StateSpec:
-        """Inverse of :meth:`to_json`.
-
-        Raises:
-            ValueError: a field lacks, is unknown or holds something else.
-        """
-        return _from_json(cls, values)
+        return replace(self, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
 
     def _require_statistics(self) -> None:
         if not self.mean:

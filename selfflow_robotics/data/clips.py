@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,19 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..model.modality import ACTION, PROPRIOCEPTION
-from .episode import Episode
 from .latents.joined_rows import JoinedRows
 from .vocabulary import Vocabulary
 
 NEVER = 1e6
-
-
-class Episodes(Protocol):
-    """Episodes in random access."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, i: int, /) -> Episode: ...
 
 
 @dataclass(frozen=True)

@@ -59,8 +59,8 @@ class Episode:
             bad = ~np.isfinite(rows).all(axis=1)
             if bad.any():
                 raise ValueError(
-                    f"episode {self.id} has {key} that are not finite at step "
-                    f"{int(np.flatnonzero(bad)[0])}; mend or leave out the episode"
+                    f"episode {self.id} has {key} that are not finite at step {bad.argmax()}; "
+                    "mend or leave out the episode"
                 )
         if self.demonstrated is not None and self.demonstrated.shape != (steps,):
             raise ValueError(
@@ -99,7 +99,7 @@ def require_steps_left(left: NDArray[np.float32], steps: int, where: str) -> Non
         )
 
 
-def require_finite(rows: NDArray[np.float32], key: str, where: str) -> None:
+def require_finite(rows: NDArray[np.floating[Any]], key: str, where: str) -> None:
     """Refuse numbers (S, entries) of an episode that are not finite.
 
     Raises:
@@ -107,29 +107,34 @@ def require_finite(rows: NDArray[np.float32], key: str, where: str) -> None:
     """
     bad = ~np.isfinite(rows).all(axis=1)
     if bad.any():
-        step = int(np.flatnonzero(bad)[0])
+        step = int(bad.argmax())
         raise ValueError(
             f"{where} has {key} = {rows[step].tolist()} at step {step}; "
             "leave the episode out or write it again with finite numbers"
         )
 
 
-class EpisodeSource(Protocol):
+class Episodes(Protocol):
     """Episodes in random access."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Episode:
+        """Episode number index, 0 <= index < len.
+
+        Raises:
+            IndexError: no such episode.
+            ValueError: the stored episode is faulty; the message names it.
+        """
+        ...
+
+
+class Encodable(Episodes, Protocol):
+    """Episodes, and what tells them from others."""
 
     @property
     def name(self) -> str:
         """What the episodes are called in messages."""
-        ...
-
-    @property
-    def action_spec(self) -> ActionSpec | None:
-        """Meaning of the actions; None for material without actions."""
-        ...
-
-    @property
-    def state_spec(self) -> StateSpec | None:
-        """Meaning of the states; None for material without proprioception."""
         ...
 
     @property
@@ -146,18 +151,15 @@ class EpisodeSource(Protocol):
         """
         ...
 
-    def __len__(self) -> int:
-        """Number of episodes."""
-        ...
 
-    def __getitem__(self, index: int) -> Episode:
-        """Episode number index, 0 <= index < len.
+class EpisodeSource(Encodable, Protocol):
+    """Episodes, and the meaning of their numbers; None for material that has none."""
 
-        Raises:
-            IndexError: no such episode.
-            ValueError: the stored episode is faulty; the message names it.
-        """
-        ...
+    @property
+    def action_spec(self) -> ActionSpec | None: ...
+
+    @property
+    def state_spec(self) -> StateSpec | None: ...
 
 
 class Dataset(EpisodeSource, Protocol):

@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import Any, get_args
 
 from ..images.fit import How, ImageFit, divisible
-from .episode import Episode
-from .latents.cache import Encodable
+from .episode import Encodable, Episode
 
 
 class Fitted:

@@ -12,8 +12,6 @@ from selfflow_robotics.storage.typed_yaml import build
 
 MappingT = TypeVar("MappingT")
 
-NO_ACTIONS = '"actions: []" in a YAML reads data that has none'
-
 
 def is_mapping_file(name: str) -> bool:
     """Whether a mapping's name is that of a file."""

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Any, Literal
 
-from .clips import Episodes
-from .episode import Dataset, Episode
+from .episode import Dataset, Episode, Episodes
 
 HELD_OUT_PERCENT = 5
 Side = Literal["train", "held-out"]

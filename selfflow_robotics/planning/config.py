@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from selfflow_robotics.planning.objectives import OBJECTIVES
 from selfflow_robotics.planning.solvers import SOLVERS
 from selfflow_robotics.registry import made, named, require_name
+from selfflow_robotics.storage.keys import key
 
 if TYPE_CHECKING:
     from selfflow_robotics.planning.protocol import Objective, Propose
@@ -19,65 +20,32 @@ if TYPE_CHECKING:
 class PlannerConfig:
     """How the planner searches, and how far ahead the joint policy acts."""
 
-    solver: str = field(
-        default="cem",
-        metadata={"help": f"{', '.join(SOLVERS)}, or module:Class; adam descends the gradient"},
+    solver: str = key(f"{', '.join(SOLVERS)}, or module:Class; adam descends the gradient", "cem")
+    objective: str = key(f"what a plan costs: {', '.join(OBJECTIVES)}, or module:Class", "progress")
+    candidates: int = key("action sequences in an iteration", 8, least=1)
+    iterations: int = key("at most so many", 1, least=1)
+    horizon: int = key("steps imagined", 3, least=1)
+    topk: int = key("elites of an iteration", 3, least=1)
+    receding_horizon: int = key("steps carried out of each plan", 1, least=1)
+    warm_start: bool = key("start from the plan before", False)
+    start: Literal["prior", "joint"] = key(
+        "search around the policy prior's guess, or from the joint use's draws", "prior"
     )
-    objective: str = field(
-        default="progress",
-        metadata={"help": f"what a plan costs: {', '.join(OBJECTIVES)}, or module:Class"},
+    proposals: int | None = key("draws among the candidates; all but the start when null", None)
+    samples: int = key("imagined futures a candidate", 1, least=1)
+    pessimism: float = key("deviations of a candidate's imagined costs added to their mean", 0.0)
+    steps: int = key("denoising steps an imagined frame", 1, least=1)
+    max_seconds: float | None = key("limit of a search", None, above=0)
+    max_passes: int | None = key("network passes a search may imagine with, a row", None, least=1)
+    initial_std: float = key("of the first samples, normalised", 0.1, above=0)
+    min_std: float = key("floor of the elites' deviation", 0.02)
+    min_gain: float = key("imagined cost a search must save to be followed", 0.05)
+    discount: float = key("weight of an imagined frame to the one before it", 1.0, above=0)
+    gripper_threshold: float | None = key(
+        "weaker gripper commands keep it, others open or close", None, most=1
     )
-    candidates: int = field(
-        default=8, metadata={"from": 1, "help": "action sequences in an iteration"}
-    )
-    iterations: int = field(default=1, metadata={"from": 1, "help": "at most so many"})
-    horizon: int = field(default=3, metadata={"from": 1, "help": "steps imagined"})
-    topk: int = field(default=3, metadata={"from": 1, "help": "elites of an iteration"})
-    receding_horizon: int = field(
-        default=1, metadata={"from": 1, "help": "steps carried out of each plan"}
-    )
-    warm_start: bool = field(default=False, metadata={"help": "start from the plan before"})
-    start: Literal["prior", "joint"] = field(
-        default="prior",
-        metadata={"help": "search around the policy prior's guess, or from the joint use's draws"},
-    )
-    proposals: int | None = field(
-        default=None, metadata={"help": "draws among the candidates; all but the start when null"}
-    )
-    samples: int = field(default=1, metadata={"from": 1, "help": "imagined futures a candidate"})
-    pessimism: float = field(
-        default=0.0,
-        metadata={"help": "deviations of a candidate's imagined costs added to their mean"},
-    )
-    steps: int = field(default=1, metadata={"from": 1, "help": "denoising steps an imagined frame"})
-    max_seconds: float | None = field(
-        default=None, metadata={"above": 0, "help": "limit of a search"}
-    )
-    max_passes: int | None = field(
-        default=None,
-        metadata={"from": 1, "help": "network passes a search may imagine with, a row"},
-    )
-    initial_std: float = field(
-        default=0.1, metadata={"above": 0, "help": "of the first samples, normalised"}
-    )
-    min_std: float = field(default=0.02, metadata={"help": "floor of the elites' deviation"})
-    min_gain: float = field(
-        default=0.05, metadata={"help": "imagined cost a search must save to be followed"}
-    )
-    discount: float = field(
-        default=1.0,
-        metadata={"above": 0, "help": "weight of an imagined frame to the one before it"},
-    )
-    gripper_threshold: float | None = field(
-        default=None,
-        metadata={"to": 1, "help": "weaker gripper commands keep it, others open or close"},
-    )
-    joint_horizon: int = field(
-        default=2, metadata={"from": 1, "help": "steps the joint policy draws"}
-    )
-    joint_receding_horizon: int = field(
-        default=1, metadata={"from": 1, "help": "of these, carried out"}
-    )
+    joint_horizon: int = key("steps the joint policy draws", 2, least=1)
+    joint_receding_horizon: int = key("of these, carried out", 1, least=1)
 
     def __post_init__(self) -> None:
         require_name(self.solver, SOLVERS, "planner.solver")
@@ -132,10 +100,10 @@ def _settings(solver: type[Search], config: PlannerConfig) -> dict[str, Any]:
     """Those of the configuration's settings that the solver has."""
     known = {setting.name for setting in fields(solver)}
     defaults = PlannerConfig()
-    for key in _SETTINGS:
-        if key not in known and getattr(config, key) != getattr(defaults, key):
+    for name in _SETTINGS:
+        if name not in known and getattr(config, name) != getattr(defaults, name):
             raise ValueError(
-                f"planner.{key}={getattr(config, key)} means nothing to "
+                f"planner.{name}={getattr(config, name)} means nothing to "
                 f"planner.solver={config.solver}; leave it out, or choose another solver"
             )
-    return {key: getattr(config, key) for key in _SETTINGS if key in known}
+    return {name: getattr(config, name) for name in _SETTINGS if name in known}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selfflow_robotics.planning.config import PlannerConfig, objective_of
 from selfflow_robotics.planning.objectives import GOALS
 from selfflow_robotics.registry import made, named, require_name
+from selfflow_robotics.storage.keys import key
 
 if TYPE_CHECKING:
     from selfflow_robotics.planning.protocol import Objective
@@ -19,32 +20,18 @@ if TYPE_CHECKING:
 class CostConfig:
     """Prices beside, or instead of, the progress of the instruction."""
 
-    goal_as: str = field(
-        default="steps",
-        metadata={"help": f"what is left to the goal picture: {', '.join(GOALS)}, or module:Class"},
+    goal_as: str = key(
+        f"what is left to the goal picture: {', '.join(GOALS)}, or module:Class", "steps"
     )
-    probe: str | None = field(
-        default=None, metadata={"help": "name beside the model, or folder, of a probe of the state"}
+    probe: str | None = key("name beside the model, or folder, of a probe of the state", None)
+    target: dict[str, float] = key("wanted state: cost.target.x=0.6 (m)", dict, least=None)
+    low: dict[str, float] = key("least allowed values: cost.low.z=0.7", dict, least=None)
+    high: dict[str, float] = key("greatest allowed values", dict, least=None)
+    limit_weight: float = key(
+        "price of one unit beyond what is allowed; inf forbids", 10.0, infinite=True
     )
-    target: dict[str, float] = field(
-        default_factory=dict, metadata={"from": None, "help": "wanted state: cost.target.x=0.6 (m)"}
-    )
-    low: dict[str, float] = field(
-        default_factory=dict,
-        metadata={"from": None, "help": "least allowed values: cost.low.z=0.7"},
-    )
-    high: dict[str, float] = field(
-        default_factory=dict, metadata={"from": None, "help": "greatest allowed values"}
-    )
-    limit_weight: float = field(
-        default=10.0,
-        metadata={
-            "infinite": True,
-            "help": "price of one unit beyond what is allowed; inf forbids",
-        },
-    )
-    magnitude: float = field(default=0.0, metadata={"help": "price of large actions"})
-    smoothness: float = field(default=0.0, metadata={"help": "price of changes of action"})
+    magnitude: float = key("price of large actions", 0.0)
+    smoothness: float = key("price of changes of action", 0.0)
 
     def __post_init__(self) -> None:
         require_name(self.goal_as, GOALS, "cost.goal_as")

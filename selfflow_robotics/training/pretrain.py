@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from ..data.clips import LatentEpisodes
-from ..data.latents.cache import Encodable, latents_of, weights_digest
+from ..data.episode import Encodable
+from ..data.latents.cache import latents_of, weights_digest
 from ..data.video.source import VideoClips
 from ..data.vocabulary import Vocabulary
 from ..storage.model_folder import require_model_folder

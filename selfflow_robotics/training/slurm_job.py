@@ -10,32 +10,27 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ..machine.extras import require
+from ..storage.keys import key
 
 
 @dataclass(frozen=True)
 class SlurmConfig:
     """What the job asks for. One process a GPU."""
 
-    partition: str | None = field(default=None, metadata={"help": "default: the cluster's own"})
-    nodes: int = field(default=1, metadata={"from": 1, "help": "machines"})
-    gpus_per_node: int = field(default=8, metadata={"help": "0: one process without a GPU"})
-    cpus_per_gpu: int = field(default=8, metadata={"from": 1, "help": "processors of each process"})
-    hours: float = field(
-        default=24.0, metadata={"above": 0, "help": "after which the job is requeued"}
-    )
-    grace: int = field(default=120, metadata={"help": "seconds to save in, before the end"})
-    requeues: int = field(default=100, metadata={"help": "how often time may be up"})
-    more: dict[str, str] = field(
-        default_factory=dict, metadata={"help": "what else sbatch takes: slurm.more.qos=high"}
-    )
-    cluster: Literal["slurm", "local"] = field(
-        default="slurm", metadata={"help": "local: on this machine, to try it"}
-    )
+    partition: str | None = key("default: the cluster's own", None)
+    nodes: int = key("machines", 1, least=1)
+    gpus_per_node: int = key("0: one process without a GPU", 8)
+    cpus_per_gpu: int = key("processors of each process", 8, least=1)
+    hours: float = key("after which the job is requeued", 24.0, above=0)
+    grace: int = key("seconds to save in, before the end", 120)
+    requeues: int = key("how often time may be up", 100)
+    more: dict[str, str] = key("what else sbatch takes: slurm.more.qos=high", dict)
+    cluster: Literal["slurm", "local"] = key("local: on this machine, to try it", "slurm")
 
 
 class Job:

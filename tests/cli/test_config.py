@@ -12,6 +12,7 @@ import pytest
 from selfflow_robotics.cli.config import ConfigError, compose
 from selfflow_robotics.cli.help import describe
 from selfflow_robotics.cli.presets import choices_of
+from selfflow_robotics.storage.keys import key
 
 
 class Precision(enum.Enum):
@@ -28,7 +29,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Trainer:
-    steps: int = field(default=100, metadata={"help": "optimizer steps"})
+    steps: int = key("optimizer steps", 100)
     schedule: Model = field(default_factory=Model)
 
 
@@ -226,13 +227,13 @@ def test_help_shows_every_key_with_default_and_type(presets: Path) -> None:
 
 @dataclass(frozen=True)
 class Numbers:
-    count: int = field(default=1, metadata={"from": 1})
-    rate: float = field(default=1.0, metadata={"above": 0})
-    share: float | None = field(default=None, metadata={"to": 1})
+    count: int = key("how many", 1, least=1)
+    rate: float = key("how fast", 1.0, above=0)
+    share: float | None = key("how much", None, most=1)
     seed: int = 0
-    size: tuple[int, int] = field(default=(1, 1), metadata={"from": 1})
-    target: dict[str, float] = field(default_factory=dict, metadata={"from": None})
-    price: float = field(default=0.0, metadata={"infinite": True})
+    size: tuple[int, int] = key("how large", (1, 1), least=1)
+    target: dict[str, float] = key("where to", dict, least=None)
+    price: float = key("how dear", 0.0, infinite=True)
 
 
 @pytest.mark.parametrize(

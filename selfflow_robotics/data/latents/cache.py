@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,8 +28,8 @@ from ...storage.one_writer import only_writer
 from ...storage.whole_file import write_whole
 from ...tokenizers.tokenizer import Tokenizer
 from ..action_spec import ActionSpec, StateSpec
-from ..clips import Episodes, LatentEpisodes
-from ..episode import Episode
+from ..clips import LatentEpisodes
+from ..episode import Encodable, Episode
 from ..video.source import BrokenVideo, VideoClips
 from .encoding import encode_each
 from .joined_rows import JoinedRows
@@ -39,19 +39,6 @@ from .reading_ahead import read_episodes
 FORMAT = "selfflow_robotics/latents/2"
 PART_EPISODES = 256
 KEY_FILE = "cache.json"
-
-
-class Encodable(Episodes, Protocol):
-    """Episodes in random access, and what tells them from others; see `EpisodeSource`."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def image_size(self) -> tuple[int, int] | None: ...
-
-    @property
-    def identity(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True)

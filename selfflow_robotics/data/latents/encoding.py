@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from ...tokenizers.tokenizer import Tokenizer
 from ..action_spec import ActionSpec, StateSpec
-from ..clips import NEVER, Episodes, LatentEpisodes
-from ..episode import Episode
+from ..clips import NEVER, LatentEpisodes
+from ..episode import Episode, Episodes
 from .joined_rows import JoinedRows
 
 _Number = TypeVar("_Number", bound=np.generic)

@@ -8,11 +8,11 @@ from pathlib import Path
 from ...images.fit import How
 from ...tokenizers.tokenizer import Tokenizer
 from ..action_spec import ActionSpec, StateSpec
-from ..episode import Dataset
+from ..episode import Dataset, Encodable
 from ..fitted import common_fit, fitted
 from ..split import SIDES, sides
 from ..video.source import VideoClips
-from .cache import PART_EPISODES, Encodable, Spread, latents_of
+from .cache import PART_EPISODES, Spread, latents_of
 
 
 def encode_for_training(

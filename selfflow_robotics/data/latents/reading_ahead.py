@@ -9,8 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 
 from ...machine.worker_process import follow_the_parent
-from ..clips import Episodes
-from ..episode import Episode
+from ..episode import Episode, Episodes
 from ..video.source import BrokenVideo, UnreadableVideoError
 
 _READ_AHEAD = 2  # episodes a worker

@@ -9,7 +9,7 @@ from pathlib import Path
 from selfflow_robotics.data.checked import Checked, check_episodes
 from selfflow_robotics.data.lerobot.mappings import LeRobotMapping
 from selfflow_robotics.data.lerobot.meta import LeRobotMeta
-from selfflow_robotics.data.lerobot.row_files import RowFiles
+from selfflow_robotics.data.lerobot.row_files import found_rows
 from selfflow_robotics.data.lerobot.source import LeRobotSource, mapping_for
 from selfflow_robotics.data.rlds.mappings import RldsMapping
 
@@ -39,9 +39,8 @@ def check_lerobot(path: Path, mapping: str | RldsMapping | LeRobotMapping = "rt1
 
 def _of_folder(meta: LeRobotMeta) -> Iterator[str]:
     """What is there and no episode reads."""
-    files = RowFiles(meta.path)
-    listed = set(meta.numbers)
-    left_out = sorted(number for number in files.all if number not in listed)
+    found, unreadable = found_rows(meta.path)
+    left_out = sorted(found.keys() - set(meta.numbers))
     if left_out:
         named = ", ".join(map(str, left_out[:_NAMED]))
         more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
@@ -50,4 +49,4 @@ def _of_folder(meta: LeRobotMeta) -> Iterator[str]:
             f"{len(left_out)} episode{'s' if len(left_out) > 1 else ''} that meta/ does not list: "
             f"{named}{more}; they are not read: list them, or remove their rows"
         )
-    yield from (sentence for sentence in files.unreadable)
+    yield from unreadable

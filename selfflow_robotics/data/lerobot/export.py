@@ -20,10 +20,10 @@ from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
 from selfflow_robotics.data.episode import Episode, EpisodeSource
 from selfflow_robotics.data.lerobot.info import features, info, tasks_table
 from selfflow_robotics.data.lerobot.mappings import ACTION, EXPORTED_IMAGE, STATE
+from selfflow_robotics.data.lerobot.meta import DEMONSTRATED, SOURCE, SUCCESS
 from selfflow_robotics.data.lerobot.part import Limits, Part
-from selfflow_robotics.data.lerobot.source import DEMONSTRATED, SOURCE, SUCCESS
 from selfflow_robotics.data.lerobot.statistics import levels, of_levels, of_numbers
-from selfflow_robotics.data.rlds.source import ACTION_SPEC_FILE, STATE_SPEC_FILE
+from selfflow_robotics.data.mapped_source import ACTION_SPEC_FILE, STATE_SPEC_FILE
 from selfflow_robotics.storage.whole_file import told_of_full_disk
 from selfflow_robotics.storage.whole_folder import WholeFolder
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
 from selfflow_robotics.data.lerobot.mappings import ACTION, EXPORTED_IMAGE, STATE
+from selfflow_robotics.data.lerobot.meta import DEMONSTRATED
 from selfflow_robotics.data.lerobot.part import DATA_PATH, FILES_PER_CHUNK, VIDEO_PATH, Limits
-from selfflow_robotics.data.lerobot.source import DEMONSTRATED
 
 COUNTERS = ("frame_index", "episode_index", "index", "task_index")
 

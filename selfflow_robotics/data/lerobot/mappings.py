@@ -111,7 +111,7 @@ def lerobot_mapping_named(
     Args:
         mapping: a name, or a mapping.
         exported: whether it is for a folder that was exported from here. Then a mapping that
-            reads another image is that of the data set it was exported from.
+            reads what no export has is that of the data set it was exported from.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -123,22 +123,24 @@ def lerobot_mapping_named(
         return as_exported(mapping)
     if is_mapping_file(mapping):
         keys = read_keys(mapping)
-        of_lerobot = not exported or set(keys) <= {field.name for field in fields(LeRobotMapping)}
-        if not of_lerobot:
+        if exported and not set(keys) <= {field.name for field in fields(LeRobotMapping)}:
             return as_exported(declared(keys, RldsMapping, mapping))
         found = declared(keys, LeRobotMapping, mapping)
-        return _of_export(found) if exported else found
-    if mapping in LEROBOT_MAPPINGS:
+    elif mapping in LEROBOT_MAPPINGS:
         found = LEROBOT_MAPPINGS[mapping]
-        return _of_export(found) if exported else found
-    if mapping in MAPPINGS:
+    elif mapping in MAPPINGS:
         return as_exported(MAPPINGS[mapping])
-    raise ValueError(
-        f'no mapping is called "{mapping}"; choose one of {sorted(LEROBOT_MAPPINGS)} or, for what '
-        f"was exported from here, {sorted(MAPPINGS)}, or give the name of a YAML file that "
-        "declares a LeRobotMapping"
-    )
+    else:
+        raise ValueError(
+            f'no mapping is called "{mapping}"; choose one of {sorted(LEROBOT_MAPPINGS)} or, for '
+            f"what was exported from here, {sorted(MAPPINGS)}, or give the name of a YAML file "
+            "that declares a LeRobotMapping"
+        )
+    return as_exported(found) if exported and _reads_more(found) else found
 
 
-def _of_export(mapping: LeRobotMapping) -> LeRobotMapping:
-    return mapping if mapping.image == EXPORTED_IMAGE else as_exported(mapping)
+def _reads_more(mapping: LeRobotMapping) -> bool:
+    """Whether it reads what no export has, whose actions and states have their entries chosen."""
+    features = {mapping.image, *mapping.actions, *mapping.states}
+    chosen = mapping.action_entries or mapping.state_entries or mapping.success
+    return bool(chosen) or not features <= {EXPORTED_IMAGE, ACTION, STATE}

@@ -21,6 +21,7 @@ VERSIONS = ("v2.0", "v2.1", "v3.0")
 # What data sets exported from here say of their episodes; LeRobot's own tools drop it.
 SUCCESS = "success"
 SOURCE = "source"
+DEMONSTRATED = "demonstrated"  # a feature, marks of steps
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class LeRobotMeta:
                 f"{INFO_FILE} promises {promised}; copy or download the data set again"
             )
         self.tasks = read_tasks(path, self.version)
+        self._sharing: dict[str, dict[tuple[int, ...], list[int]]] = {}  # by camera and file
 
     @cached_property
     def splits(self) -> Mapping[str, tuple[int, ...]]:
@@ -120,19 +122,15 @@ class LeRobotMeta:
             ValueError: it is no declaration.
         """
         said = self._features[key]
-        dtype, shape = (
-            (said.get("dtype"), said.get("shape")) if isinstance(said, dict) else (None, None)
+        match said:
+            case {"dtype": str(dtype), "shape": list(shape)} if all(
+                type(side) is int and side >= 0 for side in shape
+            ):
+                return Feature(dtype, tuple(shape))
+        raise ValueError(
+            f"{self._info_file} declares {key} as {str(said)[:100]}, which lacks a dtype or a "
+            "shape of whole numbers; copy or download it again"
         )
-        if not (
-            isinstance(dtype, str)
-            and isinstance(shape, list)
-            and all(type(side) is int and side >= 0 for side in shape)
-        ):
-            raise ValueError(
-                f"{self._info_file} declares {key} as {str(said)[:100]}, which lacks a dtype or a "
-                "shape of whole numbers; copy or download it again"
-            )
-        return Feature(dtype, tuple(shape))
 
     def length(self, episode: int) -> int:
         """Steps of an episode."""
@@ -158,32 +156,21 @@ class LeRobotMeta:
         )
         return VideoPlace(file, start, end)
 
-    def sharing(self, episode: int, key: str) -> tuple[int, ...]:
+    def sharing(self, episode: int, key: str) -> list[int]:
         """The episodes whose frames lie in the same file as an episode's, itself among them."""
-        if self.version != "v3.0":
-            return (episode,)
-        return self._together(key)[self._file_of(episode, key)]
+        if key not in self._sharing:
+            self._sharing[key] = {}
+            for number in self.numbers:
+                self._sharing[key].setdefault(self._file_of(number, key), []).append(number)
+        return self._sharing[key][self._file_of(episode, key)]
 
     def value(self, episode: int, column: str) -> Any:
         """What `meta/` says of an episode under a name; None where it says nothing."""
         values = self._episodes.get(column)
         return None if values is None else values[self._row(episode)]
 
-    def _together(self, key: str) -> Mapping[tuple[int, int], tuple[int, ...]]:
-        if key not in self._shared:
-            found: dict[tuple[int, int], list[int]] = {}
-            for number in self.numbers:
-                found.setdefault(self._file_of(number, key), []).append(number)
-            self._shared[key] = {place: tuple(numbers) for place, numbers in found.items()}
-        return self._shared[key]
-
-    @cached_property
-    def _shared(self) -> dict[str, Mapping[tuple[int, int], tuple[int, ...]]]:
-        return {}
-
-    def _file_of(self, episode: int, key: str) -> tuple[int, int]:
-        numbers = self._numbers(episode, f"videos/{key}")
-        return numbers["chunk_index"], numbers["file_index"]
+    def _file_of(self, episode: int, key: str) -> tuple[int, ...]:
+        return tuple(self._numbers(episode, f"videos/{key}").values())
 
     @cached_property
     def _rows(self) -> dict[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from PIL import Image
 from selfflow_robotics.data.lerobot.columns import matrix, scalars
 from selfflow_robotics.data.lerobot.listing import damaged
 from selfflow_robotics.data.lerobot.meta import LeRobotMeta
-from selfflow_robotics.data.lerobot.row_files import RowFiles
+from selfflow_robotics.data.lerobot.row_files import found_rows
 
 _ALWAYS = ("episode_index", "frame_index", "timestamp", "task_index")
 _COLOURS = ("RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "YCbCr")  # 8 bits a channel
@@ -40,19 +41,22 @@ class Rows:
         """
         return self._scalars("timestamp").astype(np.float64)
 
-    def numbers(self, keys: tuple[str, ...]) -> NDArray[np.float32]:
-        """(S, entries of all keys) of features that hold numbers.
+    def numbers(
+        self, keys: tuple[str, ...], entries: tuple[int, ...] = ()
+    ) -> NDArray[np.float32] | None:
+        """These entries, () for all, of all keys side by side, (S, entries); None without a key.
 
         Raises:
             ValueError: a number is missing or not finite, or rows are not as large as declared.
         """
-        return np.concatenate(
-            [
-                matrix(self.table.column(key), key, self.where, self.meta.feature(key).size)
-                for key in keys
-            ],
-            axis=1,
-        )
+        if not keys:
+            return None
+        parts = [
+            matrix(self.table.column(key), key, self.where, self.meta.feature(key).size)
+            for key in keys
+        ]
+        values = np.concatenate(parts, axis=1)
+        return values[:, list(entries)] if entries else values
 
     def flags(self, key: str) -> NDArray[np.bool_]:
         """(S,) of a feature that holds one truth value."""
@@ -142,8 +146,11 @@ class LeRobotRows:
     def __init__(self, meta: LeRobotMeta, columns: tuple[str, ...]) -> None:
         self._meta = meta
         self._columns = list(dict.fromkeys((*_ALWAYS, *columns)))
-        self._files = RowFiles(meta.path)
         self._last: tuple[tuple[Path, tuple[int, ...]], pa.Table] | None = None
+
+    @cached_property
+    def _found(self) -> tuple[dict[int, tuple[Path, ...]], tuple[str, ...]]:
+        return found_rows(self._meta.path)
 
     def read(self, episode: int, where: str) -> Rows:
         """The rows of an episode, in the order of their frames.
@@ -161,7 +168,7 @@ class LeRobotRows:
         file = self._meta.rows_file(episode)
         table = self._rows_in(file, episode, where) if file.is_file() else None
         if (table is None or table.num_rows == 0) and self._meta.version == "v3.0":
-            others = [other for other in self._files.of(episode) if other != file]
+            others = [other for other in self._found[0].get(episode, ()) if other != file]
             if len(others) > 1:
                 raise ValueError(
                     f"{where} has no rows in {file}, which meta/ names, but in {len(others)} other "
@@ -175,7 +182,7 @@ class LeRobotRows:
                 f"{where}: there is no {file}; copy or download the data set again"
             )
         if table.num_rows == 0:
-            faults = "; ".join(self._files.unreadable) if self._meta.version == "v3.0" else ""
+            faults = "; ".join(self._found[1]) if self._meta.version == "v3.0" else ""
             raise ValueError(
                 f"{where} has no steps in {file}"
                 + (f", and other files could not be looked through: {faults}" if faults else "")

@@ -9,12 +9,8 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.data.lerobot.frames import EpisodeFrames
@@ -23,17 +19,18 @@ from selfflow_robotics.data.lerobot.mappings import (
     LeRobotMapping,
     lerobot_mapping_named,
 )
-from selfflow_robotics.data.lerobot.meta import SOURCE, SUCCESS, Feature, LeRobotMeta
+from selfflow_robotics.data.lerobot.meta import (
+    DEMONSTRATED,
+    SOURCE,
+    SUCCESS,
+    Feature,
+    LeRobotMeta,
+)
 from selfflow_robotics.data.lerobot.rows import LeRobotRows, Rows
-from selfflow_robotics.data.mapped_source import MappedSource, Numbers
-from selfflow_robotics.data.mapping_file import NO_ACTIONS
+from selfflow_robotics.data.mapped_source import ACTION_SPEC_FILE, MappedSource, Numbers
+from selfflow_robotics.data.mapping_fit import require_entries, require_keys
 from selfflow_robotics.data.rlds.mappings import RldsMapping
-from selfflow_robotics.data.rlds.source import ACTION_SPEC_FILE, STATE_SPEC_FILE, stored_spec
 from selfflow_robotics.storage.digests import files_below, files_digest, text_digest
-
-__all__ = ["DEMONSTRATED", "SOURCE", "SUCCESS", "LeRobotSource", "open_lerobot"]
-
-DEMONSTRATED = "demonstrated"  # marks of steps, which data sets exported from here have
 
 
 def open_lerobot(
@@ -83,17 +80,7 @@ class LeRobotSource(MappedSource[LeRobotMapping]):
                 f'those of the mapping "{mapping.name}"; name its writer\'s mapping, one of '
                 f"{sorted(LEROBOT_MAPPINGS)} or your own, or copy meta/{said.name} from the export"
             )
-        actions = stored_spec(said, mapping.action_spec, mapping.name)
-        if not actions.q01:
-            actions = replace(actions, q01=mapping.action_spec.q01, q99=mapping.action_spec.q99)
-        self.action_spec = actions if mapping.actions else None
-        self.state_spec = None
-        if mapping.state_spec is not None:
-            declared = mapping.state_spec
-            states = stored_spec(path / "meta" / STATE_SPEC_FILE, declared, mapping.name)
-            if not states.mean:
-                states = replace(states, mean=declared.mean, std=declared.std)
-            self.state_spec = states
+        self._read_specs(path / "meta")
         self._rows = LeRobotRows(self._meta, self._columns())
         self._frames = EpisodeFrames(self._meta, mapping.image, self.image_size)
 
@@ -151,13 +138,10 @@ class LeRobotSource(MappedSource[LeRobotMapping]):
         return number, f"episode {self.split}/{index}{called} of {self.path}"
 
     def _actions_and_states(self, rows: Rows) -> Numbers:
-        def read(keys: tuple[str, ...], entries: tuple[int, ...]) -> NDArray[np.float32] | None:
-            return _entries(rows.numbers(keys), entries) if keys else None
-
         mapping = self.mapping
         return (
-            read(mapping.actions, mapping.action_entries),
-            read(mapping.states, mapping.state_entries),
+            rows.numbers(mapping.actions, mapping.action_entries),
+            rows.numbers(mapping.states, mapping.state_entries),
         )
 
     @property
@@ -192,30 +176,14 @@ class LeRobotSource(MappedSource[LeRobotMapping]):
         mapping, meta = self.mapping, self._meta
         wanted = [mapping.image, *mapping.actions, *mapping.states]
         wanted += [] if mapping.success is None else [mapping.success]
-        lacking = [key for key in wanted if key not in meta.feature_names]
-        if lacking:
-            hint = f" ({NO_ACTIONS})" if set(lacking) <= set(mapping.actions) else ""
-            raise ValueError(
-                f"{self.path} lacks {', '.join(lacking)}, which the mapping "
-                f'"{mapping.name}" reads; it has {", ".join(sorted(meta.feature_names))}: '
-                f"choose or declare another mapping{hint}"
-            )
-        for what, keys, entries, spec in (
-            ("actions", mapping.actions, mapping.action_entries, mapping.action_spec),
-            ("states", mapping.states, mapping.state_entries, mapping.state_spec),
-        ):
-            if what == "actions" and not keys:
-                continue
-            sizes = {key: meta.feature(key).size for key in keys}
-            total = sum(sizes.values())
-            if max(entries, default=-1) >= total or (
-                spec is not None and len(entries or range(total)) != spec.size
-            ):
-                raise ValueError(
-                    f'{self.path} has {what} of {sizes}, but the mapping "{mapping.name}" '
-                    f"describes {spec.size if spec else 0} entries {spec.names if spec else ()}; "
-                    "choose or declare another mapping"
-                )
+        where, name = str(self.path), mapping.name
+        require_keys(where, name, wanted, mapping.actions, meta.feature_names)
+        if mapping.actions:
+            sizes = {key: meta.feature(key).size for key in mapping.actions}
+            chosen = mapping.action_entries
+            require_entries(where, name, "actions", sizes, mapping.action_spec, chosen)
+        sizes = {key: meta.feature(key).size for key in mapping.states}
+        require_entries(where, name, "states", sizes, mapping.state_spec, mapping.state_entries)
         if mapping.action_spec.rate_hz != meta.rate_hz:
             raise ValueError(
                 f"{self.path} has {meta.rate_hz:g} steps a second, but the mapping "
@@ -235,7 +203,3 @@ def _image_size(feature: Feature, key: str, path: Path) -> tuple[int, int]:
         )
     height, width = shape[1:] if shape[0] == 3 and shape[2] != 3 else shape[:2]
     return height, width
-
-
-def _entries(values: NDArray[np.float32], entries: tuple[int, ...]) -> NDArray[np.float32]:
-    return values[:, list(entries)] if entries else values

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from selfflow_robotics.data.mapped_source import ACTION_SPEC_FILE, STATE_SPEC_FILE
 from selfflow_robotics.data.rlds.conversion_source import ConversionSource
 from selfflow_robotics.data.rlds.mapping_fit import fitting_mapping, require_fit
 from selfflow_robotics.data.rlds.mappings import RldsMapping
@@ -29,7 +30,6 @@ from selfflow_robotics.data.rlds.shard_conversion import (
     require_written,
 )
 from selfflow_robotics.data.rlds.shard_pool import on_every_shard
-from selfflow_robotics.data.rlds.source import ACTION_SPEC_FILE, STATE_SPEC_FILE
 from selfflow_robotics.data.rlds.statistics import STATISTICS_FILE, published_form
 from selfflow_robotics.storage.one_writer import only_writer
 from selfflow_robotics.storage.whole_file import write_whole

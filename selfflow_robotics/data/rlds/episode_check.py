@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tensorflow_datasets.proto import tf_example_pb2
 
+from selfflow_robotics.data.episode import require_finite
 from selfflow_robotics.data.rlds.metadata import flatten
 
 _REMEDY = "leave the episode out or write it again"
@@ -63,7 +63,9 @@ class EpisodeCheck:
                     )
                 rows[key] = len(values) // per_step
             if key in self._finite:
-                _require_finite(np.asarray(values, np.float64), info.shape, key, where)
+                numbers = np.asarray(values, np.float64)
+                per_step = int(np.prod(info.shape[1:], dtype=np.int64))
+                require_finite(numbers.reshape(-1, per_step), key.removeprefix("steps/"), where)
         return _steps(rows, where)
 
     def _values(self, stored: Any, key: str, info: Any, where: str) -> Any:
@@ -101,19 +103,6 @@ def _kind_of(dtype: Any) -> str:
 def _require_ragged(stored: Any, key: str, where: str) -> None:
     if not any(name == key or name.startswith(f"{key}/ragged") for name in stored):
         raise ValueError(f"{where} lacks {key}, which features.json promises; {_REMEDY}")
-
-
-def _require_finite(
-    values: NDArray[np.float64], shape: tuple[int, ...], key: str, where: str
-) -> None:
-    per_step = int(np.prod(shape[1:], dtype=np.int64)) if shape else 1
-    rows = values.reshape(-1, per_step)
-    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if len(bad):
-        raise ValueError(
-            f"{where} has {key.removeprefix('steps/')} = {rows[bad[0]].tolist()} at step "
-            f"{bad[0]}; leave the episode out or write it again with finite numbers"
-        )
 
 
 def _steps(rows: dict[str, int], where: str) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from selfflow_robotics.data.mapping_file import NO_ACTIONS
+from selfflow_robotics.data.mapping_fit import require_entries, require_keys
 from selfflow_robotics.data.rlds.mappings import MAPPINGS, RldsMapping
 
 
@@ -27,27 +27,17 @@ def require_fit(
     Raises:
         ValueError: a feature is absent or has another size.
     """
-    wanted = [f"steps/{key}" for key in mapping.step_keys]
-    lacking = [key for key in [*wanted, *mapping.episode_keys] if key not in features]
-    if lacking:
-        without = set(lacking) <= {f"steps/{key}" for key in mapping.actions}
-        hint = f" ({NO_ACTIONS})" if without else ""
-        raise ValueError(
-            f"{where} lacks {', '.join(lacking)}, which the mapping "
-            f'"{mapping.name}" reads; it has {", ".join(sorted(features))}: '
-            f"choose or declare another mapping{hint}"
-        )
-    for what, keys, spec in (
-        ("actions", mapping.actions, mapping.action_spec),
-        ("states", mapping.states, mapping.state_spec),
-    ):
-        sizes = {key: int(np.prod(features[f"steps/{key}"].shape)) for key in keys}
-        no_actions = what == "actions" and not keys
-        if spec is not None and not no_actions and sum(sizes.values()) != spec.size:
-            raise ValueError(
-                f'{where} has {what} of {sizes}, but the mapping "{mapping.name}" '
-                f"describes {spec.size} entries {spec.names}; choose or declare another mapping"
-            )
+    wanted = [*(f"steps/{key}" for key in mapping.step_keys), *mapping.episode_keys]
+    actions = [f"steps/{key}" for key in mapping.actions]
+    require_keys(where, mapping.name, wanted, actions, features)
+
+    def sizes(keys: tuple[str, ...]) -> dict[str, int]:
+        return {key: int(np.prod(features[f"steps/{key}"].shape)) for key in keys}
+
+    if actions:
+        held = sizes(mapping.actions)
+        require_entries(where, mapping.name, "actions", held, mapping.action_spec)
+    require_entries(where, mapping.name, "states", sizes(mapping.states), mapping.state_spec)
     feature = features[f"steps/{mapping.image}"]
     shape = feature.shape
     # TFDS stores other numbers than bytes as the bytes of a PNG, which are no picture.

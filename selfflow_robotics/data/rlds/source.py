@@ -8,17 +8,15 @@ Example:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selfflow_robotics.data.action_spec import ActionSpec, StateSpec
 from selfflow_robotics.data.episode import Episode, require_steps_left
-from selfflow_robotics.data.mapped_source import MappedSource, Numbers
+from selfflow_robotics.data.mapped_source import MappedSource, Numbers, read_json_file
 from selfflow_robotics.data.rlds.array_record import ArrayRecords
 from selfflow_robotics.data.rlds.mapping_fit import require_fit
 from selfflow_robotics.data.rlds.mappings import RldsMapping, mapping_named
@@ -36,12 +34,8 @@ from selfflow_robotics.images.decoding import decode_image
 from selfflow_robotics.images.eight_bit import eight_bit
 from selfflow_robotics.storage.digests import files_digest, text_digest
 
-ACTION_SPEC_FILE = "action_spec.json"
-STATE_SPEC_FILE = "state_spec.json"
 DEMONSTRATED_FILE = "demonstrated.json"
 STEPS_LEFT_FILE = "steps_left.json"
-
-_Spec = TypeVar("_Spec", ActionSpec, StateSpec)
 
 
 def open_rlds(
@@ -76,11 +70,7 @@ class RldsSource(MappedSource[RldsMapping]):
         self.image_size = require_fit(mapping, flatten(features), str(path))
         keys = [f"steps/{key}" for key in mapping.step_keys] + list(mapping.episode_keys)
         self._parse = RecordParser(features, keys)
-        actions = stored_spec(path / ACTION_SPEC_FILE, mapping.action_spec, mapping.name)
-        self.action_spec = actions if mapping.actions else None
-        self.state_spec = None
-        if mapping.state_spec is not None:
-            self.state_spec = stored_spec(path / STATE_SPEC_FILE, mapping.state_spec, mapping.name)
+        self._read_specs(path)
         self._shards, self._records = _records(path, split)
         self._demonstrated = _beside(path / DEMONSTRATED_FILE, split, len(self._records), "marks")
         self._steps_left = _beside(path / STEPS_LEFT_FILE, split, len(self._records), "numbers")
@@ -237,31 +227,9 @@ def _records(path: Path, split: str) -> tuple[list[Path], ArrayRecords | TFRecor
     return shards, records
 
 
-def stored_spec(path: Path, declared: _Spec, mapping: str) -> _Spec:
-    """The specification of a file, or the declared one where there is no file.
-
-    Args:
-        path: what :data:`ACTION_SPEC_FILE` or :data:`STATE_SPEC_FILE` names, in the data set.
-        declared: the specification of the mapping.
-        mapping: the mapping's name, for messages.
-
-    Raises:
-        ValueError: the file is damaged, or means something else than the mapping.
-    """
-    if not path.is_file():
-        return declared
-    try:
-        stored = type(declared).from_json(_json(path))
-    except ValueError as error:
-        text = str(error)
-        raise ValueError(text if str(path) in text else f"{path}: {text}") from error
-    stored.require_match(declared, ours=str(path), theirs=f'the mapping "{mapping}"')
-    return stored
-
-
 def _beside(path: Path, split: str, episodes: int, what: str) -> list[str] | None:
     """A text an episode, kept in a file beside the records; None where there is none."""
-    found = _json(path).get(split) if path.is_file() else None
+    found = read_json_file(path).get(split) if path.is_file() else None
     if found is None:
         return None
     are_texts = isinstance(found, list) and all(isinstance(text, str) for text in found)
@@ -271,14 +239,3 @@ def _beside(path: Path, split: str, episodes: int, what: str) -> list[str] | Non
             f"episodes of split {split}; copy the data set again"
         )
     return list(found)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text())
-        if isinstance(found, dict):
-            return found
-        reason = f"it holds a {type(found).__name__}"
-    except (ValueError, RecursionError) as error:
-        reason = str(error)
-    raise ValueError(f"{path} is damaged ({reason}); copy the data set again")

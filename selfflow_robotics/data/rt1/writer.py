@@ -24,12 +24,8 @@ from tensorflow_datasets.core.naming import ShardedFileTemplate
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
 from selfflow_robotics.data.episode import require_steps_left
-from selfflow_robotics.data.rlds.source import (
-    ACTION_SPEC_FILE,
-    DEMONSTRATED_FILE,
-    STATE_SPEC_FILE,
-    STEPS_LEFT_FILE,
-)
+from selfflow_robotics.data.mapped_source import ACTION_SPEC_FILE, STATE_SPEC_FILE
+from selfflow_robotics.data.rlds.source import DEMONSTRATED_FILE, STEPS_LEFT_FILE
 from selfflow_robotics.data.rlds.statistics import STATISTICS_FILE, published_form
 from selfflow_robotics.data.rlds.tfrecord import TFRecordWriter
 from selfflow_robotics.data.rt1.features import Rt1Episode, rt1_features, serialize

@@ -129,7 +129,8 @@ def test_yaml_of_the_data_set_reads_its_export(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match='unknown key "instruction"'):
         lerobot_mapping_named(str(rlds))
     rlds.write_text(YAML)
-    assert lerobot_mapping_named(str(rlds), exported=True).action_entries == (0, 1, 6)
+    assert lerobot_mapping_named(str(rlds)).action_entries == (0, 1, 6)
+    assert lerobot_mapping_named(str(rlds), exported=True).action_entries == ()
 
 
 @pytest.mark.parametrize("write", [write_v2, write_v3])
@@ -184,3 +185,17 @@ def test_yaml_of_a_lerobot_folder_reads_its_export(tmp_path: Path, mine: Path) -
     assert main(["data", "export", "lerobot", *words]) == 0
     again = open_dataset(out, str(mine))
     np.testing.assert_array_equal(again[1].actions, actions(1)[:, [0, 1, 6]])
+
+
+@pytest.mark.parametrize("entries", [[0, 1, 6], [2, 0, 1]])
+def test_an_export_has_chosen_the_entries_already(
+    tmp_path: Path, mine: Path, entries: list[int]
+) -> None:
+    """Even where the data set's own image is called as that of an export."""
+    mine.write_text(YAML.replace("[0, 1, 6]", str(entries)))
+    path, out = write_v3(tmp_path / "set"), tmp_path / "out"
+    words = [f"data={path}", f"data.mapping={mine}", f"out={out}"]
+    assert main(["data", "export", "lerobot", *words]) == 0
+    again = open_dataset(out, str(mine))
+    np.testing.assert_array_equal(again[1].actions, actions(1)[:, entries])
+    np.testing.assert_array_equal(again[1].states, states(1))
