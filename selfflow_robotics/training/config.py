@@ -102,3 +102,28 @@ class PriorTraining:
     noise: float = key("deviation of the noise on latents", 0.15)
     state_noise: float = key("the same on proprioception", 0.03)
     seed: int = key("of batches and noise", 0)
+
+
+@dataclass(frozen=True)
+class CriticTraining:
+    """How the critic is fitted, after the policy prior."""
+
+    steps: int = key(
+        "optimizer steps; 0 leaves it out; with trainer.steps=0 it alone is fitted, to start as it "
+        "is",
+        0,
+    )
+    batch_size: int = key("frames a step", 192, least=1)
+    learning_rate: float = key("greatest learning rate", 1e-3, above=0)
+    weight_decay: float = key("of AdamW", 0.05)
+    noise: float = key("deviation of the noise on latents", 0.15)
+    state_noise: float = key("the same on proprioception", 0.03)
+    goals: float = key("share of frames asked for the steps to another frame", 0.25, most=1)
+    ahead: int = key("steps counted in an episode before the critic is asked", 4, least=1)
+    expectile: float = key(
+        "weight of targets above what is expected; below 0.5 it learns how few steps do",
+        0.2,
+        above=0,
+        most=1,
+    )
+    seed: int = key("of weights, batches and noise", 0)

@@ -127,6 +127,16 @@ class Heads(Observes, Protocol):
         """(B, K, H) environment steps."""
         ...
 
+    def goal_frame(
+        self, images: NDArray[np.uint8], states: NDArray[np.float32] | None = None, /
+    ) -> Any:
+        """Images (B, height, width, 3), with proprioception (B, P), as `steps_left` takes them."""
+        ...
+
+    def steps_left(self, context: Any, rollout: Any, goal: Any = None, /) -> Tensor:
+        """(B, K, H, heads) environment steps to the instruction, or to a goal of `goal_frame`."""
+        ...
+
     def guess(self, context: Any, candidates: int, horizon: int, /) -> Tensor:
         """The policy prior's actions (B, candidates, horizon, A), environment units."""
         ...

@@ -13,6 +13,7 @@ from ..data.action_spec import ActionSpec, StateSpec
 from ..data.vocabulary import Vocabulary
 from ..images.fit import How, ImageFit
 from ..model.attention import Cache
+from ..model.critic import CriticConfig
 from ..model.dit import DiTConfig
 from ..model.prior import PriorConfig
 from ..storage.typed_yaml import build
@@ -45,6 +46,7 @@ class WorldModelConfig:
     text_encoder: str | None = None
     image_fit: How = "crop"
     camera_size: tuple[int, int] | None = None
+    critic: CriticConfig | None = None
 
     @property
     def known_actions(self) -> ActionSpec:
@@ -70,6 +72,7 @@ class WorldModelConfig:
             "state_spec": self.state_spec.to_json() if self.state_spec else None,
             "vocabulary": list(self.vocabulary.words),
             "prior": asdict(self.prior) if self.prior else None,
+            "critic": asdict(self.critic) if self.critic else None,
         }
 
     @classmethod
@@ -118,6 +121,7 @@ class WorldModelConfig:
             later("text_encoder", str | None, None),
             ImageFit(image_size, later("image_fit", str, "crop")).how,
             later("camera_size", tuple[int, int] | None, None),
+            later("critic", CriticConfig | None, None),
         )
         found._require_fit(tokenizer)
         return found
@@ -133,7 +137,12 @@ class WorldModelConfig:
                 f"images of {self.image_size} make tokens of {made}, the network takes "
                 f"{(network.grid, network.token_dim)}"
             )
-        told = {one.vocabulary for one in (network, self.prior) if one}
+        read = tokenizer.channels, rows, columns
+        if self.critic is not None and self.critic.latent != read:
+            raise ValueError(
+                f"the critic reads latents of {self.critic.latent}, the tokenizer makes {read}"
+            )
+        told = {one.vocabulary for one in (network, self.prior, self.critic) if one}
         if not told <= {0, self.vocabulary.size}:
             raise ValueError(
                 f"the vocabulary has {self.vocabulary.size} entries, those who read it know "

@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from einops import rearrange, repeat
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..data.action_spec import ActionSpec, StateSpec
 from ..images.fit import ImageFit, fitted_frames
 from ..machine.precision import usable
+from ..model.critic import Critic
 from ..model.dit import DiT
 from ..model.heads import ProgressHead, StepsHead
 from ..model.modality import PROPRIOCEPTION, VIDEO
@@ -30,12 +31,13 @@ from .clean_frames import clean_pass
 from .folder import load_world_model, save_world_model
 from .imagination.futures import Imagination, gradients_of
 from .inverse_dynamics import actions_between
+from .judging import Judging
 from .seen import seen
 from .translation import Translation
 from .values import Context, Rollout, WorldModelConfig
 
 
-class WorldModel(nn.Module):
+class WorldModel(Judging):
     """A tokenizer, a network and its heads, with the meaning of its actions.
 
     Example:
@@ -51,6 +53,7 @@ class WorldModel(nn.Module):
         self.tokenizer = tokenizer
         self.network = DiT(config.network)
         self.prior = PolicyPrior(config.prior) if config.prior else None
+        self.critic = Critic(config.critic) if config.critic else None
         self.progress_head = ProgressHead(config.network.width)
         self.steps_head = StepsHead(config.network.width)
         self.feature_layer = config.network.layer(0.7)
@@ -390,38 +393,3 @@ class WorldModel(nn.Module):
         else:
             images = self.tokenizer.decode_after(rollout.last_BCHW, rollout.latents_BKHCHW)
         return np.asarray(images.cpu().numpy())
-
-    def progress(self, context: Context, rollout: Rollout) -> Tensor:
-        """gamma ** (steps left to success) of every imagined frame, (B, K, H) in [0, 1]."""
-        if context.instruction_BD is None:
-            raise ValueError("progress needs an instruction; give one to observe()")
-        instruction = context.instruction_BD[:, None, None]
-        with gradients_of(rollout.features_BKHMD):
-            return self.progress_head(rollout.features_BKHMD, instruction).sigmoid()  # type: ignore[no-any-return]
-
-    @torch.no_grad()
-    def encode_goal(
-        self,
-        images: NDArray[np.uint8] | Tensor,
-        states: NDArray[np.float32] | Tensor | None = None,
-    ) -> Tensor:
-        """Features (B, M, D) of goal images (B, height, width, 3) uint8."""
-        goal = fitted_frames(images[:, None], self.image_fit, 1)
-        given = None if states is None else torch.as_tensor(states)[:, None]
-        tokens = self.translation.states(given, len(goal), 1)
-        known = None if states is None or tokens is None else tokens[:, 0]
-        return self.goal_features(self.translation.latents(goal)[:, 0], known)
-
-    def goal_features(self, latents_BCHW: Tensor, state_BP: Tensor | None) -> Tensor:
-        """Features (B, M, D) of frames as latents; `state_BP` is normalised, None where unknown."""
-        video = patchify(latents_BCHW, self.config.patch)[:, None]
-        unknown = video.new_zeros(len(video), 1, self.action_spec.size)
-        state, layer = None if state_BP is None else state_BP[:, None], self.feature_layer
-        out = clean_pass(self.network, video, unknown, state, layer, features_alone=True)
-        return out.features[layer][:, 0]
-
-    def steps_to_goal(self, rollout: Rollout, goal_features: Tensor) -> Tensor:
-        """Predicted environment steps from every imagined frame to the goal, (B, K, H) >= 0."""
-        goal = goal_features[:, None, None]
-        with gradients_of(rollout.features_BKHMD):
-            return self.steps_head(rollout.features_BKHMD, goal).expm1()  # type: ignore[no-any-return]

@@ -1,0 +1,101 @@
+"""A critic: the steps still needed from a frame, told in words or shown as a goal's frame.
+
+It reads latents cell by cell, as the policy prior does, since centimetres count. Each of its heads
+says a distribution over steps; where they disagree, what they say is a guess.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .conditioning import InstructionEncoder
+
+
+@dataclass(frozen=True)
+class CriticConfig:
+    """Sizes of a critic: latents, proprioception and words it knows; its own."""
+
+    latent: tuple[int, int, int]  # channels, height, width
+    state_dim: int
+    vocabulary: int
+    max_words: int
+    heads: int = 3
+    most: int = 40  # steps it counts to; what needs more is lost
+    width: int = 48
+    hidden: int = 128
+
+
+class Critic(nn.Module):
+    """Latents (B, C, h, w), proprioception (B, P), words (B, L) or a goal -> logits (B, heads, N).
+
+    The first N - 1 are of 0, 1, 2, ... steps, the last of never: the frame is lost. Proprioception
+    is normalised; None stands for unknown. A goal is a frame as well, whose latents are further
+    channels of the first convolution. The heads share what they look at, each reads it off anew.
+    """
+
+    def __init__(self, config: CriticConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels, height, width = config.latent
+        told, kept = 32, 12
+        self.words = InstructionEncoder(config.vocabulary, told, config.max_words)
+        self.film = nn.Linear(told, 2 * config.width)
+        self.find = nn.Conv2d(channels, config.width, 3, padding=1)
+        self.find_goal = nn.Conv2d(channels, config.width, 3, padding=1, bias=False)
+        self.place = nn.Conv2d(config.width, config.width, 3, padding=1)
+        self.keep = nn.Conv2d(config.width, config.heads * kept, 1)
+        read = kept * height * width + told + 2 * config.state_dim
+        self.count = nn.ModuleList(
+            nn.Sequential(
+                nn.Dropout(0.1),
+                nn.Linear(read, config.hidden),
+                nn.SiLU(),
+                nn.Linear(config.hidden, config.hidden),
+                nn.SiLU(),
+                nn.Linear(config.hidden, config.most + 1),
+            )
+            for _ in range(config.heads)
+        )
+
+    def forward(
+        self,
+        latents_BCHW: Tensor,
+        state_BP: Tensor | None = None,
+        words_BL: Tensor | None = None,
+        goal_BCHW: Tensor | None = None,
+        goal_state_BP: Tensor | None = None,
+    ) -> Tensor:
+        batch = len(latents_BCHW)
+        if words_BL is None:
+            words_BL = torch.zeros(batch, 1, dtype=torch.long, device=latents_BCHW.device)
+        told = self.words(words_BL)
+        scale, shift = rearrange(self.film(told), "b (two d) -> two b d 1 1", two=2)
+        found = self.find(latents_BCHW.contiguous(memory_format=torch.channels_last))
+        if goal_BCHW is not None:
+            found = found + self.find_goal(goal_BCHW)
+        seen = F.silu(self.place(F.silu(found * (1 + scale) + shift)))
+        kept = rearrange(self.keep(seen), "b (n d) h w -> n b (d h w)", n=self.config.heads)
+        unknown = told.new_zeros(batch, self.config.state_dim)
+        felt = [unknown if one is None else one for one in (state_BP, goal_state_BP)]
+        known = torch.cat((told, *felt), dim=1)
+        counted = [
+            count(torch.cat((read, known), dim=1))
+            for count, read in zip(self.count, kept, strict=True)
+        ]
+        return torch.stack(counted, dim=1)
+
+    @staticmethod
+    def steps(logits: Tensor) -> Tensor:
+        """Expected steps (...) of logits (..., N); what is lost counts as the most."""
+        chance = logits.float().softmax(dim=-1)
+        return chance @ torch.arange(chance.shape[-1], device=chance.device, dtype=chance.dtype)
+
+    @staticmethod
+    def lost(logits: Tensor) -> Tensor:
+        """Chance (...) that the frame is lost, of logits (..., N)."""
+        return logits.float().softmax(dim=-1)[..., -1]
