@@ -30,7 +30,7 @@ from selfflow_robotics.evaluation.results import read_results
 from selfflow_robotics.image_model import checkpoint as released
 from selfflow_robotics.tokenizers import stored
 from selfflow_robotics.training.checkpoints import Checkpoints
-from selfflow_robotics.training.prior import take_prior
+from selfflow_robotics.training.fitted_part import take_fitted
 from selfflow_robotics.training.ranks import Ranks
 from selfflow_robotics.world_model.probe import load_probe
 from selfflow_robotics.world_model.world_model import WorldModel
@@ -219,7 +219,7 @@ def _checkpoint(folder: Path) -> Iterator[Any]:
 def _prior(folder: Path) -> Iterator[Any]:
     prior = WorldModel.from_pretrained(str(folder)).prior
     assert prior is not None
-    take_prior(prior, folder / "training" / "prior.pt")
+    take_fitted("policy prior", prior, folder / "training" / "prior.pt")
     yield from prior.state_dict().values()
 
 

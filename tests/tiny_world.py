@@ -14,6 +14,7 @@ from selfflow_robotics.data.clips import NEVER, Clips, LatentEpisodes
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.data.latents.encoding import encode_episodes
 from selfflow_robotics.data.vocabulary import Vocabulary
+from selfflow_robotics.model.critic import CriticConfig
 from selfflow_robotics.model.dit import MAX_WORDS, DiTConfig
 from selfflow_robotics.model.prior import PriorConfig
 from selfflow_robotics.tokenizers.patches import Patches
@@ -43,7 +44,12 @@ def randn(*shape: int, seed: int) -> Tensor:
 
 
 def world_model(
-    seed: int = 0, *, states: bool = True, history_len: int = 3, step_sizes: bool = False
+    seed: int = 0,
+    *,
+    states: bool = True,
+    history_len: int = 3,
+    step_sizes: bool = False,
+    critic: bool = False,
 ) -> WorldModel:
     """A world model in which every weight matters."""
     network = DiTConfig(
@@ -61,13 +67,16 @@ def world_model(
     prior = PriorConfig(
         (CHANNELS, 4, 6), P * states, A, VOCABULARY.size, MAX_WORDS, horizon=2, width=8, hidden=16
     )
+    counts = CriticConfig((CHANNELS, 4, 6), P * states, VOCABULARY.size, MAX_WORDS, width=8)
     config = WorldModelConfig(
         network, PATCH, IMAGE, history_len, RT1_ACTIONS, spec, VOCABULARY, prior=prior
     )
+    config = replace(config, critic=counts) if critic else config
     model = WorldModel(config, Patches(FACTOR).requires_grad_(False))
     generator = seeded(seed)
     assert model.prior is not None
-    for module in (model.network, model.progress_head, model.steps_head, model.prior):
+    parts = [model.network, model.progress_head, model.steps_head, model.prior, model.critic]
+    for module in filter(None, parts):
         for parameter in module.parameters():
             nn.init.normal_(parameter, std=0.12, generator=generator)
     return model.eval()

@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from ..storage.keys import key
-from ..training.config import ModelConfig, ObjectiveConfig, PriorTraining, TrainerConfig
+from ..training.config import (
+    CriticTraining,
+    ModelConfig,
+    ObjectiveConfig,
+    PriorTraining,
+    TrainerConfig,
+)
 from .dataset import DataConfig, open_all
 
 HELP = """Train an action-conditioned world model on a robot's episodes.
@@ -49,6 +55,7 @@ class Config:
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     prior: PriorTraining = field(default_factory=PriorTraining)
+    critic: CriticTraining = field(default_factory=CriticTraining)
 
     @property
     def output(self) -> Path:
@@ -80,6 +87,7 @@ def run(config: Config) -> int:
             objective=config.objective,
             trainer=config.trainer,
             prior=config.prior,
+            critic=config.critic,
             ranks=ranks,
             opened_by={"data.path": data.path, "data.mapping": data.mapping, "tokenizer": given},
         )

@@ -70,19 +70,19 @@ class Critic(nn.Module):
         goal_BCHW: Tensor | None = None,
         goal_state_BP: Tensor | None = None,
     ) -> Tensor:
-        batch = len(latents_BCHW)
+        batch, dtype = len(latents_BCHW), self.find.weight.dtype
         if words_BL is None:
             words_BL = torch.zeros(batch, 1, dtype=torch.long, device=latents_BCHW.device)
-        told = self.words(words_BL)
+        told = self.words(words_BL).to(dtype)
         scale, shift = rearrange(self.film(told), "b (two d) -> two b d 1 1", two=2)
-        found = self.find(latents_BCHW.contiguous(memory_format=torch.channels_last))
+        found = self.find(latents_BCHW.to(dtype, memory_format=torch.channels_last))
         if goal_BCHW is not None:
-            found = found + self.find_goal(goal_BCHW)
+            found = found + self.find_goal(goal_BCHW.to(dtype))
         seen = F.silu(self.place(F.silu(found * (1 + scale) + shift)))
         kept = rearrange(self.keep(seen), "b (n d) h w -> n b (d h w)", n=self.config.heads)
         unknown = told.new_zeros(batch, self.config.state_dim)
         felt = [unknown if one is None else one for one in (state_BP, goal_state_BP)]
-        known = torch.cat((told, *felt), dim=1)
+        known = torch.cat((told, *felt), dim=1).to(dtype)
         counted = [
             count(torch.cat((read, known), dim=1))
             for count, read in zip(self.count, kept, strict=True)

@@ -40,6 +40,7 @@ class PlannerConfig:
     initial_std: float = key("of the first samples, normalised", 0.1, above=0)
     min_std: float = key("floor of the elites' deviation", 0.02)
     min_gain: float = key("imagined cost a search must save to be followed", 0.05)
+    doubt: float = key("critic: steps that a deviation of its heads costs", 0.0)
     discount: float = key("weight of an imagined frame to the one before it", 1.0, above=0)
     gripper_threshold: float | None = key(
         "weaker gripper commands keep it, others open or close", None, most=1
@@ -86,7 +87,8 @@ def make_solver(
 def objective_of(world_model: WorldModel, config: PlannerConfig) -> Objective:
     """What plans cost that carry out the instruction; made with ``(world_model, discount=...)``."""
     kind = named(config.objective, OBJECTIVES, "planner.objective")
-    objective: Objective = made(kind, "planner.objective", world_model, discount=config.discount)
+    settings = {"discount": config.discount} | ({"doubt": config.doubt} if config.doubt else {})
+    objective: Objective = made(kind, "planner.objective", world_model, **settings)
     return objective
 
 

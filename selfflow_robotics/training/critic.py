@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from tqdm import tqdm
 from ..data.clips import LatentEpisodes
 from ..model.critic import Critic
 from ..model.prior import PolicyPrior
+from ..world_model.rank_correlation import rank_correlation
 from .config import CriticTraining
 from .step_targets import Asked, StepTargets, chances_of, known_steps, later_by
 
@@ -239,14 +239,3 @@ def critic_errors(
 
 def _batches(frames: NDArray[np.int64], size: int = 512) -> list[NDArray[np.int64]]:
     return np.array_split(frames, -(-len(frames) // size))
-
-
-def rank_correlation(one: NDArray[Any], other: NDArray[Any]) -> float:
-    """Spearman's, with equal values sharing their rank; NaN where all are equal."""
-
-    def ranks(values: NDArray[Any]) -> NDArray[np.float64]:
-        _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-        return (np.cumsum(count) - (count + 1) / 2)[place]
-
-    a, b = ranks(one), ranks(other)
-    return float(np.corrcoef(a, b)[0, 1]) if a.std() and b.std() else float("nan")

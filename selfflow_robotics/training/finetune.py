@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ..data.action_spec import ActionSpec, StateSpec
 from ..data.clips import LatentEpisodes
 from ..data.episode import Dataset
 from ..data.fitted import common_fit, fitted
@@ -18,8 +19,15 @@ from ..images.fit import How, ImageFit
 from ..storage.model_folder import require_model_folder
 from ..tokenizers.tokenizer import Tokenizer
 from ..world_model.world_model import WorldModel
-from .config import ModelConfig, ObjectiveConfig, PriorTraining, TrainerConfig
+from .config import (
+    CriticTraining,
+    ModelConfig,
+    ObjectiveConfig,
+    PriorTraining,
+    TrainerConfig,
+)
 from .diagnostics import diagnose
+from .fitted_critic import add_critic
 from .memory_check import require_memory
 from .prior import add_prior, demonstrations, prior_sizes
 from .ranks import Ranks
@@ -43,6 +51,7 @@ def finetune(
     objective: ObjectiveConfig = ObjectiveConfig(),
     trainer: TrainerConfig = TrainerConfig(),
     prior: PriorTraining = PriorTraining(),
+    critic: CriticTraining = CriticTraining(),
     ranks: Ranks = Ranks(),
     opened_by: Mapping[str, Any] | None = None,
 ) -> WorldModel | None:
@@ -58,6 +67,8 @@ def finetune(
         image_fit: what becomes of images of other proportions.
         repeat: how often clips come whose instruction begins with a word.
         prior: how the policy prior is fitted, after the network.
+        critic: how the critic is fitted, after the prior. Where the trainer takes no step it alone
+            is fitted, to `start` as it is.
         ranks: this process among others, and its device; see :func:`join_ranks`.
         opened_by: how sources and tokenizer were opened, kept beside the checkpoints.
 
@@ -71,6 +82,8 @@ def finetune(
     """
     require_model_folder(out)
     _require_same_meaning(sources)
+    if critic.steps and not trainer.steps and start is not None:
+        return _critic_alone(out, sources, start, cache, critic, ranks)
     source, tokenizer = sources[0], tokenizer or load_tokenizer(start, None)
     tokenizer = tokenizer.to(ranks.device)
     fit = common_fit(sources, image_size, image_fit, tokenizer.factor * model.patch)
@@ -85,7 +98,7 @@ def finetune(
     asked |= {"data.repeat": dict(repeat or {}), "cache": cache}
     asked |= {"image_size": image_size, "image_fit": image_fit}
     asked |= {"device": ranks.device, "model": model, "objective": objective}
-    asked |= {"trainer": trainer, "prior": prior}
+    asked |= {"trainer": trainer, "prior": prior, "critic": critic}
     settings = RunSettings.of(out / "training", asked, found)
     settings.require_same()
     require_memory(model, objective, trainer, tokenizer, fit.size, ranks, words=100)
@@ -121,9 +134,39 @@ def finetune(
         if error is not None:
             print(f"policy prior: mean error {error:.4f} of held-out demonstrations, normalised")
         trained.save_pretrained(str(out))
+    if critic.steps:
+        add_critic(trained, settings.folder / "critic.pt", train, critic, held_out)
+        trained.save_pretrained(str(out))
     forget_shared_latents(out)
     print(f"wrote {out}")
     return trained
+
+
+def _critic_alone(
+    out: Path,
+    sources: Sequence[Dataset],
+    start: Path,
+    cache: Path | None,
+    critic: CriticTraining,
+    ranks: Ranks,
+) -> WorldModel | None:
+    """`start` with a critic; all else of it stays, and reads the episodes as it always did."""
+    world_model = WorldModel.from_pretrained(str(start), ranks.device)
+    actions = sources[0].action_spec
+    assert actions is not None  # the sources were compared
+    world_model.action_spec.require_match(actions, str(start), sources[0].name)
+    if world_model.state_spec is not None and sources[0].state_spec is not None:
+        world_model.state_spec.require_match(sources[0].state_spec, str(start), sources[0].name)
+    if not ranks.first:
+        return None
+    specs = world_model.action_spec, world_model.state_spec
+    parts = _latents(sources, world_model.tokenizer, world_model.image_fit, cache, specs)
+    train, *held_out = (part.with_words(world_model.config.vocabulary) for part in parts)
+    kept = out / "training" / "critic.pt"
+    add_critic(world_model, kept, train, critic, held_out[0] if held_out else None)
+    world_model.save_pretrained(str(out))
+    print(f"wrote {out}")
+    return world_model
 
 
 def _require_same_meaning(sources: Sequence[Dataset]) -> None:
@@ -150,16 +193,27 @@ def _encoded(
 ) -> tuple[LatentEpisodes, LatentEpisodes | None, Vocabulary]:
     """Latents to train on, held-out ones where there are any, and the words of both."""
     specs = sources[0].action_spec, sources[0].state_spec
-    parts = [
+    parts = _latents(sources, tokenizer, fit, cache, specs)
+    vocabulary = Vocabulary.of(str(text) for part in parts for text in part.texts)
+    train, *held_out = (part.with_words(vocabulary) for part in parts)
+    return train, held_out[0] if held_out else None, vocabulary
+
+
+def _latents(
+    sources: Sequence[Dataset],
+    tokenizer: Tokenizer,
+    fit: ImageFit,
+    cache: Path | None,
+    specs: tuple[ActionSpec | None, StateSpec | None],
+) -> list[LatentEpisodes]:
+    """Latents to train on and, where there are any, held-out ones."""
+    return [
         LatentEpisodes.join(
             [latents_of(fitted(one, fit), tokenizer, cache, *specs) for one in one_side]
         )
         for one_side in (sides(sources, which) for which in SIDES)
         if one_side
     ]
-    vocabulary = Vocabulary.of(str(text) for part in parts for text in part.texts)
-    train, *held_out = (part.with_words(vocabulary) for part in parts)
-    return train, held_out[0] if held_out else None, vocabulary
 
 
 def _has_prior(prior: PriorTraining, world_model: WorldModel, train: LatentEpisodes) -> bool:

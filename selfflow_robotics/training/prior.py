@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import math
-import pickle
-import sys
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +15,10 @@ from tqdm import tqdm
 
 from ..data.clips import NEVER, LatentEpisodes
 from ..model.prior import PolicyPrior, PriorConfig
-from ..storage.archives import require_intact
 from ..storage.digests import text_digest
-from ..storage.whole_file import write_whole
 from ..world_model.world_model import WorldModel
 from .config import PriorTraining
+from .fitted_part import digest_of, keep_fitted, take_fitted
 
 
 def demonstrations(episodes: LatentEpisodes, horizon: int) -> tuple[NDArray[np.int64], Tensor]:
@@ -102,12 +96,11 @@ def add_prior(
     torch.manual_seed(config.seed)
     prior = PolicyPrior(sizes).to(world_model.device)
     made_with = _made_with(world_model, sizes, config, episodes)
-    if take_prior(prior, path, made_with):
+    if take_fitted("policy prior", prior, path, made_with):
         error = None if held_out is None else prior_error(prior, held_out)
     else:
         error = fit_prior(prior, episodes, config, held_out)
-        kept = {"made_with": made_with, "weights": prior.state_dict()}
-        write_whole(path, partial(torch.save, kept))
+        keep_fitted(prior, path, made_with)
     world_model.prior = prior.eval()
     world_model.config = replace(world_model.config, prior=sizes)
     return error
@@ -142,58 +135,7 @@ def _made_with(
     )
     settings = {f"prior.{key}": str(value) for key, value in vars(config).items()}
     words = " ".join(world_model.config.vocabulary.words)
-    return {**settings, "instructions": text_digest(words), "episodes": _digest(sample)}
-
-
-def _digest(values: Sequence[object]) -> str:
-    digest = blake2b(digest_size=8)
-    for value in values:
-        array = isinstance(value, np.ndarray)
-        digest.update(np.ascontiguousarray(value).tobytes() if array else repr(value).encode())
-    return digest.hexdigest()
-
-
-def take_prior(prior: PolicyPrior, path: Path, made_with: Mapping[str, str] | None = None) -> bool:
-    """Whether what :func:`add_prior` kept was made with just this; its weights are taken then.
-
-    Args:
-        made_with: None takes it whatever it was made with.
-
-    Raises:
-        ValueError: it is damaged.
-    """
-    if not path.exists():
-        return False
-    own = prior.state_dict()
-    try:
-        require_intact(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
-        then = found.get("made_with")
-        if made_with is not None and then != made_with:
-            known = then if isinstance(then, dict) else {}
-            keys = sorted(known.keys() | made_with.keys())
-            other = [key for key in keys if known.get(key) != made_with.get(key)]
-            why = f"was made with other {', '.join(other)}" if known else "is an older version's"
-            print(f"{path} {why}; the policy prior is fitted anew", file=sys.stderr)
-            return False
-        state = found["weights"]
-        for name, value in own.items():
-            if state[name].shape != value.shape:
-                there, here = tuple(state[name].shape), tuple(value.shape)
-                raise ValueError(f"{name} is {there} there and {here} here")
-            if not state[name].isfinite().all():
-                raise ValueError(f"{name} holds numbers that are not finite")
-        prior.load_state_dict(state)
-    except (
-        *(AttributeError, EOFError, KeyError, TypeError, ValueError, RuntimeError),
-        pickle.UnpicklingError,
-    ) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"{path} cannot be gone on with ({reason}); remove it and run again, the policy prior "
-            "alone is fitted anew"
-        ) from None
-    return True
+    return {**settings, "instructions": text_digest(words), "episodes": digest_of(sample)}
 
 
 @torch.no_grad()

@@ -137,7 +137,7 @@ def start_from(world_model: WorldModel, start: Path) -> int:
 
     Parts that the start lacks, or has in another size, stay as they are; so do words where it knows
     others, proprioception where it means something else, and what captions say where another text
-    encoder read them. Tokenizer and policy prior are not taken.
+    encoder read them. Tokenizer, policy prior and critic are not taken.
 
     Actions must mean the same where the start learned any: one that was pretrained on video has
     none to disagree about.
@@ -159,7 +159,7 @@ def start_from(world_model: WorldModel, start: Path) -> int:
         given = {
             k: v
             for k, v in found.state_dict().items()
-            if not k.startswith(("tokenizer.", "prior."))
+            if not k.startswith(("tokenizer.", "prior.", "critic."))
         }
         if found.config.vocabulary != world_model.config.vocabulary:
             given.pop("network.instruction.word.weight", None)

@@ -71,7 +71,7 @@ class RunSettings:
 
 
 def _may_change(key: str) -> bool:
-    return key in _MAY_CHANGE or key.startswith(("prior.", "slurm."))
+    return key in _MAY_CHANGE or key.startswith(("prior.", "critic.", "slurm."))
 
 
 def _leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -79,7 +79,7 @@ def known_steps(episodes: LatentEpisodes) -> NDArray[np.float32]:
     shown = unshown == unshown[_last_frames(episodes)]  # all that was done from here on
     shown &= episodes.steps_to_success < NEVER
     found = np.where(shown, episodes.steps_to_success, np.nan).astype(np.float32)
-    labels = getattr(episodes, "steps_left", None)
+    labels = episodes.steps_left
     return found if labels is None else np.where(np.isnan(labels), found, labels)
 
 

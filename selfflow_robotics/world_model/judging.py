@@ -58,7 +58,7 @@ class Judging(nn.Module):
         images: NDArray[np.uint8] | Tensor,
         states: NDArray[np.float32] | Tensor | None = None,
     ) -> Goal:
-        """Latents (B, C, h, w) of goal images, and normalised proprioception, None where unknown."""
+        """Latents (B, C, h, w) of goal images, and normalised proprioception; None: unknown."""
         goal = fitted_frames(
             images[:, None], ImageFit(self.config.image_size, self.config.image_fit), 1
         )
@@ -139,5 +139,5 @@ def _steps_left(
 
     asked = (each(words_BL), None, None) if goal is None else (None, *map(each, goal))
     state = None if states is None else states.flatten(0, -2)
-    logits = critic(latents.flatten(0, -4).to(critic.find.weight.dtype), state, *asked)
-    return critic.steps(logits).unflatten(0, frames)
+    logits = critic(latents.flatten(0, -4), state, *asked)
+    return critic.steps(logits).reshape(*frames, -1)

@@ -7,22 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from selfflow_robotics.world_model.rank_correlation import rank_correlation
+
 Values = NDArray[np.float64]
 
 _MOST = 8.0  # a gain beyond it counts as it
-
-
-def rank_correlation(one: Values, other: Values) -> float:
-    """Spearman's, with equal values sharing their rank; NaN where all are equal."""
-
-    def ranks(values: Values) -> Values:
-        _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-        return (np.cumsum(count) - (count + 1) / 2)[place]
-
-    a, b = ranks(one), ranks(other)
-    if a.std() == 0 or b.std() == 0:
-        return float("nan")
-    return float(np.corrcoef(a, b)[0, 1])
 
 
 @dataclass(frozen=True)
