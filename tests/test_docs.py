@@ -42,6 +42,7 @@ PUBLIC = {
         "WorldModel",
         "Dynamics",
         "CEM",
+        "BlockCEM",
         "ICEM",
         "MPPI",
         "Adam",

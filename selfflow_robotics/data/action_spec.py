@@ -274,6 +274,13 @@ class ActionSpec(_Entries):
             warnings.warn(f"{told}: their range is that of all values", Notice, 2)
         return replace(self, q01=tuple(q01.tolist()), q99=tuple(q99.tolist()))
 
+    @property
+    def relative_grippers(self) -> tuple[int, ...]:
+        """Entries that close (+1), keep (0) or open (-1) the gripper; one a step of a block."""
+        relative = self.gripper.startswith("relative, +1 closes")
+        grippers = (i for i, name in enumerate(self.names) if name.split("+")[0] == "gripper")
+        return tuple(grippers) if relative else ()
+
     def block(self, steps: int) -> ActionSpec:
         """What `steps` successive actions mean as one: entries x, y, ..., then x+1, y+1, ..."""
         later = tuple(f"{name}+{i}" for i in range(1, steps) for name in self.names)

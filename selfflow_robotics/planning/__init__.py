@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .judge import Judge as Judge
+    from .mixture import Mixture as Mixture
     from .objectives.action_prices import ActionMagnitude as ActionMagnitude
     from .objectives.action_prices import ActionSmoothness as ActionSmoothness
     from .objectives.constraint import Constraint as Constraint
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .protocol import RowGenerators as RowGenerators
     from .protocol import Solver as Solver
     from .solvers.adam import Adam as Adam
+    from .solvers.block_cem import BlockCEM as BlockCEM
     from .solvers.cem import CEM as CEM
     from .solvers.icem import ICEM as ICEM
     from .solvers.mppi import MPPI as MPPI
@@ -38,9 +40,11 @@ _HOME = {
     "objectives.progress": "Progress",
     "objectives.readout": "Readout StateOf",
     "objectives.weighted_sum": "WeightedSum",
+    "mixture": "Mixture",
     "plan": "Plan",
     "protocol": "Dynamics Objective Propose Refine RowGenerators Solver",
     "solvers.adam": "Adam",
+    "solvers.block_cem": "BlockCEM",
     "solvers.cem": "CEM",
     "solvers.icem": "ICEM",
     "solvers.mppi": "MPPI",

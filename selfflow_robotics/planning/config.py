@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,10 +29,15 @@ class PlannerConfig:
     topk: int = key("elites of an iteration", 3, least=1)
     receding_horizon: int = key("steps carried out of each plan", 1, least=1)
     warm_start: bool = key("start from the plan before", False)
-    start: Literal["prior", "joint"] = key(
-        "search around the policy prior's guess, or from the joint use's draws", "prior"
+    hold: int = key("steps an action is held: block-cem", 1, least=1)
+    start: Literal["nothing", "prior", "joint", "mixed"] = key(
+        "search from rest, around the prior's guess, from the joint use's draws, or from all",
+        "prior",
     )
-    proposals: int | None = key("draws among the candidates; all but the start when null", None)
+    proposals: int | None = key(
+        "draws among the candidates; when null, a quarter of a mixed start, else all but the start",
+        None,
+    )
     samples: int = key("imagined futures a candidate", 1, least=1)
     pessimism: float = key("deviations of a candidate's imagined costs added to their mean", 0.0)
     steps: int = key("denoising steps an imagined frame", 1, least=1)
@@ -67,21 +73,40 @@ def make_solver(
 
     solver: type[Search] = named(config.solver, SOLVERS, "planner.solver", Search)
     settings = _settings(solver, config)
-    propose: Propose = world_model.propose
-    proposals = config.proposals
+    propose, proposals = _start(world_model, config)
     if "refine" in {setting.name for setting in fields(solver)}:
+        if config.start in ("nothing", "mixed"):
+            raise ValueError(
+                f"planner.start={config.start} means nothing to planner.solver={config.solver}, "
+                "which starts from the joint use's draws; leave it out, or choose another solver"
+            )
         settings["refine"] = world_model.refine
-    elif config.start == "prior" and world_model.prior is not None:
-        propose, proposals = world_model.guess, 1
-    elif proposals is None:
-        proposals = config.candidates
+        propose, proposals = world_model.propose, config.proposals
     return solver(
         Denoising(world_model, config.steps) if config.steps != 1 else world_model,
         objective or objective_of(world_model, config),
-        propose=None if proposals == 0 and "refine" not in settings else propose,
+        propose=propose,
         proposals=proposals,
         **settings,
     )
+
+
+def _start(world_model: WorldModel, config: PlannerConfig) -> tuple[Propose | None, int | None]:
+    """What draws proposals, and how many of the candidates."""
+    from selfflow_robotics.planning.mixture import Mixture
+
+    guesses = world_model.prior is not None
+    if config.start == "nothing":
+        return None, None
+    if config.start == "prior" and guesses:
+        return world_model.guess, 1
+    propose: Propose = world_model.propose
+    proposals = config.candidates
+    if config.start == "mixed":
+        propose = Mixture(world_model.guess, (propose,)) if guesses else propose
+        proposals = math.ceil(config.candidates / 4)
+    proposals = proposals if config.proposals is None else config.proposals
+    return (propose, proposals) if proposals else (None, None)
 
 
 def objective_of(world_model: WorldModel, config: PlannerConfig) -> Objective:
@@ -93,7 +118,7 @@ def objective_of(world_model: WorldModel, config: PlannerConfig) -> Objective:
 
 
 _SETTINGS = (
-    *("candidates", "iterations", "horizon", "topk", "initial_std", "min_std", "min_gain"),
+    *("candidates", "iterations", "horizon", "hold", "topk", "initial_std", "min_std", "min_gain"),
     *("samples", "pessimism", "max_seconds", "max_passes"),
 )
 

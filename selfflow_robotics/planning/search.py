@@ -129,6 +129,10 @@ class Search(ABC):
         """How many elites a whole round teaches."""
         return 1
 
+    def likeliest(self, proposals_BKHA: Tensor) -> Tensor:
+        """Those whose mean a search without a previous plan starts from."""
+        return proposals_BKHA
+
     @abstractmethod
     def sample(self, run: Run) -> Tensor:
         """The candidates of a round, (B, K, H, A) normalised; the bounds are seen to later.
@@ -231,7 +235,9 @@ class Search(ABC):
             kept_cost_BK=torch.empty(shape[0], 0),
         )
         proposals_BKHA = self._propose(run)
-        run.mean_BHA = first_mean(self.bounds, plans, executed, self.horizon, proposals_BKHA)
+        run.mean_BHA = first_mean(
+            self.bounds, plans, executed, self.horizon, self.likeliest(proposals_BKHA)
+        )
         return run, proposals_BKHA
 
     def _propose(self, run: Run) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from selfflow_robotics import WorldModel
@@ -10,6 +11,8 @@ from selfflow_robotics.planning import (
     ICEM,
     MPPI,
     Adam,
+    BlockCEM,
+    Mixture,
     PolicyGuided,
     PredictiveSampling,
     Progress,
@@ -25,7 +28,7 @@ def world_model() -> WorldModel:
 
 
 def test_every_solver_can_be_chosen(world_model: WorldModel) -> None:
-    kinds = [CEM, ICEM, MPPI, PredictiveSampling, Adam, PolicyGuided]
+    kinds = [CEM, BlockCEM, ICEM, MPPI, PredictiveSampling, Adam, PolicyGuided]
     assert len(SOLVERS) == len(kinds)
     for name, kind in zip(SOLVERS, kinds, strict=True):
         iterations = 1 if name == "policy-guided" else 2
@@ -43,6 +46,28 @@ def test_the_default_searches_around_the_priors_guess(world_model: WorldModel) -
     assert isinstance(solver.objective, Progress)
 
 
+def test_a_start_from_nothing_never_asks_the_prior_or_the_joint_use(
+    world_model: WorldModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = world_model.observe(
+        np.zeros((1, 1, 64, 80, 3), np.uint8), np.zeros((1, 0, 7), np.float32), "pick coke can"
+    )
+    for name in ("guess", "propose", "refine"):
+        monkeypatch.setattr(world_model, name, None)  # to call it would be an error
+    config = PlannerConfig(solver="block-cem", start="nothing", candidates=3, topk=2, hold=2)
+    solver = make_solver(world_model, config)
+    assert isinstance(solver, BlockCEM) and solver.hold == 2
+    assert solver.propose is None and solver.plan(context).actions_BHA.shape == (1, 3, 7)
+
+
+def test_a_mixed_start_draws_a_quarter_of_the_candidates(world_model: WorldModel) -> None:
+    solver = make_solver(world_model, PlannerConfig(solver="block-cem", start="mixed"))
+    assert solver.propose == Mixture(world_model.guess, (world_model.propose,))
+    assert (solver.candidates, solver.drawn) == (8, 2)
+    solver = make_solver(world_model, PlannerConfig(start="mixed", proposals=5))
+    assert solver.drawn == 5
+
+
 def test_samples_pessimism_steps_and_budgets_reach_the_solver(world_model: WorldModel) -> None:
     config = PlannerConfig(
         solver="mppi", samples=3, pessimism=0.5, steps=2, max_seconds=1.5, max_passes=900
@@ -57,6 +82,9 @@ def test_samples_pessimism_steps_and_budgets_reach_the_solver(world_model: World
     ("config", "message"),
     [
         (PlannerConfig(solver="adam", iterations=9, topk=2), "planner.topk=2 means nothing"),
+        (PlannerConfig(hold=2), "planner.hold=2 means nothing to planner.solver=cem"),
+        (PlannerConfig(solver="policy-guided", start="nothing"), "planner.start=nothing means"),
+        (PlannerConfig(solver="policy-guided", start="mixed"), "planner.start=mixed means nothing"),
         (PlannerConfig(solver="predictive", min_std=0.1), "planner.min_std=0.1 means nothing"),
         (PlannerConfig(solver="policy-guided", initial_std=0.3), "planner.initial_std=0.3"),
         (PlannerConfig(solver="adam"), "iterations=1, which descends no step"),

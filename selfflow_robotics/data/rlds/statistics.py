@@ -14,11 +14,6 @@ from selfflow_robotics.data.gripper import absolute_gripper
 STATISTICS_FILE = "action_statistics.json"
 
 
-def is_relative_gripper(spec: ActionSpec) -> bool:
-    """Whether the entry "gripper" tells changes, as RT-1's does, and not a state."""
-    return "gripper" in spec.names and spec.gripper.startswith("relative, +1 closes")
-
-
 def published_form(
     spec: ActionSpec,
     actions: NDArray[np.float32],
@@ -40,7 +35,7 @@ def published_form(
     """
     actions = actions.copy()
     gripper = spec.gripper
-    if is_relative_gripper(spec):
+    if spec.relative_grippers:
         column = spec.names.index("gripper")
         ends = np.cumsum(lengths)[:-1]
         parts = np.split(actions[:, column], ends)

@@ -4,6 +4,7 @@ _HERE = "selfflow_robotics.planning.solvers"
 
 SOLVERS = {
     "cem": f"{_HERE}.cem:CEM",
+    "block-cem": f"{_HERE}.block_cem:BlockCEM",
     "icem": f"{_HERE}.icem:ICEM",
     "mppi": f"{_HERE}.mppi:MPPI",
     "predictive": f"{_HERE}.predictive:PredictiveSampling",

@@ -17,6 +17,7 @@ from selfflow_robotics.planning import (
     ICEM,
     MPPI,
     Adam,
+    BlockCEM,
     PolicyGuided,
     PredictiveSampling,
     RowGenerators,
@@ -45,6 +46,12 @@ def cem(model: Any, objective: Any, **how: Any) -> Search:
     return CEM(model, objective, **{"topk": 6, **how})
 
 
+def block_cem(model: Any, objective: Any, **how: Any) -> Search:
+    return BlockCEM(
+        model, objective, **{"topk": 6, "horizon": H, "hold": 2, "iterations": 4, **how}
+    )
+
+
 def icem(model: Any, objective: Any, **how: Any) -> Search:
     return ICEM(model, objective, **{"topk": 6, **how})
 
@@ -68,7 +75,9 @@ def policy_guided(model: Any, objective: Any, **how: Any) -> Search:
 
 Make = Callable[..., Search]
 EVERY = pytest.mark.parametrize(
-    "make", [cem, icem, mppi, predictive, adam, policy_guided], ids=lambda make: make.__name__
+    "make",
+    [cem, block_cem, icem, mppi, predictive, adam, policy_guided],
+    ids=lambda make: make.__name__,
 )
 
 
@@ -83,7 +92,9 @@ def test_comes_near_the_analytic_optimum(make: Make) -> None:
     best = goal.square().sum(1) / (H + 1)  # of actions goal / (H + 1)
     assert (plan.cost_B >= best - 1e-4).all()
     gap = ((plan.cost_B - best) / (plan.initial_cost_B - best).clamp(min=1e-3)).mean()
-    assert gap < {"adam": 0.01, "cem": 0.1, "icem": 0.1, "mppi": 0.1}.get(make.__name__, 0.7)
+    assert gap < {"adam": 0.01, "cem": 0.1, "block_cem": 0.1, "icem": 0.1, "mppi": 0.1}.get(
+        make.__name__, 0.7
+    )
 
 
 @EVERY
@@ -157,7 +168,7 @@ def test_the_start_keeps_its_place_where_proposals_ask_for_all(make: Make, candi
             if previous is not None and (previous is last or row == 1):
                 left = SPEC.denormalize(last.mean_BHA)[row, 1:]
                 torch.testing.assert_close(asked_BKHA[row, 0, :-1], left)
-            elif drawn_BHA is not None and make is not icem:
+            elif drawn_BHA is not None and make not in (icem, block_cem):
                 torch.testing.assert_close(asked_BKHA[row, 0], drawn_BHA[row])
         true_BK = Effort(goal)(start(3), model.rollout(start(3), asked_BKHA[:, :1]))
         torch.testing.assert_close(plan.initial_cost_B, true_BK[:, 0])
