@@ -323,14 +323,12 @@ class TabletopEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]], ABC):
         mine = model.geom(geom).id
         found = set()
         force = np.zeros(6)
-        for i in range(data.ncon):
-            pair = data.contact[i].geom
-            if mine not in pair:
-                continue
+        pairs = data.contact.geom
+        for i in np.flatnonzero((pairs == mine).any(axis=1)).tolist():
             mujoco.mj_contactForce(model, data, i, force)
             if force[0] <= 1e-6:
                 continue
-            other = int(pair[0] if pair[1] == mine else pair[1])
+            other = int(pairs[i, 0] if pairs[i, 1] == mine else pairs[i, 1])
             found.add(model.geom(other).name or model.body(model.geom_bodyid[other]).name)
         return found
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import gymnasium
 import numpy as np
+from numpy.typing import NDArray
 from selfflow_robotics.envs.simulation import copy_of
 from selfflow_robotics.policies.experts import make_expert
 
 LONGEST = 40
-"""Steps after which an expert that has not finished counts as one that never will."""
+"""Steps on one instruction after which an expert that has not carried it out never will."""
+
+Seen = TypeVar("Seen")
 
 
 class ExpertSteps:
@@ -38,15 +42,26 @@ class ExpertSteps:
         self._noise, self._rng = noise, np.random.default_rng(seed)
 
     def __call__(self, state: Any) -> float:
-        """Steps to success, 1 or more; infinite where the expert does not finish in `LONGEST`."""
+        """Steps to success, 1 or more; infinite where an instruction takes over `LONGEST`."""
+        return self.way(state, lambda env, action: None)[0]
+
+    def way(
+        self, state: Any, look: Callable[[Any, NDArray[np.float32]], Seen]
+    ) -> tuple[float, list[Seen]]:
+        """The steps, and what is seen before each of them: of the environment and the action."""
         self._simulation.restore(state)
-        for step in range(1, LONGEST + 1):
+        env = self._simulation.env
+        seen: list[Seen] = []
+        told, since = env.instruction, 0
+        while since < LONGEST:
             action = self._expert.act()
             if self._noise:
                 action[:3] += self._rng.normal(0.0, self._noise, 3).astype(np.float32)
+            seen.append(look(env, action))
             _, solved, over = self._simulation.play(action)
             if solved:
-                return float(step)
+                return float(len(seen)), seen
             if over:
                 break
-        return math.inf
+            told, since = (told, since + 1) if env.instruction == told else (env.instruction, 0)
+        return math.inf, seen

@@ -20,15 +20,24 @@ class Assignment:
     source: str
 
 
+SHARES: Mapping[str, float] = {
+    "perturbed": 0.45,  # an expert, disturbed for a few steps now and then
+    "random": 0.25,  # play at random
+    "intervened": 0.0,  # a model's prior, from which an expert takes over now and then
+    "wander": 0.0,  # an expert, random play, and the expert to the end
+    "shut": 0.0,  # the same with the gripper shut on nothing
+    "planner": 0.0,  # a model's planner, after which the expert finishes or nobody does
+}
+"""Who plays beside the expert, and in which share of a task's episodes by default."""
+
+
 def assign(
     tasks: Sequence[str] = (),
     episodes: int = 200,
     episodes_of: Mapping[str, int] | None = None,
     *,
-    perturbed: float = 0.45,
-    intervened: float = 0.0,
-    random: float = 0.25,
     seed: int = 0,
+    **shares: float,
 ) -> tuple[Assignment, ...]:
     """Share out the episodes; tasks take turns.
 
@@ -36,15 +45,19 @@ def assign(
         tasks: names as PickCokeCan, or ids; all tasks of this project when empty.
         episodes: of each task.
         episodes_of: another number for some tasks.
-        perturbed, intervened, random: shares of these players; experts do the rest.
         seed: decides who plays when.
+        shares: of players, in place of those in :data:`SHARES`; experts do the rest.
 
     Raises:
-        ValueError: an unknown task, or shares or numbers that make no sense.
+        ValueError: an unknown task or player, or shares or numbers that make no sense.
     """
-    shares = {"perturbed": perturbed, "intervened": intervened, "random": random}
+    if unknown := sorted(shares.keys() - SHARES):
+        raise ValueError(
+            f"nobody plays as {', '.join(unknown)}; give shares of {', '.join(SHARES)}"
+        )
+    shares = {**SHARES, **shares}
     if min(shares.values()) < 0 or sum(shares.values()) > 1:
-        wrong = ", ".join(f"{name}={share}" for name, share in shares.items())
+        wrong = ", ".join(f"{name}={share}" for name, share in shares.items() if share)
         raise ValueError(f"{wrong} must be shares from 0 with a sum of at most 1")
     wanted = dict.fromkeys([_task(name) for name in tasks] or TASKS, episodes)
     wanted |= {_task(name): number for name, number in (episodes_of or {}).items()}
@@ -72,8 +85,8 @@ def _task(name: str) -> str:
 
 def _sources(number: int, shares: Mapping[str, float], seed: Sequence[int]) -> Sequence[str]:
     sources: list[str] = []
-    for name in ("perturbed", "random", "intervened"):
-        sources += [name] * round(shares[name] * number)
+    for name, share in shares.items():
+        sources += [name] * round(share * number)
     sources = ["expert"] * (number - len(sources)) + sources
     rng = np.random.default_rng(seed)
     return [sources[i] for i in rng.permutation(len(sources))][:number]  # shares round up

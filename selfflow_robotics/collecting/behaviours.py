@@ -13,7 +13,7 @@ Action = NDArray[np.float32]  # (7,), RT1_ACTIONS
 State = NDArray[np.float32]  # (8,), RT1_STATE
 Observation = Mapping[str, Any]  # of one of this project's tasks
 Novice = Callable[[Observation], Action]
-"""A policy without memory, such as a trained model's prior."""
+"""A policy in one episode, such as a trained model's prior."""
 
 
 class Behaviour(Protocol):
@@ -166,6 +166,75 @@ class RandomPlay:
         return self._rng.uniform(self.low, self.high)
 
 
+class Wander:
+    """The expert, then play at random, then the expert undisturbed to the end.
+
+    So the data show the way back from wherever play leads, with hindsight that nobody disturbs.
+    """
+
+    most_play = 12  # steps
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._begin = lead(rng)
+        self._end = self._begin + int(rng.integers(1, self.most_play + 1))
+        self._play = RandomPlay(rng)
+        self._step = -1
+
+    def act(self, expert: Callable[[], Action], observation: Observation) -> Action:
+        """See :meth:`Behaviour.act`."""
+        self._step += 1
+        astray = self._begin <= self._step < self._end
+        return self.stray(expert, observation) if astray else expert()
+
+    def stray(self, expert: Callable[[], Action], observation: Observation) -> Action:
+        """What is done between the expert's two turns."""
+        return self._play.act(expert, observation)
+
+
+class Shut(Wander):
+    """As :class:`Wander`, playing with the gripper shut on nothing: what it holds is dropped first.
+
+    Experts shut it on something alone, and who has seen nothing else takes shut for held.
+    """
+
+    _emptied = False
+
+    def stray(self, expert: Callable[[], Action], observation: Observation) -> Action:
+        """See :meth:`Wander.stray`."""
+        action = super().stray(expert, observation)
+        holds = not self._emptied and observation["proprioception"][7] > 0.5
+        action[6] = -1.0 if holds else 1.0
+        self._emptied = True
+        return action
+
+
+class Planned:
+    """A planner acts for 10 to 25 steps, from the start or from where an expert has got to.
+
+    After them the expert finishes in half of the episodes; the others end.
+
+    Attributes:
+        limit: steps of the episode; None where the expert finishes it.
+    """
+
+    def __init__(self, rng: np.random.Generator, novice: Novice) -> None:
+        self._novice = novice
+        self._begin = lead(rng) if rng.random() < 0.5 else 0
+        self._end = self._begin + int(rng.integers(10, 26))
+        self.limit = self._end if rng.random() < 0.5 else None
+        self._step = -1
+
+    def act(self, expert: Callable[[], Action], observation: Observation) -> Action:
+        """See :meth:`Behaviour.act`."""
+        self._step += 1
+        return self._novice(observation) if self._begin <= self._step < self._end else expert()
+
+
+def lead(rng: np.random.Generator) -> int:
+    """Steps of an expert before somebody else acts: up to 13, or in a quarter of cases up to 40."""
+    return int(rng.integers(0, 14) if rng.random() < 0.75 else rng.integers(14, 41))
+
+
 def turn(now: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float64]:
     """The rotation that leads from one orientation to another.
 
@@ -186,20 +255,31 @@ def turn(now: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.fl
     return np.asarray(imaginary * (angle / length))
 
 
+_ALONE: dict[str, Callable[[np.random.Generator], Behaviour]] = {
+    "expert": lambda rng: Expert(),
+    "perturbed": Perturbed,
+    "random": RandomPlay,
+    "wander": Wander,
+    "shut": Shut,
+}
+WITH_NOVICE: dict[str, Callable[[np.random.Generator, Novice], Behaviour]] = {
+    "intervened": Intervened,
+    "planner": Planned,
+}
+"""Behaviours of a novice, which a world model has to make."""
+
+
 def behaviour_for(source: str, rng: np.random.Generator, novice: Novice | None = None) -> Behaviour:
     """The behaviour that a source names, with its own draws from rng.
 
     Raises:
         ValueError: no such behaviour, or one that needs a novice and got none.
     """
-    if source == "expert":
-        return Expert()
-    if source == "perturbed":
-        return Perturbed(rng)
-    if source == "random":
-        return RandomPlay(rng)
-    if source == "intervened":
-        if novice is None:
-            raise ValueError("an expert can take over from a novice only; name a model that acts")
-        return Intervened(rng, novice)
-    raise ValueError(f'nobody acts as "{source}"; choose expert, perturbed, intervened or random')
+    if source in _ALONE:
+        return _ALONE[source](rng)
+    if source not in WITH_NOVICE:
+        names = ", ".join([*_ALONE, *WITH_NOVICE])
+        raise ValueError(f'nobody acts as "{source}"; choose one of {names}')
+    if novice is None:
+        raise ValueError("an expert can take over from a novice only; name a model that acts")
+    return WITH_NOVICE[source](rng, novice)

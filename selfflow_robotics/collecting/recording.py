@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from selfflow_robotics.collecting.behaviours import Action, Novice, behaviour_for
+from selfflow_robotics.collecting.behaviours import Action, Novice, Planned, behaviour_for
 from selfflow_robotics.data.rt1.features import OBSERVATIONS, Rt1Episode
 
 _MID_START = 0.7  # share of random play that begins where an expert has got to
@@ -23,6 +23,7 @@ def record(
     task: str,
     random_steps: int = 40,
     novice: Novice | None = None,
+    watch: Callable[[], None] | None = None,
 ) -> Rt1Episode:
     """Record an episode; the same seed gives the same episode.
 
@@ -32,11 +33,12 @@ def record(
     Args:
         env: one of this project's tasks, within its time limit.
         make_expert: from the bare environment, what the expert does now.
-        source: "expert", "perturbed", "intervened" or "random".
+        source: "expert", or a player of :data:`~.assignments.SHARES`.
         seed: decides the scene and every random choice.
         task: name stored with the episode.
         random_steps: length of random play.
-        novice: acts in "intervened" episodes until the expert takes over.
+        novice: acts in "intervened" and "planner" episodes until the expert takes over.
+        watch: called at every frame, when it has been seen and before anybody acts.
 
     Returns:
         The episode; the last action, which leads nowhere, is zero. Actions are as executed; those
@@ -50,6 +52,8 @@ def record(
     if source == "random" and choices.random() < _MID_START:
         observation = _advance(env, expert, choices)
     behaviour = behaviour_for(source, choices, novice)
+    if isinstance(behaviour, Planned):
+        limit = behaviour.limit
     asked: Action | None = None
 
     def ask() -> Action:
@@ -70,6 +74,8 @@ def record(
         instructions.append(observation["instruction"])
         for key, value in inner.rt1_observation().items():
             fields[key].append(value)
+        if watch is not None:
+            watch()
         if over or len(actions) == limit:
             break
         asked = None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from multiprocessing import get_context
 from typing import Any
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 import selfflow_robotics.envs  # noqa: F401  registers the tasks
 from selfflow_robotics.collecting.assignments import Assignment
-from selfflow_robotics.collecting.behaviours import Novice
+from selfflow_robotics.collecting.behaviours import WITH_NOVICE
+from selfflow_robotics.collecting.labels import Labeller, Labelling, Labels
 from selfflow_robotics.collecting.recording import record
 from selfflow_robotics.data.rt1.features import serialize
 from selfflow_robotics.machine.worker_process import follow_the_parent
@@ -37,7 +38,9 @@ class Playing:
     image_size: tuple[int, int] = (64, 80)
     robot: str = "primitive"
     random_steps: int = 40
-    world_model: str | None = None  # whose prior makes the mistakes that experts take over from
+    world_model: str | None = None  # whose prior or planner experts take over from
+    labels: Labelling = "none"
+    asked: Mapping[str, float] = field(default_factory=dict)  # of each task, see Labeller.labels
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,9 @@ class Recorded:
     record: bytes
     actions: NDArray[np.float32]  # (S, 7)
     states: NDArray[np.float32]  # (S, 8)
-    demonstrated: NDArray[np.bool_] | None  # (S,)
+    demonstrated: NDArray[np.bool_]  # (S,)
     success: bool
+    labels: Labels | None = None
 
 
 def record_all(
@@ -113,20 +117,27 @@ def play(playing: Playing, assignment: Assignment) -> Recorded:
         act: Callable[[], NDArray[np.float32]] = make_expert(inner).act
         return act
 
+    task, source = assignment.task, assignment.source
+    seed = np.random.SeedSequence(playing.seed, spawn_key=(assignment.index,))
+    labels = None
     try:
-        episode = record(
-            _environment(assignment.task, playing.image_size, playing.robot),
-            acting,
-            assignment.source,
-            np.random.SeedSequence(playing.seed, spawn_key=(assignment.index,)),
-            assignment.task,
-            playing.random_steps,
-            _novice(playing.world_model) if assignment.source == "intervened" else None,
-        )
+        env = environment(task, playing.image_size, playing.robot)
+        novice = None
+        if playing.world_model is not None and source in WITH_NOVICE:
+            from selfflow_robotics.collecting.novices import novice_for
+
+            novice = novice_for(source, playing.world_model, seed)
+        labeller = None if playing.labels == "none" else _labeller(env, playing.labels)
+        watch = None if labeller is None else labeller.watch
+        episode = record(env, acting, source, seed, task, playing.random_steps, novice, watch)
+        assert episode.demonstrated is not None
+        if labeller is not None:
+            labels = labeller.labels(
+                episode.demonstrated, episode.success, playing.asked.get(task, 1.0), seed
+            )
     except Exception as error:
         raise RuntimeError(
-            f"episode {assignment.index} ({assignment.task}, {assignment.source}, "
-            f"seed {playing.seed}) failed: {error}"
+            f"episode {assignment.index} ({task}, {source}, seed {playing.seed}) failed: {error}"
         ) from error
     return Recorded(
         assignment,
@@ -135,34 +146,21 @@ def play(playing: Playing, assignment: Assignment) -> Recorded:
         episode.states,
         episode.demonstrated,
         episode.success,
+        labels,
     )
 
 
 @cache
-def _environment(
-    task: str, image_size: tuple[int, int], robot: str
-) -> gymnasium.Env[Any, NDArray[np.float32]]:
-    return gymnasium.make(task, image_size=image_size, robot=robot, disable_env_checker=True)
+def _labeller(env: gymnasium.Env[Any, Any], labelling: Labelling) -> Labeller:
+    return Labeller(env, labelling == "teacher")
 
 
 @cache
-def _novice(world_model: str | None) -> Novice:
-    """The policy prior of a world model, frame by frame."""
-    import torch
-
-    from selfflow_robotics.world_model.world_model import WorldModel
-
-    assert world_model is not None
-    torch.set_num_threads(1)
-    model = WorldModel.from_pretrained(world_model)
-
-    def act(seen: Mapping[str, Any]) -> NDArray[np.float32]:
-        actions = model.react(
-            seen["image"][None], seen["instruction"], seen["proprioception"][None]
-        )
-        return np.asarray(actions[0].numpy())
-
-    return act
+def environment(
+    task: str, image_size: tuple[int, int], robot: str
+) -> gymnasium.Env[Any, NDArray[np.float32]]:
+    """The environment that this process plays a task in."""
+    return gymnasium.make(task, image_size=image_size, robot=robot, disable_env_checker=True)
 
 
 @contextmanager

@@ -32,6 +32,8 @@ SMALL = Config(
         ({"episodes_of": {"PickCan": 3}}, 'no task "PickCan"'),
         ({"perturbed": 0.8, "random": 0.4}, "sum of at most 1"),
         ({"random": -0.1}, "shares from 0"),
+        ({"wander": 0.2, "shut": 0.2}, "wander=0.2, shut=0.2 must be shares"),
+        ({"perturbed": 0.0, "planner": 0.5}, r"planner=0.5 needs a policy .* world_model="),
         ({"perturbed": 0.0, "intervened": 0.5}, r"intervened=0.5 needs a policy .* world_model="),
         ({"episodes": 0}, "0 for selfflow/PickCokeCan-v0 makes no data"),
     ],
@@ -48,9 +50,13 @@ def test_existing_folder_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_same_seed_same_bytes_whatever_the_workers(tmp_path: Path) -> None:
+def test_same_seed_same_bytes_whatever_the_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With all played out, as of so few episodes, there would be no teacher.
+    monkeypatch.setattr("selfflow_robotics.collecting.collect.share_asked", lambda episodes: 0.3)
     for name, workers in (("none", 0), ("one", 1), ("two", 2)):
-        assert run(replace(SMALL, out=tmp_path / name, workers=workers)) == 0
+        assert run(replace(SMALL, out=tmp_path / name, workers=workers, labels="teacher")) == 0
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert names == sorted(path.name for path in (tmp_path / "two").iterdir())
     for name in names:
@@ -70,11 +76,13 @@ def test_same_seed_same_bytes_whatever_the_workers(tmp_path: Path) -> None:
         np.testing.assert_allclose(np.linalg.norm(quaternions, axis=1), 1.0, atol=1e-5)
         assert episode.instructions[0].split()[0] in ("pick", "close")
         assert episode.demonstrated is not None
+        assert episode.steps_left is not None and not np.isnan(episode.steps_left).any()
         if episode.source == "random":
             assert len(episode) <= 6
             assert not episode.demonstrated.any()
         elif episode.source == "expert":
             assert episode.demonstrated[:-1].all() and not episode.demonstrated[-1]
+            np.testing.assert_array_equal(episode.steps_left, np.arange(len(episode))[::-1])
     theirs = tfds.builder_from_directory(tmp_path / "one").as_data_source("train")
     step = next(iter(theirs[0]["steps"]))
     assert step["observation"]["base_pose_tool_reached"].shape == (7,)
@@ -100,6 +108,37 @@ def test_an_expert_takes_over_from_a_world_models_prior(tmp_path: Path) -> None:
     assert episode.actions is not None and episode.demonstrated is not None
     assert not episode.demonstrated[0] and episode.demonstrated.any()  # the novice begins
     RT1_ACTIONS.check(episode.actions, episode.id)
+
+
+@pytest.mark.slow
+def test_a_planner_acts_and_each_of_its_frames_is_labelled(tmp_path: Path) -> None:
+    config = replace(
+        SMALL,
+        out=tmp_path / "set",
+        tasks=("CloseDrawer",),
+        episodes=2,
+        image_size=(64, 80),
+        perturbed=0.0,
+        random=0.0,
+        planner=1.0,
+        world_model="tabletop-small",
+        labels="expert",
+        workers=0,
+    )
+    assert run(config) == 0
+    for episode in open_dataset(tmp_path / "set"):
+        assert episode.source == "planner" and len(episode) > 5
+        assert episode.demonstrated is not None and not episode.demonstrated[:-1].all()
+        assert episode.steps_left is not None and not np.isnan(episode.steps_left).any()
+
+
+def test_labels_of_a_failing_expert_are_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("selfflow_robotics.policies.steps_left.LONGEST", 2)
+    with pytest.raises(ValueError, match=r"the expert of PickCokeCan solved none of 3 starts"):
+        run(replace(SMALL, out=tmp_path / "set", labels="expert"))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

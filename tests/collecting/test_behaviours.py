@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from selfflow_robotics.collecting.behaviours import Disturbance, RandomPlay, behaviour_for, turn
+from selfflow_robotics.collecting.behaviours import (
+    Disturbance,
+    Planned,
+    RandomPlay,
+    behaviour_for,
+    turn,
+)
 
 WANTED = np.array([0.05, 0.0, -0.02, 0.0, 0.1, 0.0, 1.0], np.float32)
 STATE = np.array([0.44, -0.2, 0.97, 0.0, 1.0, 0.0, 0.0, 0.0], np.float32)
@@ -69,6 +75,45 @@ def test_the_expert_takes_over_from_a_novice_for_stretches() -> None:
     assert asked == round(sum(shares) * 100)  # the expert is not asked while the novice acts
 
 
+@pytest.mark.parametrize("source", ["wander", "shut"])
+def test_who_strays_begins_and_ends_as_the_expert(source: str) -> None:
+    begins = []
+    for seed in range(60):
+        strayed = np.flatnonzero((played(source, seed, 60) != WANTED).any(axis=1))
+        assert 1 <= len(strayed) <= 12
+        assert (np.diff(strayed) == 1).all()
+        begins.append(strayed[0])
+    assert np.mean(np.array(begins) < 14) > 0.6
+    assert min(begins) == 0 and max(begins) > 20
+
+
+def test_shut_on_nothing_drops_what_it_holds_first() -> None:
+    open_hand = np.array([0.05, 0, 0, 0, 0.1, 0, -0.5], np.float32)
+    for seed in range(10):
+        for holding in (0.0, 1.0):
+            behaviour = behaviour_for("shut", np.random.default_rng(seed))
+            seen = {"proprioception": np.array([*STATE[:7], holding], np.float32)}
+            gripper = [behaviour.act(lambda: open_hand, seen)[6] for _ in range(60)]
+            strayed = [g for g in gripper if g != -0.5]
+            assert strayed[0] == (-1.0 if holding else 1.0)
+            assert all(g == 1.0 for g in strayed[1:])
+
+
+def test_a_planner_acts_for_a_stretch_and_then_the_expert_or_nobody() -> None:
+    limits = []
+    for seed in range(40):
+        behaviour = behaviour_for(
+            "planner", np.random.default_rng(seed), lambda seen: np.full(7, 0.01, np.float32)
+        )
+        assert isinstance(behaviour, Planned)
+        actions = np.stack([behaviour.act(lambda: WANTED, {}) for _ in range(80)])
+        planned = np.flatnonzero((actions != WANTED).any(axis=1))
+        assert 10 <= len(planned) <= 25
+        limits.append(behaviour.limit)
+        assert behaviour.limit in (None, planned[-1] + 1)
+    assert 10 < limits.count(None) < 30
+
+
 def test_no_intervention_without_a_novice() -> None:
     with pytest.raises(ValueError, match="take over from a novice only"):
         behaviour_for("intervened", np.random.default_rng(0))
@@ -110,5 +155,5 @@ def test_turn_is_in_base_axes() -> None:
 
 
 def test_unknown_source_is_refused() -> None:
-    with pytest.raises(ValueError, match='nobody acts as "novice"; choose expert'):
+    with pytest.raises(ValueError, match='nobody acts as "novice"; choose one of expert'):
         behaviour_for("novice", np.random.default_rng(0))

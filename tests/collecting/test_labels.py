@@ -1,0 +1,107 @@
+"""Labels are what playing it out says, whoever played and however many played it out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from selfflow_robotics.policies import experts
+from selfflow_robotics.policies.experts import Expert, make_expert
+from selfflow_robotics.policies.steps_left import ExpertSteps
+
+from selfflow_robotics.collecting.labels import Labeller, Labels, check_labels, share_asked
+from selfflow_robotics.collecting.recording import record
+from selfflow_robotics.data.rt1.features import Rt1Episode
+
+
+def made(task: str) -> Any:
+    return gymnasium.make(f"selfflow/{task}-v0", image_size=(16, 24), disable_env_checker=True)
+
+
+def labelled(
+    task: str, source: str, share: float, number: int = 0, teacher: bool = False
+) -> tuple[Rt1Episode, Labels, list[Any], Any]:
+    env = made(task)
+    states: list[Any] = []
+    labeller = Labeller(env, teacher)
+
+    def watch() -> None:
+        states.append(env.unwrapped.get_state())
+        labeller.watch()
+
+    seed = np.random.SeedSequence(5, spawn_key=(number,))
+
+    def acting(inner: Any) -> Callable[[], NDArray[np.float32]]:
+        return make_expert(inner).act
+
+    episode = record(env, acting, source, seed, task, 12, watch=watch)
+    assert episode.demonstrated is not None
+    found = labeller.labels(episode.demonstrated, episode.success, share, seed)
+    return episode, found, states, env
+
+
+@pytest.mark.parametrize("source", ["wander", "shut", "perturbed", "random"])
+def test_each_label_is_what_an_expert_takes_from_there(source: str) -> None:
+    episode, labels, states, env = labelled("PickCokeCan", source, 1.0, number=2)
+    exact = ExpertSteps(env)
+    assert labels.left.shape == (len(episode.images),)
+    done = len(states) - int(episode.success)
+    np.testing.assert_array_equal(labels.left[:done], [exact(state) for state in states[:done]])
+    if episode.success:
+        assert labels.left[-1] == 0.0
+    assert labels.asked.any() and labels.asked.sum() < len(states) + (source == "random")
+
+
+def test_an_undisturbed_expert_is_labelled_by_hindsight_alone() -> None:
+    episode, labels, _, _ = labelled("CloseDrawer", "expert", 0.0)
+    steps = len(episode.images)
+    np.testing.assert_array_equal(labels.left, np.arange(steps)[::-1])
+    assert not labels.asked.any()
+
+
+def test_only_a_share_is_played_out_and_the_rest_is_not_guessed() -> None:
+    _, some, _, _ = labelled("CloseDrawer", "random", 0.4, teacher=True)
+    _, every, _, _ = labelled("CloseDrawer", "random", 1.0, teacher=True)
+    known = ~np.isnan(some.left)
+    assert 0 < known.sum() < len(known) and every.asked.all()
+    np.testing.assert_array_equal(some.left[known], every.left[known])
+    np.testing.assert_array_equal(some.asked, known)
+
+
+def test_what_a_teacher_learns_on_the_way_is_right() -> None:
+    _, labels, _, _ = labelled("CloseDrawer", "random", 1.0, teacher=True)
+    assert labels.seen.shape == (13, 37 + 7)
+    assert labels.branches.shape == (len(labels.branches_left), 44)
+    # Each branch goes down to one step before the end.
+    assert labels.branches_left.min() == 1.0
+    assert len(labels.branches) == (labels.left[np.isfinite(labels.left)] - 1).sum()
+
+
+def test_few_episodes_are_played_out_whole_of_many_a_tenth() -> None:
+    assert share_asked(10) == 1.0 and share_asked(10_000) == 0.1
+    assert 0.1 < share_asked(200) < 1.0
+
+
+class Idle(Expert):
+    """Does nothing."""
+
+    def act(self) -> NDArray[np.float32]:
+        return np.zeros(7, np.float32)
+
+
+def test_labels_that_nobody_can_give_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    check = partial(check_labels, labelling="teacher", seed=0)
+    check([made("CloseDrawer")])
+    with pytest.raises(ValueError, match=r"state of CartPoleEnv cannot be saved and restored"):
+        check([gymnasium.make("CartPole-v1")])
+    with pytest.raises(ValueError, match=r"no expert knows PendulumEnv"):
+        check([gymnasium.make("Pendulum-v1")])
+    for kind in experts.MASTERED:
+        monkeypatch.setitem(experts._EXPERTS, kind, Idle)
+    with pytest.raises(ValueError, match=r"expert of CloseDrawer solved none of 3 starts"):
+        check([made("CloseDrawer")])
