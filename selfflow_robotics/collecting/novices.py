@@ -37,7 +37,7 @@ def novice_for(source: str, world_model: str, seed: np.random.SeedSequence) -> N
         shown = Observations(
             seen["image"][None], (seen["instruction"],), seen["proprioception"][None]
         )
-        return policy.act(shown, [0])[0]
+        return np.asarray(policy.act(shown, [0])[0])
 
     return act
 

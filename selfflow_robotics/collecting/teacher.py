@@ -100,7 +100,7 @@ def fit_teacher(states: NDArray[np.float32], left: NDArray[np.float32], seed: in
         for _ in range(updates):
             rows = torch.randint(len(given), (_BATCH,))
             optimizer.zero_grad()
-            teacher.loss(given[rows], wanted[rows]).backward()
+            teacher.loss(given[rows], wanted[rows]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
     return teacher.eval()
@@ -177,8 +177,7 @@ def rank_correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
 
 def _ranks(values: NDArray[np.float32]) -> NDArray[np.float64]:
     _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks: NDArray[np.float64] = np.cumsum(counts) - (counts - 1) / 2
-    return ranks[which]
+    return np.asarray(np.cumsum(counts) - (counts - 1) / 2)[which]
 
 
 @contextmanager
