@@ -177,7 +177,8 @@ def rank_correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
 
 def _ranks(values: NDArray[np.float32]) -> NDArray[np.float64]:
     _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return np.asarray(np.cumsum(counts) - (counts - 1) / 2)[which]
+    ranks: NDArray[np.float64] = np.asarray(np.cumsum(counts), np.float64) - (counts - 1) / 2
+    return np.take(ranks, which)
 
 
 @contextmanager
