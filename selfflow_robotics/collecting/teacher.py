@@ -172,13 +172,13 @@ def rank_correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     """Spearman's correlation of two rows of numbers (N,); NaN where one of them never changes."""
     ranks = [_ranks(a), _ranks(b)]
     with np.errstate(invalid="ignore", divide="ignore"):
-        return float(np.corrcoef(ranks)[0, 1])
+        return float(np.asarray(np.corrcoef(ranks))[0, 1])
 
 
 def _ranks(values: NDArray[np.float32]) -> NDArray[np.float64]:
     _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks: NDArray[np.float64] = np.asarray(np.cumsum(counts), np.float64) - (counts - 1) / 2
-    return np.take(ranks, which)
+    ranks: NDArray[np.float64] = np.cumsum(counts) - (counts - 1) / 2
+    return ranks[which]
 
 
 @contextmanager
