@@ -42,7 +42,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("streams", "planning", "world_model", "data", "images", "envs", "machine", "storage"),
         "registry",
     },
-    "collecting": {"policies", "envs", "world_model", "data", "images", "machine"},
+    "collecting": {
+        *("policies", "envs", "planning", "world_model", "data", "images", "machine"),
+    },
     "evaluation": {
         *("planning", "world_model", "data", "images", "envs", "policies", "storage", "machine"),
     },
