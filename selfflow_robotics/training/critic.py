@@ -34,8 +34,8 @@ def fit_critic(
     a goal does. Noise on latents and proprioception keeps the critic from knowing frames by heart.
 
     Args:
-        imagined: the same episodes, frame by frame, as a world model imagines them from frames
-            before; half of the rows are then read from these, with the targets of the true ones.
+        imagined: the same episodes as a world model imagines them, see :func:`imagined_frames`;
+            a share of the rows is read from these, with the targets of the true ones.
 
     Raises:
         ValueError: nothing tells it a number of steps.
@@ -55,7 +55,8 @@ def fit_critic(
         for asked in _questions(targets, config, generator):
             rows = _Rows.of(episodes, asked.frames, asked.goals)
             if imagined is not None:
-                rows = _half_imagined(rows, imagined, asked.frames, generator)
+                swap = torch.rand(len(asked.frames), generator=generator) < config.imagined
+                rows = _exchanged(rows, imagined, asked.frames, swap)
             logits = rows.noised(config, generator).ask(critic)
             target = _target(slow, episodes, asked)
             losses.append(_losses(logits, target, asked.sure, config.expectile))
@@ -152,11 +153,10 @@ def _states_at(episodes: LatentEpisodes, frames: NDArray[np.int64]) -> Tensor | 
     return None if episodes.states is None else torch.from_numpy(episodes.states[frames])
 
 
-def _half_imagined(
-    rows: _Rows, imagined: LatentEpisodes, frames: NDArray[np.int64], generator: torch.Generator
+def _exchanged(
+    rows: _Rows, imagined: LatentEpisodes, frames: NDArray[np.int64], swap: Tensor
 ) -> _Rows:
-    """The rows, every other one as it was imagined."""
-    swap = torch.rand(len(frames), generator=generator) < 0.5
+    """The rows, some as they were imagined."""
     latents = torch.where(swap[:, None, None, None], imagined.latents_at(frames), rows.latents)
     state = _states_at(imagined, frames)
     if state is not None and rows.state is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from ..data.clips import LatentEpisodes
 from ..data.latents.cache import weights_digest
@@ -16,6 +17,7 @@ from ..world_model.world_model import WorldModel
 from .config import CriticTraining
 from .critic import critic_errors, fit_critic, start_from_prior
 from .fitted_part import digest_of, keep_fitted, take_fitted
+from .imagined_frames import imagined_frames
 from .prior import prior_sizes
 from .step_targets import known_steps
 
@@ -43,7 +45,8 @@ def add_critic(
     if not take_fitted("critic", critic, path, made_with):
         if world_model.prior is not None:
             start_from_prior(critic, world_model.prior)
-        fit_critic(critic, episodes, config)
+        dreamt = imagined_frames(world_model, episodes) if config.imagined else None
+        fit_critic(critic, episodes, config, dreamt)
         keep_fitted(critic, path, made_with)
     world_model.critic = critic.eval()
     world_model.config = replace(world_model.config, critic=sizes)
@@ -76,11 +79,19 @@ def _made_with(
         sizes,
         episodes.ids.tolist(),
     )
-    begun = [] if world_model.prior is None else list(world_model.prior.state_dict().values())
+    from_weights = {
+        "policy prior": world_model.prior,
+        "network": world_model.network if config.imagined else None,
+    }
     return {
         **{f"critic.{key}": str(value) for key, value in vars(config).items()},
         "instructions": text_digest(" ".join(world_model.config.vocabulary.words)),
         "tokenizer": weights_digest(world_model.tokenizer),
-        "policy prior": digest_of([value.cpu().numpy() for value in begun]),
+        **{name: _digest(part) for name, part in from_weights.items()},
         "episodes": digest_of(sample),
     }
+
+
+def _digest(part: nn.Module | None) -> str:
+    held = {} if part is None else part.state_dict()
+    return digest_of([value.float().cpu().numpy() for value in held.values()])

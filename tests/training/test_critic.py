@@ -79,7 +79,7 @@ def test_imagined_frames_teach_what_the_true_ones_do() -> None:
     labelled = replace(episodes, steps_left=places.astype(np.float32))
     dreamt = replace(labelled, latents=JoinedRows([-np.asarray(labelled.latents)]))
     fitted = critic()
-    fit_critic(fitted, labelled, QUICK, dreamt)
+    fit_critic(fitted, labelled, replace(QUICK, imagined=0.5), dreamt)
     for sign in (1, -1):
         steps = counted(fitted, sign=sign).mean(dim=1)
         torch.testing.assert_close(steps[1:], torch.arange(1.0, PLACES), atol=0.7, rtol=0)
