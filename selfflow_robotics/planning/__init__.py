@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from .objectives.action_prices import ActionMagnitude as ActionMagnitude
     from .objectives.action_prices import ActionSmoothness as ActionSmoothness
     from .objectives.constraint import Constraint as Constraint
+    from .objectives.critic import StepsLeft as StepsLeft
+    from .objectives.critic import StepsToGoal as StepsToGoal
     from .objectives.goal_distance import GoalFeatures as GoalFeatures
     from .objectives.goal_distance import GoalLatents as GoalLatents
     from .objectives.goal_image import GoalImage as GoalImage
@@ -35,6 +37,7 @@ _HOME = {
     "judge": "Judge",
     "objectives.action_prices": "ActionMagnitude ActionSmoothness",
     "objectives.constraint": "Constraint",
+    "objectives.critic": "StepsLeft StepsToGoal",
     "objectives.goal_distance": "GoalFeatures GoalLatents",
     "objectives.goal_image": "GoalImage",
     "objectives.progress": "Progress",

@@ -58,6 +58,11 @@ class PlannerConfig:
         require_name(self.solver, SOLVERS, "planner.solver")
         require_name(self.objective, OBJECTIVES, "planner.objective")
 
+    @property
+    def costing(self) -> dict[str, float]:
+        """What objectives are made with; few have a doubt."""
+        return {"discount": self.discount} | ({"doubt": self.doubt} if self.doubt else {})
+
 
 def make_solver(
     world_model: WorldModel, config: PlannerConfig, objective: Objective | None = None
@@ -112,8 +117,7 @@ def _start(world_model: WorldModel, config: PlannerConfig) -> tuple[Propose | No
 def objective_of(world_model: WorldModel, config: PlannerConfig) -> Objective:
     """What plans cost that carry out the instruction; made with ``(world_model, discount=...)``."""
     kind = named(config.objective, OBJECTIVES, "planner.objective")
-    settings = {"discount": config.discount} | ({"doubt": config.doubt} if config.doubt else {})
-    objective: Objective = made(kind, "planner.objective", world_model, **settings)
+    objective: Objective = made(kind, "planner.objective", world_model, **config.costing)
     return objective
 
 

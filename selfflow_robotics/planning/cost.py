@@ -83,7 +83,7 @@ def make_objective(
         raise ValueError("to read the state out of imagined frames add cost.probe=NAME_OR_FOLDER")
     terms: list[tuple[float, Objective]] = []
     if goal is not None:
-        terms.append((1.0, _reach(goal, world_model, cost.goal_as, discount)))
+        terms.append((1.0, _reach(goal, world_model, cost.goal_as, planner)))
     elif cost.target and probe is not None:
         terms.append((1.0, Readout(probe, cost.target, discount=discount)))
     else:
@@ -100,11 +100,11 @@ def make_objective(
     return terms[0][1] if len(terms) == 1 else WeightedSum(terms)
 
 
-def _reach(path: Path, world_model: WorldModel, goal_as: str, discount: float) -> Objective:
+def _reach(path: Path, world_model: WorldModel, goal_as: str, planner: PlannerConfig) -> Objective:
     """The objective of a picture, drawn to the size that the world model sees."""
     from selfflow_robotics.images.goal_picture import read_goal_picture
 
     picture = world_model.image_fit(read_goal_picture(path)[None])[0]
     kind = named(goal_as, GOALS, "cost.goal_as")
-    objective: Objective = made(kind, "cost.goal_as", world_model, picture, discount=discount)
+    objective: Objective = made(kind, "cost.goal_as", world_model, picture, **planner.costing)
     return objective
