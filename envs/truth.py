@@ -106,10 +106,6 @@ class TrueDynamics:
         """Save the environments' present states; what a learned model would read is ignored.
 
         Args:
-            frames: ignored.
-            past_actions: ignored.
-            instruction: ignored.
-            states: ignored.
             rows: which environments; all when not given.
         """
         chosen = range(len(self._originals)) if rows is None else rows
@@ -123,7 +119,6 @@ class TrueDynamics:
         Args:
             context: from ``observe``.
             actions_BKHA: environment units, inside the bounds; float32 on CPU.
-            generator: ignored.
 
         Raises:
             ValueError: actions of another shape, or that are not finite.
