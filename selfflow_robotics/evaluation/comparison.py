@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,6 @@ from selfflow_robotics.envs.names import short_name
 from selfflow_robotics.evaluation.evaluate import evaluate
 from selfflow_robotics.evaluation.report import episode_videos, write_report
 from selfflow_robotics.evaluation.results import (
-    EpisodeResult,
     Results,
     Settings,
     TaskResult,
@@ -65,8 +64,7 @@ def compare(
     """Run every policy in every task; out/results.json grows after each.
 
     Args:
-        comparison: what to run.
-        world_model: for the policies that need one, and to imagine.
+        world_model: for the policies that need one.
         model_name: its name, for the files.
         out: folder of results.json.
         mapping: of tasks that are not this project's.
@@ -103,7 +101,6 @@ def compare(
             ours = task in TASKS
             for policy in comparison.policies:
                 made = partial(make_policy, policy, world_model, config=comparison.planner)
-                reporting = _Reporting(bar, f"{short_name(task)} {policy}")
                 with computing(comparison.precision, device):
                     found = evaluate(
                         task,
@@ -114,8 +111,8 @@ def compare(
                         mapping=None if ours else mapping,
                         env_options={"robot": comparison.robot} if ours else None,
                         record=comparison.record,
-                        on_decision=reporting.step,
-                        on_episode=reporting.episode,
+                        on_decision=_showing(bar, f"{short_name(task)} {policy}"),
+                        on_episode=lambda _: bar.update(1),
                     )
                 bar.update(len(found.solved_at_start))
                 if found.doubt is not None:
@@ -155,9 +152,7 @@ def judge_and_report(
     """Add how well frames are imagined; write results.json again, and report.html.
 
     Args:
-        results: of :func:`compare`.
         world_model: imagines; None leaves that out.
-        out: folder to write to.
         horizon: steps imagined ahead.
         episodes: to judge by, held out; what was recorded when there are none.
         max_clips: of them, at most.
@@ -251,19 +246,14 @@ def _computing(comparison: Comparison, device: str, model_name: str) -> dict[str
     }
 
 
-class _Reporting:
-    """Shows on the bar what runs now."""
+def _showing(bar: Any, label: str) -> Callable[[int], None]:
+    """What shows on the bar, after every step of so many rows, how many were taken."""
+    steps = 0
 
-    def __init__(self, bar: Any, label: str) -> None:
-        self.bar, self.label = bar, label
-        self.steps = 0
+    def step(rows: int) -> None:
+        nonlocal steps
+        steps += rows
+        bar.set_postfix_str(f"{label} {steps} steps", refresh=False)
+        bar.update(0)
 
-    def step(self, rows: int) -> None:
-        """After every step of the environments."""
-        self.steps += rows
-        self.bar.set_postfix_str(f"{self.label} {self.steps} steps", refresh=False)
-        self.bar.update(0)
-
-    def episode(self, _: EpisodeResult) -> None:
-        """After every episode."""
-        self.bar.update(1)
+    return step

@@ -22,7 +22,7 @@ from ..tokenizers.tokenizer import Tokenizer
 from ..world_model.world_model import WorldModel
 from .config import ModelConfig, ObjectiveConfig
 from .ema import Ema
-from .heads import WEIGHTS, judge_losses
+from .head_losses import WEIGHTS, judge_losses
 from .parallelize import keep_fewer_activations
 from .recipe import build_objective, build_world_model
 
