@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
-from multiprocessing import get_context
 from typing import Any
 
 import gymnasium
@@ -22,7 +20,7 @@ from selfflow_robotics.collecting.assignments import Assignment
 from selfflow_robotics.collecting.behaviours import Novice
 from selfflow_robotics.collecting.recording import record
 from selfflow_robotics.data.rt1.features import serialize
-from selfflow_robotics.machine.worker_process import follow_the_parent
+from selfflow_robotics.machine.worker_process import worker_processes
 from selfflow_robotics.policies.experts import make_expert
 
 _AHEAD = 8  # assignments a worker, so that none waits while a long episode holds back the others
@@ -67,19 +65,10 @@ def record_all(
         yield from (play(playing, assignment) for assignment in assignments)
         return
     workers = workers or os.cpu_count() or 1
-    with _one_thread_each():
-        pool = ProcessPoolExecutor(
-            min(workers, len(assignments)), get_context("spawn"), initializer=follow_the_parent
-        )
-        try:
-            yield from in_order(pool, partial(play, playing), assignments, _AHEAD * workers)
-        except BrokenProcessPool as error:
-            raise RuntimeError(
-                "a process that played episodes died; is memory short? "
-                "try again with fewer workers=, or workers=1 to see its last words"
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+    remedy = "try again with fewer workers=, or workers=1 to see its last words"
+    count = min(workers, len(assignments))
+    with _one_thread_each(), worker_processes(count, "played episodes", remedy) as pool:
+        yield from in_order(pool, partial(play, playing), assignments, _AHEAD * workers)
 
 
 def in_order(
