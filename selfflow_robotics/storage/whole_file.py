@@ -42,8 +42,7 @@ def write_whole(path: Path, content: str | bytes | Callable[[Path], object]) -> 
 def whole_file(path: Path, within: Path | None = None) -> Iterator[Path]:
     """A file to write, hidden beside its place, which it takes when the block succeeds.
 
-    Args:
-        within: a folder of the same disk where it is written instead.
+    It is written `within` another folder of the same disk where one is given.
     """
     with beside(within / path.name if within else path) as partial:
         yield partial

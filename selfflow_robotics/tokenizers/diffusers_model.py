@@ -24,10 +24,7 @@ class DiffusersTokenizer(Tokenizer):
     model_class: ClassVar[str]  # of diffusers
 
     def __init__(self, vae: Mapping[str, Any]) -> None:
-        """Random weights.
-
-        Args:
-            vae: The configuration of a model of ``model_class``.
+        """Random weights, by the configuration of a model of ``model_class``.
 
         Raises:
             MissingExtraError: diffusers is not installed.

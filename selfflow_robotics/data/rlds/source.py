@@ -21,7 +21,6 @@ from selfflow_robotics.data.rlds.array_record import ArrayRecords
 from selfflow_robotics.data.rlds.mapping_fit import require_fit
 from selfflow_robotics.data.rlds.mappings import RldsMapping, mapping_named
 from selfflow_robotics.data.rlds.metadata import (
-    INFO_FILE,
     DatasetInfo,
     flatten,
     read_features,
@@ -187,7 +186,7 @@ class RldsSource(MappedSource[RldsMapping]):
 
 def _records(path: Path, split: str) -> tuple[list[Path], ArrayRecords | TFRecords]:
     """The shards of a split, and the records in them."""
-    info = DatasetInfo.parse((path / INFO_FILE).read_text(errors="replace"), str(path / INFO_FILE))
+    info = DatasetInfo.read(path)
     declared = {one.name: one for one in info.splits}
     if split not in declared:
         raise ValueError(f'{path} has no split "{split}"; it has {sorted(declared)}')

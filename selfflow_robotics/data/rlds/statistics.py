@@ -14,11 +14,6 @@ from selfflow_robotics.data.gripper import absolute_gripper
 STATISTICS_FILE = "action_statistics.json"
 
 
-def is_relative_gripper(spec: ActionSpec) -> bool:
-    """Whether the entry "gripper" tells changes, as RT-1's does, and not a state."""
-    return "gripper" in spec.names and spec.gripper.startswith("relative, +1 closes")
-
-
 def published_form(
     spec: ActionSpec,
     actions: NDArray[np.float32],
@@ -32,15 +27,13 @@ def published_form(
     followers do. The data set's own specification keeps the gripper as it is stored.
 
     Args:
-        spec: meaning of the actions.
         actions: (S, A), of all episodes one after another, as stored.
         states: (S, P) or None.
-        state_spec: names of the states.
         lengths: steps of every episode.
     """
     actions = actions.copy()
     gripper = spec.gripper
-    if is_relative_gripper(spec):
+    if "gripper" in spec.names and gripper.startswith("relative, +1 closes"):
         column = spec.names.index("gripper")
         ends = np.cumsum(lengths)[:-1]
         parts = np.split(actions[:, column], ends)
