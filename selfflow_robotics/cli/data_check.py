@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..data.config import WholeDataConfig
 from ..storage.keys import key
-from .dataset import WholeDataConfig, one_data_set
 
 HELP = """Check every episode of a data set, or every byte of a latent cache.
 
@@ -30,7 +30,7 @@ def run(config: Config) -> int:
     from ..data.checked import require_sound
     from ..data.formats import format_of
 
-    path = Path(one_data_set(config.data.path)).expanduser()
+    path = Path(config.data.folder).expanduser()
     kind = format_of(path, config.data.mapping)
     found = kind.check(path, config.data.mapping, config.workers)
     for split in found:

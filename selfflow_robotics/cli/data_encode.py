@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from ..data.config import DataConfig
 from ..storage.keys import key
-from .dataset import DataConfig, open_all, open_video
+from .video import open_video
 
 HELP = """Encode a data set's frames once, for training to read.
 
@@ -54,7 +55,7 @@ def run(config: Config) -> int:
     encode_for_training(
         config.out,
         stored.load(config.tokenizer, here).requires_grad_(False),
-        open_all(config.data),
+        config.data.open_all(),
         open_video(config.videos, 0, config.image_size or (64, 80), 0, **cut),
         image_size=config.image_size,
         image_fit=config.image_fit,

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from ..data.config import DataConfig
 from ..storage.keys import key
 from ..training.config import ModelConfig, ObjectiveConfig, PriorTraining, TrainerConfig
-from .dataset import DataConfig, open_all
 
 HELP = """Train an action-conditioned world model on a robot's episodes.
 
@@ -69,7 +69,7 @@ def run(config: Config) -> int:
     with join_ranks(config.device) as ranks:
         finetune(
             config.out,
-            open_all(data),
+            data.open_all(),
             tokenizer=None if given is None else load_tokenizer(None, given),
             start=config.start,
             cache=config.cache,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..storage.keys import key
 from ..training.config import ModelConfig, ObjectiveConfig, TrainerConfig
-from .dataset import open_video
+from .video import open_video
 
 HELP = """Pretrain the network on general video.
 

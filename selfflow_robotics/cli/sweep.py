@@ -14,10 +14,10 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from ..storage.keys import defaults_of
 from ..storage.typed_yaml import quoted
 from ..training import stopping
 from .config import ConfigError, read, typed
-from .keys import defaults_of
 from .presets import ROOT, composer, first_line
 
 
@@ -55,7 +55,7 @@ def sweep(
     over = [f"{key}={','.join(values)}" for key, values in words.sweeps.items()]
     defaults = defaults_of(schema)
     with (
-        composer(command, defaults, words, config_dir, always=True) as composed,
+        composer(defaults, words, config_dir, always=True) as composed,
         tempfile.TemporaryDirectory() as scratch,
     ):
         jobs = {

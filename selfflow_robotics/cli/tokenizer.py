@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ..data.config import DataConfig
 from ..storage.keys import key
-from .dataset import DataConfig, open_one, open_video
+from .video import open_video
 
 if TYPE_CHECKING:
     from selfflow_robotics.data.episode import EpisodeSource
@@ -66,7 +67,7 @@ def run(config: Config) -> int:
     require_model_folder(config.out)
     usable(config.device)
     size, seed, device = config.image_size, config.seed, config.device
-    sources: list[EpisodeSource] = [open_one(config.data)] if config.data.path else []
+    sources: list[EpisodeSource] = [config.data.open_one()] if config.data.path else []
     sources += open_video(
         config.videos, config.physics_episodes, size, seed, max_broken=config.max_broken
     )
