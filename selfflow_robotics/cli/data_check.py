@@ -19,8 +19,6 @@ actions and states are finite. Writes nothing. The exit status is 1 where someth
 
 @dataclass(frozen=True)
 class Config:
-    """Configuration of `selfflow data check`."""
-
     data: WholeDataConfig = field(default_factory=WholeDataConfig)
     workers: int | None = key("processes; one a CPU when null", None, least=1, most=1024)
 

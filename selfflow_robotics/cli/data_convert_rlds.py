@@ -20,8 +20,6 @@ are checked. Killed or out of disk space, run it again: it goes on where it was.
 
 @dataclass(frozen=True)
 class Config:
-    """Configuration of `selfflow data convert rlds`."""
-
     out: Path = key("folder to write")
     data: WholeDataConfig = field(default_factory=WholeDataConfig)
     workers: int | None = key("processes; one a CPU when null", None, least=1, most=1024)

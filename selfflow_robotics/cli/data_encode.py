@@ -22,8 +22,6 @@ where it was.
 
 @dataclass(frozen=True)
 class Config:
-    """Keys of `selfflow data encode`."""
-
     out: Path = key("folder of latents, the cache of training")
     tokenizer: Path = key("folder of a tokenizer, or of a model that has one")
     data: DataConfig = field(default_factory=DataConfig)

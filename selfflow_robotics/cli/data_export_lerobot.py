@@ -18,8 +18,6 @@ the other commands read the result with the same mapping.
 
 @dataclass(frozen=True)
 class Config:
-    """Keys of `selfflow data export lerobot`."""
-
     out: Path = key("folder to write; must not exist")
     data: DataConfig = field(default_factory=DataConfig)
 

@@ -12,11 +12,6 @@ from ..registry import import_own
 from ..storage.keys import key
 from .world_model import OfWorldModel
 
-_TOLD_ELSEWHERE = {
-    *("world_model", "tasks", "policies", "episodes", "seed", "num_envs", "image_size"),
-    *("out", "videos"),
-}
-
 HELP = """Measure policies side by side: success per task, steps to success, planning time.
 
 Reads a world model (a shipped name, a folder, or an org/name of the Hub) when a policy needs one.
@@ -28,12 +23,8 @@ judged by held-out episodes of a data set (data), or else by what was recorded.
 
 @dataclass(frozen=True)
 class Config(Comparison, OfWorldModel):
-    """Keys of `selfflow evaluate`."""
-
     out: Path = key("folder to write", Path("outputs/evaluate"))
-    videos: int = key("videos a task and policy in the report", 1)
     data: DataConfig = field(default_factory=DataConfig)
-    horizon: int = key("steps ahead for imagined frames", 4, least=1)
     threads: int | None = key("of the processor, for the world model; all when null", None, least=1)
     imports: tuple[str, ...] = key(
         "modules that register other people's tasks; the working folder's come first", ()
@@ -42,25 +33,19 @@ class Config(Comparison, OfWorldModel):
 
 def run(config: Config) -> int:
     """Evaluate; returns 0."""
-    from ..evaluation.comparison import (
-        compare,
-        imagination_table,
-        judge_and_report,
-        options_of,
-        ready,
-        table,
-    )
+    from ..evaluation import comparison
 
     use_threads(config.threads)
-    for name in config.imports:
-        import_own(name, "imports")
-    out, horizon, model = config.out, config.horizon, config.world_model
-    world_model, episodes = ready(config, model, config.data.open_given(), horizon, config.device)
-    options = options_of(config, _TOLD_ELSEWHERE)
-    results = compare(config, world_model, model, out, max(config.videos, 4), options)
-    print(table(results.tasks))
-    results = judge_and_report(results, world_model, out, horizon, episodes, videos=config.videos)
+    for module in config.imports:
+        import_own(module, "imports")
+    out, name = config.out, config.world_model
+    world_model, held_out = comparison.ready(config, name, config.data.open_given(), config.device)
+    results = comparison.compare(config, world_model, name, out, comparison.options_of(config))
+    print(comparison.table(results.tasks))
+    results = comparison.judge_and_report(
+        results, world_model, out, config.horizon, held_out, videos=config.videos
+    )
     if results.imagination is not None:
-        print(imagination_table(results.imagination))
+        print(comparison.imagination_table(results.imagination))
     print(f"results: {out / 'results.json'}\nreport:  {out / 'report.html'}")
     return 0

@@ -33,8 +33,6 @@ class TrainingData(DataConfig):
 
 @dataclass(frozen=True)
 class Config:
-    """Keys of `selfflow finetune`."""
-
     out: Path = key("folder to write", was=("output",))
     data: TrainingData = field(default_factory=TrainingData)
     start: Path | None = key("a pretrained model's folder, or the image checkpoint", None)

@@ -21,8 +21,6 @@ always naming the mean action.
 
 @dataclass(frozen=True)
 class Config(OfWorldModel):
-    """Keys of `selfflow infer`."""
-
     data: DataConfig = field(default_factory=DataConfig)
     episodes: int = key("the first so many of the split", 20, least=1)
     steps: int = key("passes of the network an action", 4, least=1)

@@ -24,8 +24,6 @@ the robot's state that a probe reads (cost.probe, cost.target: see "selfflow pro
 
 @dataclass(frozen=True)
 class Config(OfWorldModel):
-    """Keys of `selfflow plan`."""
-
     task: str = key("to plan in", "PickCokeCan")
     seed: int = key("of the episode", 30_000)
     goal: Path | None = key("picture of what to reach; the instruction when null", None)

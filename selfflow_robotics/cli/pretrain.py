@@ -22,8 +22,6 @@ torchrun --nproc-per-node 8 -m selfflow_robotics.cli.main pretrain device=cuda .
 
 @dataclass(frozen=True)
 class Config:
-    """Keys of `selfflow pretrain`."""
-
     out: Path = key("folder to write", was=("output",))
     tokenizer: Path = key("folder of a tokenizer, or of a model that has one")
     videos: str | None = key("folder or glob of video files, or of shards (.tar)", None)

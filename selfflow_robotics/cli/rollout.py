@@ -23,8 +23,6 @@ Other = Literal["shuffled", "zero", "mirrored"]
 
 @dataclass(frozen=True)
 class Config(OfWorldModel):
-    """Keys of `selfflow rollout`."""
-
     data: DataConfig = field(default_factory=DataConfig)
     episode: int | None = key("number in the data set; the first held-out one when null", None)
     task: str = key("to play when there is no data set", "PickCokeCan")

@@ -17,8 +17,6 @@ preempted, the job saves, goes back to the queue and goes on from there. Needs t
 
 @dataclass(frozen=True)
 class Config(finetune.Config):
-    """Keys of `selfflow submit finetune`."""
-
     slurm: SlurmConfig = field(default_factory=SlurmConfig)
 
 

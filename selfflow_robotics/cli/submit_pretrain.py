@@ -17,8 +17,6 @@ preempted, the job saves, goes back to the queue and goes on from there. Needs t
 
 @dataclass(frozen=True)
 class Config(pretrain.Config):
-    """Keys of `selfflow submit pretrain`."""
-
     slurm: SlurmConfig = field(default_factory=SlurmConfig)
 
 

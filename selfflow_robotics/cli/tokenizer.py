@@ -25,8 +25,6 @@ from start, a folder or a repository of the Hub, and need no frames.
 
 @dataclass(frozen=True)
 class Config:
-    """Keys of `selfflow tokenizer`."""
-
     out: Path = key("folder to write; an older tokenizer is replaced", was=("output",))
     data: DataConfig = field(default_factory=DataConfig)
     videos: str | None = key("folder or glob of video files, or of shards (.tar)", None)

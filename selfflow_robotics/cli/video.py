@@ -15,11 +15,7 @@ def open_video(
     seed: int,
     **clips: Any,
 ) -> list[EpisodeSource]:
-    """The video files and the generated scenes that were asked for.
-
-    Args:
-        clips: how files are cut, see :class:`VideoClips`.
-    """
+    """What was asked for; `clips` says how files are cut, see :class:`VideoClips`."""
     from ..data.video.source import VideoClips
     from ..envs.physics_video import PhysicsVideo
 

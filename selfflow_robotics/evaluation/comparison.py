@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -35,9 +35,8 @@ from selfflow_robotics.evaluation.trial import try_task
 from selfflow_robotics.evaluation.video.psnr import Imagination, imagination
 from selfflow_robotics.machine.precision import computing, resolve
 from selfflow_robotics.policies.build import (
-    IMAGINING,
+    POLICIES,
     check_policies,
-    imagining_policy,
     make_policy,
     needs_world_model,
 )
@@ -47,13 +46,16 @@ from selfflow_robotics.storage.whole_file import require_writable
 from selfflow_robotics.world_model.world_model import WorldModel
 
 _MOST_EPISODES = 64  # held-out ones that are read
+_TOLD_ELSEWHERE = {
+    *("world_model", "tasks", "policies", "episodes", "seed", "num_envs", "image_size"),
+    *("out", "json", "videos"),
+}
 
 
 def ready(
     comparison: Comparison,
     model_name: str,
     source: Dataset | None = None,
-    horizon: int = 4,
     device: str = "cpu",
 ) -> tuple[WorldModel | None, list[Episode]]:
     """The world model of a comparison, and held-out episodes to judge what it imagines by.
@@ -62,7 +64,6 @@ def ready(
         model_name: shipped name, folder, or org/name of the Hub; read when a policy or `source`
             needs it.
         source: data set of these episodes; none without it.
-        horizon: steps to be imagined ahead.
 
     Raises:
         ValueError: an unknown task or policy, a setting that makes no sense, or a data set of
@@ -80,14 +81,16 @@ def ready(
     elif not needs_world_model(policies):
         return None, []
     world_model = WorldModel.from_pretrained(model_name, device)
-    for name in sorted(IMAGINING & set(policies)):
-        imagining_policy(name, world_model, comparison.planner)  # its settings are checked here
+    for name in policies:
+        if name in POLICIES and POLICIES[name].imagines:
+            make_policy(name, world_model, None, comparison.planner)  # which checks its settings
     if source is None:
         return world_model, []
     require_fit(source, world_model, model_name)
     held_out = OneSide(source, "held-out").index
-    fit = world_model.image_fit
-    return world_model, read_long_enough(source, held_out, horizon, _MOST_EPISODES, fit)
+    return world_model, read_long_enough(
+        source, held_out, comparison.horizon, _MOST_EPISODES, world_model.image_fit
+    )
 
 
 def compare(
@@ -95,8 +98,8 @@ def compare(
     world_model: WorldModel | None,
     model_name: str,
     out: Path,
-    record: int = 4,
     options: Mapping[str, str] | None = None,
+    record: int | None = None,
 ) -> Results:
     """Run every policy in every task; out/results.json grows after each.
 
@@ -104,8 +107,8 @@ def compare(
         world_model: for the policies that need one.
         model_name: its name, for the files.
         out: folder of results.json.
-        record: episodes a task and policy whose frames are kept.
         options: other settings that results.json is to hold.
+        record: episodes a task and policy whose frames are kept; None: 4, or `videos` if more.
 
     Raises:
         ValueError: the world model's actions mean something else than those of our tasks, or
@@ -149,7 +152,7 @@ def compare(
                     image_size if ours else None,
                     mapping=None if ours else comparison.mapping,
                     env_options={"robot": comparison.robot} if ours else None,
-                    record=record,
+                    record=record or max(comparison.videos, 4),
                     on_decision=_showing(bar, f"{short_name(task)} {policy}"),
                     on_episode=lambda _: bar.update(1),
                 )
@@ -263,8 +266,8 @@ def imagination_table(found: Imagination) -> str:
     return "\n".join(lines)
 
 
-def options_of(config: Any, told_elsewhere: Container[str]) -> dict[str, str]:
-    """Every key of a command's configuration as text, as `planner.horizon` and `mapping.take`."""
+def options_of(config: Any) -> dict[str, str]:
+    """A command's keys that results.json does not hold elsewhere, as text: `planner.horizon`."""
 
     def flat(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
         for key, value in tree.items():
@@ -275,7 +278,7 @@ def options_of(config: Any, told_elsewhere: Container[str]) -> dict[str, str]:
             else:
                 yield prefix + key, show(value)
 
-    kept = {key: value for key, value in asdict(config).items() if key not in told_elsewhere}
+    kept = {key: value for key, value in asdict(config).items() if key not in _TOLD_ELSEWHERE}
     return dict(flat(kept, ""))
 
 

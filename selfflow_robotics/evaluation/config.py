@@ -13,7 +13,7 @@ from selfflow_robotics.storage.keys import key
 
 @dataclass(frozen=True)
 class Comparison:
-    """Policies side by side: which, in what, how often."""
+    """Policies side by side: which, in what, how often, and how imagined frames are judged."""
 
     tasks: tuple[str, ...] = key("as PickCokeCan, or any Gymnasium id; all five when empty", ())
     policies: tuple[str, ...] = key(
@@ -28,6 +28,8 @@ class Comparison:
         "height and width drawn; the world model's when null", None, least=1
     )
     robot: Literal["primitive", "menagerie"] = key("body of the robot", "primitive")
+    horizon: int = key("steps ahead for imagined frames", 4, least=1)
+    videos: int = key("videos a task and policy in the report", 1)
     precision: Precision = key("numbers to compute with; auto: bf16 where it is faster", "auto")
     planner: PlannerConfig = field(default_factory=PlannerConfig)
     mapping: EnvMapping = field(default_factory=EnvMapping)

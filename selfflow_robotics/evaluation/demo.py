@@ -68,7 +68,7 @@ def demo(
         planner=planner,
         precision=precision,
     )
-    results = compare(comparison, world_model, model_name, out, episodes, options)
+    results = compare(comparison, world_model, model_name, out, options, episodes)
     results = judge_and_report(results, world_model, out, horizon, max_clips=96)
     if json is not None:
         write_whole(json, json_text.dumps(success_table(results.tasks), indent=1) + "\n")
