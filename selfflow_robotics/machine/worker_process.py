@@ -33,7 +33,6 @@ def worker_processes(
     """Processes that end when this one does, however it ends.
 
     Args:
-        count: how many.
         doing: what they do, for the message, as "read episodes".
         begin: what each does first, with what is `given`; it follows the parent.
 

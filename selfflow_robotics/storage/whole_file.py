@@ -101,21 +101,17 @@ def _new(path: Path, folder: bool) -> tuple[Path, int]:
         except FileNotFoundError:  # another process took it for one that was left
             continue
         with suppress(OSError):  # some file systems have no locks; nothing is removed there
-            _lock(lock)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.exists(name):
             return Path(name), lock
         os.close(lock)
-
-
-def _lock(handle: int) -> None:
-    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _remove_if_left(partial: Path) -> None:
     with suppress(OSError):  # gone, or another's
         lock = os.open(partial, os.O_RDONLY)
         try:
-            _lock(lock)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _remove(partial)
         finally:
             os.close(lock)

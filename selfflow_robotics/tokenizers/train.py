@@ -69,26 +69,23 @@ class Quality:
         )
 
 
-def measure(
-    tokenizer: Tokenizer, frames: NDArray[np.uint8], backgrounds: Backgrounds | None = None
-) -> Quality:
+def measure(tokenizer: Tokenizer, frames: NDArray[np.uint8]) -> Quality:
     """PSNR of decoded against given frames, overall and where things move.
 
     Args:
         frames: (S, h, w, 3) uint8, at least one.
-        backgrounds: What stands still; found in ``frames`` when not given.
 
     Raises:
         ValueError: Wrong shape or type, or no frame.
     """
     images = _checked(frames)
-    still = backgrounds or Backgrounds.find(to_pixels(images[:_STATISTICS_FRAMES]))
+    still = Backgrounds.find(to_pixels(images[:_STATISTICS_FRAMES]))
     total = moving = 0.0
     count = 0
     for piece in torch.split(images, 256):
         decoded = tokenizer.decode(tokenizer.encode(piece)).cpu().float()
         square = (decoded - piece.float()).square().mean(3)
-        moves = still.difference(to_pixels(piece).to(still.images.device))[:, 0].cpu() > _MOVING
+        moves = still.difference(to_pixels(piece))[:, 0] > _MOVING
         total += float(square.sum())
         moving += float(square[moves].sum())
         count += int(moves.sum())

@@ -63,7 +63,6 @@ def convert(
 
     Args:
         source: folder that TFDS wrote, local or any URL of fsspec.
-        out: folder to write.
         mapping: which features are actions and states, for the statistics; when None, the declared
             mapping that fits, or no statistics where none does.
         workers: processes; one a CPU when None.

@@ -52,7 +52,6 @@ class Rt1Writer(WholeFolder):
     or not (0): RT-1 has no feature for it.
 
     Args:
-        path: the data set's folder, which must not exist.
         image_size: height and width of every image.
         container: ArrayRecord, for random access, or TFRecord, for programs that read through
             tf.data.
