@@ -17,10 +17,9 @@ class JointPolicy(RecedingHorizon):
     """Draws one action sequence, carries out its first steps, and draws again.
 
     Args:
-        world_model: proposes.
         horizon: actions of the model drawn at once.
         receding_horizon: of these, the steps carried out.
-        gripper_threshold: see :func:`~selfflow_robotics.policies.receding.snap_gripper`.
+        gripper_threshold: see :class:`RecedingHorizon`.
     """
 
     name = "joint"

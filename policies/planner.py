@@ -18,11 +18,10 @@ class PlannerPolicy(RecedingHorizon):
     """Plans, carries out the first steps, and plans again from where that led.
 
     Args:
-        world_model: encodes what the environments show.
         solver: plans in it.
         receding_horizon: steps of each plan that are carried out, 1 to the solver's horizon.
         warm_start: whether a plan starts from what is left of the one before it.
-        gripper_threshold: see :func:`~selfflow_robotics.policies.receding.snap_gripper`.
+        gripper_threshold: see :class:`RecedingHorizon`.
 
     Example:
         >>> solver = CEM(world_model, Progress(world_model), propose=world_model.propose)

@@ -16,9 +16,8 @@ class PriorPolicy(RecedingHorizon):
     """Carries out the first steps of the prior's guess, and guesses again.
 
     Args:
-        world_model: guesses.
         receding_horizon: steps of each guess that are carried out.
-        gripper_threshold: see :func:`~selfflow_robotics.policies.receding.snap_gripper`.
+        gripper_threshold: see :class:`RecedingHorizon`.
     """
 
     name = "prior"

@@ -167,11 +167,7 @@ class RandomPlay:
 
 
 def turn(now: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The rotation that leads from one orientation to another.
-
-    Args:
-        now: (4,) unit quaternion xyzw.
-        wanted: (4,) unit quaternion xyzw.
+    """The rotation that leads from one orientation to another, (4,) unit quaternions xyzw.
 
     Returns:
         (3,) axis-angle vector in base axes, rad, no longer than pi.

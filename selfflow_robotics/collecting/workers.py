@@ -21,7 +21,6 @@ from selfflow_robotics.collecting.behaviours import Novice
 from selfflow_robotics.collecting.recording import record
 from selfflow_robotics.data.rt1.features import serialize
 from selfflow_robotics.machine.worker_process import worker_processes
-from selfflow_robotics.policies.experts import make_expert
 
 _AHEAD = 8  # assignments a worker, so that none waits while a long episode holds back the others
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -97,15 +96,9 @@ def play(playing: Playing, assignment: Assignment) -> Recorded:
     Raises:
         RuntimeError: it failed; the message says which one it is.
     """
-
-    def acting(inner: Any) -> Callable[[], NDArray[np.float32]]:
-        act: Callable[[], NDArray[np.float32]] = make_expert(inner).act
-        return act
-
     try:
         episode = record(
             _environment(assignment.task, playing.image_size, playing.robot),
-            acting,
             assignment.source,
             np.random.SeedSequence(playing.seed, spawn_key=(assignment.index,)),
             assignment.task,

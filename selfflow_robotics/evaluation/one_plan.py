@@ -75,8 +75,6 @@ def plan_and_carry_out(
         seed: of the episode and the plan.
         after: steps that the expert plays before.
         goal: picture of what to reach; the instruction when None.
-        robot: its body.
-        precision: that is planned with.
         name: of the world model, in messages; its folder, where `cost` names a probe beside it.
 
     Raises:
@@ -118,10 +116,8 @@ def _play(
     """Observations and actions of the expert's first steps."""
     observation, _ = env.reset(seed=seed)
     seen, actions = [observation], []
-    expert = make_expert(env) if after else None
     for step in range(after):
-        assert expert is not None
-        action = expert.act()
+        action = make_expert(env).act()
         observation, _, terminated, truncated, _ = env.step(action)
         seen.append(observation)
         actions.append(action)

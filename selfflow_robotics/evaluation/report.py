@@ -72,7 +72,6 @@ def episode_videos(
     """Videos of recorded episodes.
 
     Args:
-        tasks: with recordings.
         world_model: imagines H frames from every H-th seen one, with the actions taken and, where
             the policy plans, with those it planned; None shows what happened alone.
         horizon: H.

@@ -80,7 +80,6 @@ def success(told: Any, task: str) -> bool:
     Args:
         told: True, False, 1 or 0, of Python, NumPy or torch, alone or in an array of one entry; or
             robomimic's form, a mapping whose entry "task" is that.
-        task: for the message.
 
     Raises:
         ValueError: anything else: of a text, nothing or several values it is not known what counts.
@@ -100,7 +99,6 @@ def subtask(told: Any, task: str) -> int:
 
     Args:
         told: a whole number as in :func:`success`, or None.
-        task: for the message.
 
     Raises:
         ValueError: anything else; which of two texts is further on is not known.

@@ -91,13 +91,11 @@ class Conditioning(nn.Module):
         self.step = TimestepEmbedder(width) if step_sizes else None
         self.label = nn.Embedding(num_classes, width) if num_classes else None
         self.action: nn.Sequential | None = None
-        self.instruction: nn.Linear | None = None
         if action_dim:
             self.action = nn.Sequential(
                 nn.Linear(action_dim, width), nn.SiLU(), nn.Linear(width, width)
             )
-        if vocabulary:
-            self.instruction = nn.Linear(width, width)
+        self.instruction = nn.Linear(width, width) if vocabulary else None
         # Without a bias, a vector of zeros says nothing.
         self.text = nn.Linear(text_dim, width, bias=False) if text_dim else None
 

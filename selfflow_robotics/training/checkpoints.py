@@ -39,8 +39,6 @@ from ..storage.archives import require_intact
 from .parallelize import local
 from .ranks import Ranks
 
-_DIGEST_SIZE = 16
-
 # A process that is alone is told so at each checkpoint.
 warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable")
 
@@ -124,7 +122,7 @@ class _Writer(FileSystemWriter):
 
 
 def _digest(content: bytes) -> bytes:
-    return blake2b(content, digest_size=_DIGEST_SIZE).digest()
+    return blake2b(content, digest_size=16).digest()
 
 
 class _Planner(DefaultLoadPlanner):

@@ -86,13 +86,8 @@ class Trainer:
         self.state = TrainingState(
             world_model, projector, ema, config.learning_rate, config.weight_decay
         )
-        self.checkpoints = Checkpoints(
-            folder / "checkpoints",
-            self.ranks,
-            config.keep,
-            config.keep_every,
-            config.save_every,
-        )
+        kept = config.keep, config.keep_every, config.save_every
+        self.checkpoints = Checkpoints(folder / "checkpoints", self.ranks, *kept)
 
     def resume(self) -> None:
         """Continue from the last complete checkpoint if there is one.

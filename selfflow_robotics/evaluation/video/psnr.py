@@ -69,7 +69,6 @@ def imagine_episode(
     """Imagine a whole episode in pieces: after every H frames the truth is shown again.
 
     Args:
-        world_model: imagines.
         episode: S steps with actions, S at least 2.
         horizon: H, frames imagined in a row.
         actions: (S, A) to imagine with instead of the episode's, environment units; history keeps
@@ -106,7 +105,6 @@ def imagination(
     in one call, so that they start from the same noise.
 
     Args:
-        world_model: imagines.
         episodes: held out from training, with actions.
         horizon: H.
         max_clips: at most this many clips.
