@@ -98,7 +98,7 @@ def play(playing: Playing, assignment: Assignment) -> Recorded:
     """
     try:
         episode = record(
-            _environment(assignment.task, playing.image_size, playing.robot),
+            _environment(assignment.task, playing),
             assignment.source,
             np.random.SeedSequence(playing.seed, spawn_key=(assignment.index,)),
             assignment.task,
@@ -121,10 +121,9 @@ def play(playing: Playing, assignment: Assignment) -> Recorded:
 
 
 @cache
-def _environment(
-    task: str, image_size: tuple[int, int], robot: str
-) -> gymnasium.Env[Any, NDArray[np.float32]]:
-    return gymnasium.make(task, image_size=image_size, robot=robot, disable_env_checker=True)
+def _environment(task: str, playing: Playing) -> gymnasium.Env[Any, NDArray[np.float32]]:
+    size = playing.image_size
+    return gymnasium.make(task, image_size=size, robot=playing.robot, disable_env_checker=True)
 
 
 @cache

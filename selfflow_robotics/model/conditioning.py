@@ -101,13 +101,10 @@ class Conditioning(nn.Module):
 
     def start_as_zero(self) -> None:
         """What an image model is not told begins without effect, so its checkpoint is unchanged."""
-        if self.text is not None:
-            nn.init.zeros_(self.text.weight)
-        step = self.step.mlp[-1] if self.step else None
-        for last in (self.action[-1] if self.action else None, self.instruction, step):
-            if isinstance(last, nn.Linear):
-                nn.init.zeros_(last.weight)
-                nn.init.zeros_(last.bias)
+        start_at_zero(self.step and self.step.mlp[-1])
+        start_at_zero(self.action and self.action[-1])
+        start_at_zero(self.instruction)
+        start_at_zero(self.text)
 
     def forward(self, given: Conditions) -> Tensor:
         rows: Tensor = self.timestep(given.timesteps_BTR)
@@ -129,6 +126,12 @@ class Conditioning(nn.Module):
             text = _built(self.text, "a text encoder's width (text_dim=0)")
             rows = rows + text(given.text_BTE)[:, :, None]
         return rows
+
+
+def start_at_zero(linear: nn.Module | None) -> None:
+    """Have a layer give nothing at first, where there is one."""
+    for parameter in linear.parameters() if linear is not None else ():
+        nn.init.zeros_(parameter)
 
 
 def _built(part: _Part | None, what: str) -> _Part:

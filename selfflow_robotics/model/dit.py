@@ -24,7 +24,7 @@ from .attention import (
     frame_causal_mask,
     rotary_time,
 )
-from .conditioning import Conditioning, InstructionEncoder, select_rows
+from .conditioning import Conditioning, InstructionEncoder, select_rows, start_at_zero
 from .conditioning import Conditions as Conditions
 from .modality import ACTION, PROPRIOCEPTION, VIDEO, ByModality, Modality
 from .tokens import Frames, TokensIn, TokensOut
@@ -169,14 +169,12 @@ class DiT(nn.Module):
             for part in embedder.mlp if embedder else ():
                 if isinstance(part, nn.Linear):
                     nn.init.normal_(part.weight, std=0.02)
-        zero: list[nn.Linear | None] = [self.final_modulation, self.tokens_in.anchor]
-        zero += [part for part in self.tokens_out.children() if isinstance(part, nn.Linear)]
-        zero += [block.modulation for block in self.modules() if isinstance(block, Block)]
-        for linear in zero:
-            if linear is not None:
-                nn.init.zeros_(linear.weight)
-                if linear.bias is not None:
-                    nn.init.zeros_(linear.bias)
+        start_at_zero(self.final_modulation)
+        start_at_zero(self.tokens_in.anchor)
+        start_at_zero(self.tokens_out)
+        for module in self.modules():
+            if isinstance(module, Block):
+                start_at_zero(module.modulation)
         self.conditioning.start_as_zero()
         if self.instruction is not None:
             nn.init.normal_(self.instruction.word.weight)
