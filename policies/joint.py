@@ -40,6 +40,5 @@ class JointPolicy(RecedingHorizon):
         self._propose, self.horizon = world_model.propose, horizon
 
     def decide(self, context: Any, rows: Sequence[int], seeds: Sequence[int]) -> Tensor:
-        """See :meth:`RecedingHorizon.decide`."""
         generators = RowStreams(0, seeds, 0)
         return self._propose(context, 1, self.horizon, generator=generators)[:, 0]

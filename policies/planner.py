@@ -43,13 +43,11 @@ class PlannerPolicy(RecedingHorizon):
         self._plans: dict[int, Plan] = {}
 
     def reset(self, rows: Sequence[int], seeds: Sequence[int]) -> None:
-        """See :meth:`Policy.reset`."""
         super().reset(rows, seeds)
         for row in rows:
             self._plans.pop(row, None)
 
     def decide(self, context: Any, rows: Sequence[int], seeds: Sequence[int]) -> Tensor:
-        """See :meth:`RecedingHorizon.decide`."""
         previous = [self._plans.get(row) if self.warm_start else None for row in rows]
         plan = self.solver.plan(context, previous, executed=self.receding_horizon, seeds=seeds)
         for i, row in enumerate(rows):

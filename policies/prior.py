@@ -32,5 +32,4 @@ class PriorPolicy(RecedingHorizon):
         self._guess = world_model.guess
 
     def decide(self, context: Any, rows: Sequence[int], seeds: Sequence[int]) -> Tensor:
-        """See :meth:`RecedingHorizon.decide`."""
         return self._guess(context, 1, self.receding_horizon)[:, 0]

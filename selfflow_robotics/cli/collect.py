@@ -41,7 +41,6 @@ class Config:
 
 
 def run(config: Config) -> int:
-    """Record and write; returns 0."""
     from ..collecting.collect import collect
     from ..collecting.workers import Playing
 

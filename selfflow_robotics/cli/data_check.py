@@ -24,7 +24,6 @@ class Config:
 
 
 def run(config: Config) -> int:
-    """Check and print a summary."""
     from ..data.checked import require_sound
     from ..data.formats import format_of
 

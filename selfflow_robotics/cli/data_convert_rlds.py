@@ -27,7 +27,6 @@ class Config:
 
 
 def run(config: Config) -> int:
-    """Convert and say what was found."""
     from ..data.rlds.conversion import convert
     from ..data.rlds.mappings import mapping_named
 

@@ -43,7 +43,6 @@ class Config:
 
 
 def run(config: Config) -> int:
-    """Encode what is given and does not lie there yet."""
     from ..data.latents.for_training import encode_for_training
     from ..data.latents.on_ray import spread_over
     from ..tokenizers import stored

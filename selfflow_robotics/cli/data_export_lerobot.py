@@ -23,7 +23,6 @@ class Config:
 
 
 def run(config: Config) -> int:
-    """Export and say what was written; returns 0."""
     from selfflow_robotics.data.formats import FORMATS
 
     export = FORMATS["lerobot"].export

@@ -33,7 +33,6 @@ class Config:
 
 
 def run(config: Config) -> int:
-    """Run the demo; returns 0."""
     from selfflow_robotics.evaluation.comparison import options_of
     from selfflow_robotics.evaluation.demo import demo
 

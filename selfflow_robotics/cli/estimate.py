@@ -34,7 +34,6 @@ class Config:
 
 
 def run(config: Config) -> int:
-    """Print the estimate."""
     from ..machine.precision import resident_bytes, resolve
     from ..training.estimate import Task, estimate
 

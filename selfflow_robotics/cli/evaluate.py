@@ -32,7 +32,6 @@ class Config(Comparison, OfWorldModel):
 
 
 def run(config: Config) -> int:
-    """Evaluate; returns 0."""
     from ..evaluation import comparison
 
     use_threads(config.threads)

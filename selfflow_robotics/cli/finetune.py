@@ -55,7 +55,6 @@ class Config:
 
 
 def run(config: Config) -> int:
-    """Train on episodes and write the world model."""
     from ..storage.model_folder import require_model_folder
     from ..training.finetune import finetune
     from ..training.ranks import join_ranks

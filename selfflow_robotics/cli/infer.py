@@ -28,7 +28,6 @@ class Config(OfWorldModel):
 
 
 def run(config: Config) -> int:
-    """Infer, write and compare; returns 0."""
     from ..evaluation.inferred import infer
     from ..storage.whole_file import require_writable
 

@@ -37,7 +37,6 @@ class Config(OfWorldModel):
 
 
 def run(config: Config) -> int:
-    """Plan, print and write; returns 0."""
     from ..evaluation.one_plan import plan_and_carry_out
 
     use_threads(config.threads)

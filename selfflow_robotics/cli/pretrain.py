@@ -42,7 +42,6 @@ class Config:
 
 
 def run(config: Config) -> int:
-    """Train on video and write the model."""
     from ..storage.model_folder import require_model_folder
     from ..training.pretrain import pretrain
     from ..training.ranks import join_ranks

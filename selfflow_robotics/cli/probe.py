@@ -26,7 +26,6 @@ class Config(OfWorldModel):
 
 
 def run(config: Config) -> int:
-    """Fit, print and write; returns 0."""
     from selfflow_robotics.storage.model_folder import require_model_folder
     from selfflow_robotics.training.probe import probe_of
     from selfflow_robotics.world_model.probe import PROBES

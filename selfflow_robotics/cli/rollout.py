@@ -33,7 +33,6 @@ class Config(OfWorldModel):
 
 
 def run(config: Config) -> int:
-    """Imagine, print and write; returns 0."""
     from ..evaluation.comparison import imagination_table
     from ..evaluation.one_rollout import imagine_one
 

@@ -21,6 +21,5 @@ class Config(finetune.Config):
 
 
 def run(config: Config) -> int:
-    """Queue the job."""
     submit("selfflow-finetune", finetune.run, config, config.out, config.slurm)
     return 0

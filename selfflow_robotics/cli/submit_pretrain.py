@@ -21,6 +21,5 @@ class Config(pretrain.Config):
 
 
 def run(config: Config) -> int:
-    """Queue the job."""
     submit("selfflow-pretrain", pretrain.run, config, config.out, config.slurm)
     return 0

@@ -28,7 +28,7 @@ def sweep(
     arguments: Sequence[str],
     config_dir: Path | None = None,
 ) -> int:
-    """Run a command for each combination; every one is understood before the first begins.
+    """Run a command for each combination; 0. Every one is understood before the first begins.
 
     Args:
         command: its name, as in `selfflow COMMAND`.
@@ -37,9 +37,6 @@ def sweep(
             it to other processes.
         arguments: words as of one run; A,B,C, choice(A,B,C) and range(0,3) sweep, and hydra/... and
             hydra.... choose and set the launcher.
-
-    Returns:
-        0.
 
     Raises:
         ConfigError: a job, or the launcher, cannot be understood.

@@ -55,7 +55,6 @@ class Config:
 
 
 def run(config: Config) -> int:
-    """Trains, measures on held-out episodes and writes."""
     from selfflow_robotics.machine.precision import usable
     from selfflow_robotics.storage.model_folder import require_model_folder
     from selfflow_robotics.tokenizers.autoencoder import AutoencoderConfig

@@ -46,7 +46,6 @@ class DiffusersTokenizer(Tokenizer):
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """See :attr:`Tokenizer.config`."""
         return {"tokenizer": self.kind, "vae": _config_of(self.vae)}
 
     @classmethod
