@@ -254,15 +254,13 @@ class Checkpoints:
             old = [step for step in steps if step not in between][: -self.keep]
             for step in between + old:
                 if not self.keep_every or step % self.keep_every:
-                    self._remove(step)
+                    # From here on it counts for nothing.
+                    (self.path(step) / ".metadata").unlink()
+                    shutil.rmtree(self.path(step))
 
     def _remove_cut_short(self) -> None:
         for path in set(self.folder.glob("step-*")) - {self.path(step) for step in self.steps()}:
             shutil.rmtree(path)
-
-    def _remove(self, step: int) -> None:
-        (self.path(step) / ".metadata").unlink()  # from here on it counts for nothing
-        shutil.rmtree(self.path(step))
 
 
 def _reason(error: BaseException) -> str:
