@@ -45,6 +45,6 @@ def run(config: Config) -> int:
         results, world_model, out, config.horizon, held_out, videos=config.videos
     )
     if results.imagination is not None:
-        print(comparison.imagination_table(results.imagination))
+        print(results.imagination)
     print(f"results: {out / 'results.json'}\nreport:  {out / 'report.html'}")
     return 0

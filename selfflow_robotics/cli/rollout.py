@@ -33,7 +33,6 @@ class Config(OfWorldModel):
 
 
 def run(config: Config) -> int:
-    from ..evaluation.comparison import imagination_table
     from ..evaluation.one_rollout import imagine_one
 
     source = config.data.open_given()
@@ -48,7 +47,7 @@ def run(config: Config) -> int:
         other=config.other,
         name=config.world_model,
     )
-    print(imagination_table(found.quality))
+    print(found.quality)
     shown = f"episode {found.episode.id}, {len(found.episode)} frames"
     print(f"{shown}, at twice real speed: {found.save(config.out)}")
     return 0

@@ -32,7 +32,7 @@ from selfflow_robotics.evaluation.results import (
     write_results,
 )
 from selfflow_robotics.evaluation.trial import try_task
-from selfflow_robotics.evaluation.video.psnr import Imagination, imagination
+from selfflow_robotics.evaluation.video.psnr import imagination
 from selfflow_robotics.machine.precision import computing, resolve
 from selfflow_robotics.policies.build import (
     POLICIES,
@@ -126,7 +126,7 @@ def compare(
         image_size=image_size if set(TASKS) & set(tasks) else None,
         options=options or {},
     )
-    _try_tasks(tasks, policies, world_model, model_name, comparison.mapping)
+    _try_tasks(settings, world_model, model_name, comparison.mapping)
     for name in ("results.json", "report.html"):
         require_writable(out / name)
     device = "cpu" if world_model is None else str(world_model.device)
@@ -165,21 +165,17 @@ def compare(
 
 
 def _try_tasks(
-    tasks: Sequence[str],
-    policies: Sequence[str],
-    world_model: WorldModel | None,
-    model_name: str,
-    mapping: EnvMapping,
+    settings: Settings, world_model: WorldModel | None, model_name: str, mapping: EnvMapping
 ) -> None:
     """Refuse what cannot be played, before anything is."""
     spec = RT1_ACTIONS if world_model is None else world_model.step_spec
     states = None if world_model is None else world_model.state_spec
-    foreign = [task for task in tasks if task not in TASKS]
-    if world_model is not None and len(foreign) < len(tasks):
+    foreign = [task for task in settings.tasks if task not in TASKS]
+    if world_model is not None and len(foreign) < len(settings.tasks):
         world_model.step_spec.require_match(RT1_ACTIONS, model_name, "the tasks of this project")
     for task in foreign:
         seen = try_task(task, mapping, spec.size, None if states is None else states.size)
-        if world_model is not None and needs_world_model(policies):
+        if world_model is not None and needs_world_model(settings.policies):
             try:
                 world_model.config.vocabulary.encode(seen.instruction)
             except ValueError as error:
@@ -245,25 +241,6 @@ def table(tasks: Sequence[TaskResult]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     )
-
-
-def imagination_table(found: Imagination) -> str:
-    """PSNR per step ahead, as text."""
-    lines = [
-        f"imagined frames at {found.height}x{found.width}, "
-        f"{found.clips} clips of {found.episodes} episodes, PSNR in dB:",
-        "  steps ahead       " + "".join(f"{h:>8}" for h in range(1, found.horizon + 1)),
-    ]
-    for name, values in (
-        ("true actions", found.psnr_H),
-        ("copy of last frame", found.copy_psnr_H),
-        ("of the mean error", found.pooled_psnr_H),
-        ("copy, the same", found.pooled_copy_psnr_H),
-        ("shuffled actions", found.shuffled_psnr_H),
-        ("error ratio", found.shuffled_error_ratio_H),
-    ):
-        lines.append(f"  {name:18}" + "".join(f"{value:8.2f}" for value in values))
-    return "\n".join(lines)
 
 
 def options_of(config: Any) -> dict[str, str]:

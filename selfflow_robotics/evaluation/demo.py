@@ -7,12 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from selfflow_robotics.evaluation.comparison import (
-    compare,
-    imagination_table,
-    judge_and_report,
-    table,
-)
+from selfflow_robotics.evaluation.comparison import compare, judge_and_report, table
 from selfflow_robotics.evaluation.config import Comparison
 from selfflow_robotics.evaluation.results import Results, TaskResult
 from selfflow_robotics.machine.precision import Precision
@@ -75,7 +70,7 @@ def demo(
     print(f"\nsuccess of {episodes} episodes each, with 95% intervals:\n")
     print(table(results.tasks))
     if results.imagination is not None:
-        print("\n" + imagination_table(results.imagination))
+        print(f"\n{results.imagination}")
     report = (out / "report.html").resolve()
     print(f"\n{time.monotonic() - began:.0f} s in all\nreport: {report}")
     return results

@@ -12,6 +12,8 @@ from omegaconf import MISSING
 
 from .typed_yaml import ConfigError, nearest
 
+Keys = dict[str, tuple[dataclasses.Field[Any], Any]]
+
 
 def key(
     meaning: str,
@@ -55,7 +57,7 @@ def defaults_of(schema: Any) -> dict[str, Any]:
     return dataclasses.asdict(blank(schema))
 
 
-def keys_of(schema: Any, prefix: str = "") -> dict[str, tuple[dataclasses.Field[Any], Any]]:
+def keys_of(schema: Any, prefix: str = "") -> Keys:
     """Fields and types of all keys and sections, by their names with dots."""
     kinds, found = typing.get_type_hints(schema), {}
     for field in dataclasses.fields(schema):
@@ -66,9 +68,7 @@ def keys_of(schema: Any, prefix: str = "") -> dict[str, tuple[dataclasses.Field[
     return found
 
 
-def find(
-    keys: dict[str, tuple[dataclasses.Field[Any], Any]], name: str, command: str
-) -> tuple[str, Any]:
+def find(keys: Keys, name: str, command: str) -> tuple[str, Any]:
     """A key's name today, which may have been another one before, and its type."""
     if name.partition(".")[0] not in keys:
         former = {was: key for key, (f, _) in keys.items() for was in f.metadata.get("was", ())}

@@ -123,7 +123,6 @@ class LeRobotSource(MappedSource[LeRobotMapping]):
         )
 
     def numbers(self) -> Callable[[int], Numbers]:
-        """See :meth:`MappedSource.numbers`."""
         rows = LeRobotRows(self._meta, (*self.mapping.actions, *self.mapping.states))
         return lambda index: self._actions_and_states(rows.read(*self._named(index)))
 

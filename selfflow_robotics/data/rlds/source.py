@@ -124,7 +124,6 @@ class RldsSource(MappedSource[RldsMapping]):
         )
 
     def numbers(self) -> Callable[[int], Numbers]:
-        """See :meth:`MappedSource.numbers`."""
         mapping = self.mapping
         keys = [f"steps/{key}" for key in (*mapping.actions, *mapping.states)]
         parse = RecordParser(self._features, keys)
