@@ -134,22 +134,19 @@ class TrueDynamics:
         ]
 
         def gathered(name: str) -> Tensor:
-            values = np.stack([arrays[name] for arrays, _ in played])
+            values = np.stack([getattr(future, name) for future in played])
             return torch.from_numpy(values.reshape(*shape[:3], *values.shape[2:]))
 
         return TrueRollout(
             actions_BKHA=actions_BKHA,
-            states_BKHS=gathered("states"),
-            rewards_BKH=gathered("rewards"),
-            success_BKH=gathered("success"),
-            shortfall_BKH=gathered("shortfall"),
-            passes=sum(steps for _, steps in played),
+            states_BKHS=gathered("states_HS"),
+            rewards_BKH=gathered("rewards_H"),
+            success_BKH=gathered("success_H"),
+            shortfall_BKH=gathered("shortfall_H"),
+            passes=sum(future.steps for future in played),
         )
 
-    def _play(
-        self, state: Any, actions_HA: NDArray[np.float32]
-    ) -> tuple[dict[str, NDArray[Any]], int]:
-        """What happens to one candidate after each action, and the control steps it took."""
+    def _play(self, state: Any, actions_HA: NDArray[np.float32]) -> _Future:
         simulation = self._copy
         simulation.restore(state)
         horizon, steps = len(actions_HA), 0
@@ -168,8 +165,18 @@ class TrueDynamics:
             success[h] = solved
             if self.shortfall is not None and not solved:
                 shortfall[h] = self.shortfall(simulation.env)
-        happened = {"states": np.stack(states), "rewards": rewards, "success": success}
-        return happened | {"shortfall": shortfall}, steps
+        return _Future(np.stack(states), rewards, success, shortfall, steps)
+
+
+@dataclass(frozen=True)
+class _Future:
+    """One candidate's."""
+
+    states_HS: NDArray[np.float64]
+    rewards_H: NDArray[np.float64]
+    success_H: NDArray[np.bool_]
+    shortfall_H: NDArray[np.float64]
+    steps: int
 
 
 def _made(env: gymnasium.Env[Any, Any]) -> str:

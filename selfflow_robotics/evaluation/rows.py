@@ -19,11 +19,7 @@ class Row(gymnasium.Wrapper[Any, Any, Any, Any]):
     """An environment of an evaluation; its ``info`` holds ``success`` and ``subtask`` alone.
 
     Once told to rest, it answers steps with its last observation, for free: a vector environment
-    steps every row, and this spares those that have no episode left.
-
-    Args:
-        env: as ``gymnasium.make`` makes it.
-        task: its id, for messages.
+    steps every row, and this spares those that have no episode left. Messages name the task.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], task: str) -> None:
