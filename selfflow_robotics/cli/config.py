@@ -24,10 +24,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..storage import typed_yaml
 from ..storage.keys import defaults_of, find, keys_of, require_in_range
-from ..storage.typed_yaml import ConfigError, nearest
+from ..storage.typed_yaml import ConfigError
 from .presets import Words, choices_of, composer, first_line, require_preset
-
-__all__ = ["ConfigError", "compose", "nearest"]
 
 ConfigT = TypeVar("ConfigT")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+import re
 import signal
 import sys
 import threading
@@ -141,15 +142,10 @@ def normalize(words: Sequence[str]) -> list[str]:
             continue
         name, equals, value = word[2:].partition("=")
         if not equals:
-            switch = not waiting or waiting[0].startswith("--") or _is_assignment(waiting[0])
+            switch = not waiting or re.match(r"--|[^\W\d][\w.]*=", waiting[0])
             value = "true" if switch else waiting.pop(0)
         result.append(f"{name.replace('-', '_')}={value}")
     return result
-
-
-def _is_assignment(word: str) -> bool:
-    name, equals, _ = word.partition("=")
-    return bool(equals) and name.replace(".", "_").isidentifier()
 
 
 def _dispatch(words: list[str]) -> int:

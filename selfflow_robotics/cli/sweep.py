@@ -15,9 +15,9 @@ from typing import Any
 from omegaconf import DictConfig
 
 from ..storage.keys import defaults_of
-from ..storage.typed_yaml import quoted
+from ..storage.typed_yaml import ConfigError, quoted
 from ..training import stopping
-from .config import ConfigError, read, typed
+from .config import read, typed
 from .presets import ROOT, composer, first_line
 
 
@@ -50,9 +50,8 @@ def sweep(
         raise ConfigError("-m runs a command for several values of a key, as in seed=0,1,2")
     each = [[f"{key}={value}" for value in values] for key, values in words.sweeps.items()]
     over = [f"{key}={','.join(values)}" for key, values in words.sweeps.items()]
-    defaults = defaults_of(schema)
     with (
-        composer(defaults, words, config_dir, always=True) as composed,
+        composer(defaults_of(schema), words, config_dir, always=True) as composed,
         tempfile.TemporaryDirectory() as scratch,
     ):
         jobs = {

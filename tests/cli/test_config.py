@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 import pytest
 
-from selfflow_robotics.cli.config import ConfigError, compose
+from selfflow_robotics.cli.config import compose
 from selfflow_robotics.cli.help import describe
 from selfflow_robotics.cli.presets import choices_of
 from selfflow_robotics.storage.keys import key
+from selfflow_robotics.storage.typed_yaml import ConfigError
 
 
 class Precision(enum.Enum):
