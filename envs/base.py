@@ -143,9 +143,9 @@ class TabletopEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]], ABC):
     def _build(self, key: Hashable) -> mujoco.MjModel:
         """Compiles the scene that ``key`` names."""
 
-    @abstractmethod
     def _choose(self, rng: np.random.Generator) -> Hashable:
-        """Draws which scene the next episode plays in."""
+        """Draws which scene the next episode plays in, where a task has several."""
+        return None
 
     @abstractmethod
     def _arrange(self, rng: np.random.Generator) -> tuple[str, Any]:
@@ -180,7 +180,7 @@ class TabletopEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]], ABC):
         self._episode = EpisodeState(
             instruction, 0, 0, -1, 0.0, tuple(quaternion.tolist()), self._settled_goal(goal)
         )
-        return self._observation(), self._info(False)
+        return self.observe(), self._info(False)
 
     def step(
         self, action: NDArray[np.float32]
@@ -191,7 +191,7 @@ class TabletopEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]], ABC):
             ValueError: the action has a wrong shape, is not finite, or leaves the action space.
         """
         success = self.advance(action)
-        return self._observation(), float(success), success, False, self._info(success)
+        return self.observe(), float(success), success, False, self._info(success)
 
     def advance(self, action: NDArray[np.float32]) -> bool:
         """Plays one action without drawing; returns whether it completed the task.
@@ -257,7 +257,11 @@ class TabletopEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]], ABC):
 
     def observe(self) -> dict[str, Any]:
         """The present observation, drawn again."""
-        return self._observation()
+        return {
+            "image": self._image(),
+            "instruction": self.episode.instruction,
+            "proprioception": self._proprioception(),
+        }
 
     @property
     def world(self) -> World:
@@ -400,13 +404,6 @@ class TabletopEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]], ABC):
         if self._drawing is None:
             self._drawing = Drawing(world.model, *self.image_size, PREFIX + CAMERA)
         return self._drawing.draw(world.model, world.data)
-
-    def _observation(self) -> dict[str, Any]:
-        return {
-            "image": self._image(),
-            "instruction": self.episode.instruction,
-            "proprioception": self._proprioception(),
-        }
 
     def _info(self, success: bool) -> dict[str, Any]:
         episode = self.episode

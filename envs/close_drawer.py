@@ -21,9 +21,6 @@ class CloseDrawer(TabletopEnv):
     by no more than 0.05 m.
     """
 
-    def _choose(self, rng: np.random.Generator) -> Hashable:
-        return "cabinet"
-
     def _build(self, key: Hashable) -> mujoco.MjModel:
         return build(self.robot, (), 0.0, slide=STIFF)
 

@@ -42,15 +42,10 @@ def _make_current() -> None:
 
 
 class Drawing:
-    """A camera image of fixed size of any model of one environment.
+    """A camera's image, of height by width pixels, of any model of one environment.
 
-    Models drawn by one instance must share their meshes and textures: these are uploaded once.
-
-    Args:
-        model: the first model to draw.
-        height: image height in pixels.
-        width: image width in pixels.
-        camera: name of the camera.
+    Models drawn by one instance must share their meshes and textures, which are those of the first
+    model and are uploaded once.
     """
 
     def __init__(self, model: mujoco.MjModel, height: int, width: int, camera: str) -> None:

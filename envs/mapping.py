@@ -63,8 +63,7 @@ class EnvMapping:
         """Refuse an environment this mapping does not fit, before anything runs in it.
 
         Args:
-            observation_space: of a single environment.
-            action_space: of a single environment.
+            observation_space, action_space: of a single environment.
             action_size: A, entries of the policy's actions.
 
         Raises:

@@ -18,9 +18,6 @@ OPEN = 0.15
 class OpenDrawer(TabletopEnv):
     """ "open {top, middle, bottom} drawer". Success: that drawer is open by at least 0.15 m."""
 
-    def _choose(self, rng: np.random.Generator) -> Hashable:
-        return "cabinet"
-
     def _build(self, key: Hashable) -> mujoco.MjModel:
         return build(self.robot, (), 0.0, slide=Slide())
 

@@ -24,9 +24,6 @@ class OpenDrawerAndPlace(TabletopEnv):
     The goal of an episode is whether it did.
     """
 
-    def _choose(self, rng: np.random.Generator) -> Hashable:
-        return "cabinet"
-
     def _build(self, key: Hashable) -> mujoco.MjModel:
         return build(self.robot, (APPLE,), 0.0, slide=Slide())
 

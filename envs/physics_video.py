@@ -9,6 +9,7 @@ The same seed gives the same bytes on the same machine and MuJoCo version.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
@@ -22,6 +23,7 @@ from selfflow_robotics.machine.gl import choose_gl
 _TIMESTEP = 0.01  # s
 _KINDS = ("box", "sphere", "cylinder", "capsule", "ellipsoid")
 _MAX_SOLIDS = 7
+_UNTOUCHED = {"contype": 0, "conaffinity": 0}
 
 
 class PhysicsVideo:
@@ -152,21 +154,6 @@ class PhysicsVideo:
         return np.stack([_shrink(image, self._supersample)[::-1] for image in images])
 
 
-def generate(seed: int, frames: int = 32, image_size: tuple[int, int] = (64, 80)) -> Episode:
-    """One episode of a random physics scene.
-
-    Args:
-        seed: 0 or more; the same seed gives the same bytes.
-        frames: Number of frames at 5 frames a second of simulated time, at least 1.
-        image_size: (height, width) in pixels.
-
-    Raises:
-        ValueError: A value is out of its range.
-        RuntimeError: No OpenGL library loads here.
-    """
-    return PhysicsVideo(episodes=1, frames=frames, image_size=image_size, seed=seed)[0]
-
-
 def _shrink(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     """Means over squares of ``side`` pixels; sums of whole numbers, so that bytes are the same."""
     if side == 1:
@@ -178,16 +165,27 @@ def _shrink(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     return ((total + side * side // 2) // (side * side)).astype(np.uint8)
 
 
-def _numbers(*values: float) -> str:
-    return " ".join(f"{value:.6g}" for value in values)
+_Value = str | float | Sequence[float] | NDArray[np.float64]
 
 
-def _colour(rng: np.random.Generator) -> tuple[float, float, float]:
+def _text(value: _Value) -> str:
+    return value if isinstance(value, str) else " ".join(f"{v:.6g}" for v in np.ravel(value))
+
+
+def _add(parent: ElementTree.Element, tag: str, **said: _Value) -> ElementTree.Element:
+    return ElementTree.SubElement(parent, tag, {key: _text(value) for key, value in said.items()})
+
+
+def _colour(rng: np.random.Generator) -> tuple[float, ...]:
     """Random colour; half of them greyish, as most things in a room are."""
     colour = rng.uniform(0.05, 0.95, 3)
     if rng.random() < 0.5:
         colour = colour.mean() + 0.25 * (colour - colour.mean())
-    return float(colour[0]), float(colour[1]), float(colour[2])
+    return tuple(colour)
+
+
+def _opaque(rng: np.random.Generator) -> tuple[float, ...]:
+    return (*_colour(rng), 1.0)
 
 
 def _scene(rng: np.random.Generator, height: int, width: int) -> str:
@@ -195,206 +193,127 @@ def _scene(rng: np.random.Generator, height: int, width: int) -> str:
 
     Metres; the top that things stand on is at z = 0 and about 1 m across.
     """
-    element = ElementTree.SubElement
     root = ElementTree.Element("mujoco")
-    element(root, "option", timestep=str(_TIMESTEP), integrator="implicitfast")
-    visual = element(root, "visual")
-    element(visual, "global", offwidth=str(width), offheight=str(height))
-    element(visual, "quality", offsamples="0", shadowsize="0")
+    _add(root, "option", timestep=_TIMESTEP, integrator="implicitfast")
+    visual = _add(root, "visual")
+    _add(visual, "global", offwidth=width, offheight=height)
+    _add(visual, "quality", offsamples=0, shadowsize=0)
     ambient, diffuse = rng.uniform(0.1, 0.45), rng.uniform(0.1, 0.5)
-    element(
-        visual,
-        "headlight",
-        ambient=_numbers(*[ambient] * 3),
-        diffuse=_numbers(*[diffuse] * 3),
-        specular="0 0 0",
-    )
-    asset = element(root, "asset")
-    sky = _colour(rng)
-    element(
-        asset,
-        "texture",
-        type="skybox",
-        builtin="gradient",
-        width="64",
-        height="64",
-        rgb1=_numbers(*sky),
-        rgb2=_numbers(*(0.6 * value for value in sky)),
-    )
+    _add(visual, "headlight", ambient=[ambient] * 3, diffuse=[diffuse] * 3, specular=(0, 0, 0))
+    asset = _add(root, "asset")
+    drawn: dict[str, _Value] = {"width": 64, "height": 64}
+    sky = np.array(_colour(rng))
+    _add(asset, "texture", type="skybox", builtin="gradient", **drawn, rgb1=sky, rgb2=0.6 * sky)
     for name in ("floor", "top"):
         first = np.array(_colour(rng))
         second = np.clip(first + rng.normal(0, 0.12, 3), 0, 1)
-        element(
-            asset,
-            "texture",
-            name=name,
-            type="2d",
-            builtin=str(rng.choice(["checker", "gradient", "flat"])),
-            width="64",
-            height="64",
-            rgb1=_numbers(*first),
-            rgb2=_numbers(*second),
-        )
-        repeat = _numbers(*[rng.uniform(1, 6)] * 2)
-        element(asset, "material", name=name, texture=name, texrepeat=repeat, texuniform="true")
+        kind = str(rng.choice(["checker", "gradient", "flat"]))
+        colours = {"rgb1": first, "rgb2": second}
+        _add(asset, "texture", name=name, type="2d", builtin=kind, **drawn, **colours)
+        repeat = [rng.uniform(1, 6)] * 2
+        _add(asset, "material", name=name, texture=name, texrepeat=repeat, texuniform="true")
 
-    world = element(root, "worldbody")
+    world = _add(root, "worldbody")
     azimuth, elevation = rng.uniform(0, 2 * math.pi), rng.uniform(0.35, 1.25)
     distance = rng.uniform(0.9, 1.7)
-    eye = distance * np.array(
-        [
-            math.cos(elevation) * math.cos(azimuth),
-            math.cos(elevation) * math.sin(azimuth),
-            math.sin(elevation),
-        ]
-    ) + np.append(rng.uniform(-0.1, 0.1, 2), 0.0)
+    ahead = np.array([math.cos(azimuth), math.sin(azimuth), 0.0])
+    towards_eye = math.cos(elevation) * ahead + (0.0, 0.0, math.sin(elevation))
+    eye = distance * towards_eye + np.append(rng.uniform(-0.1, 0.1, 2), 0.0)
     right = (-math.sin(azimuth), math.cos(azimuth), 0.0)
-    up = (
-        -math.sin(elevation) * math.cos(azimuth),
-        -math.sin(elevation) * math.sin(azimuth),
-        math.cos(elevation),
-    )
-    element(
-        world,
-        "camera",
-        pos=_numbers(*eye),
-        xyaxes=_numbers(*right, *up),
-        fovy=_numbers(rng.uniform(35, 60)),
-    )
-    towards = np.append(rng.uniform(-0.7, 0.7, 2), -1.0)
-    element(
+    up = -math.sin(elevation) * ahead + (0.0, 0.0, math.cos(elevation))
+    _add(world, "camera", pos=eye, xyaxes=(*right, *up), fovy=rng.uniform(35, 60))
+    _add(
         world,
         "light",
         type="directional",
-        pos="0 0 3",
-        dir=_numbers(*towards),
-        diffuse=_numbers(*rng.uniform(0.3, 0.8) * (1 + rng.uniform(-0.1, 0.1, 3))),
-        specular=_numbers(*[rng.uniform(0, 0.4)] * 3),
+        pos=(0, 0, 3),
+        dir=np.append(rng.uniform(-0.7, 0.7, 2), -1.0),
+        diffuse=rng.uniform(0.3, 0.8) * (1 + rng.uniform(-0.1, 0.1, 3)),
+        specular=[rng.uniform(0, 0.4)] * 3,
         castshadow="false",
     )
 
     on_table = rng.random() < 0.6
     half = rng.uniform(0.3, 0.5, 2)
     floor = -rng.uniform(0.4, 0.9) if on_table else 0.0
-    element(
-        world, "geom", type="plane", size="4 4 0.1", pos=_numbers(0, 0, floor), material="floor"
-    )
+    _add(world, "geom", type="plane", size=(4, 4, 0.1), pos=(0, 0, floor), material="floor")
     if on_table:
-        thick = rng.uniform(0.02, 0.3)
-        element(
-            world,
-            "geom",
-            type="box",
-            size=_numbers(*half, thick / 2),
-            pos=_numbers(0, 0, -thick / 2),
-            material="top",
-        )
+        thick = rng.uniform(0.02, 0.3) / 2
+        _add(world, "geom", type="box", size=(*half, thick), pos=(0, 0, -thick), material="top")
     for _ in range(rng.integers(0, 4)):
         size = rng.uniform(0.03, 0.25, 3)
         angle, radius = rng.uniform(0, 2 * math.pi), rng.uniform(0.3, 0.6)
         place = (radius * math.cos(angle), radius * math.sin(angle), floor + size[2])
-        element(
-            world,
-            "geom",
-            type="box",
-            size=_numbers(*size),
-            pos=_numbers(*place),
-            euler=_numbers(0, 0, rng.uniform(0, 90)),
-            rgba=_numbers(*_colour(rng), 1),
-        )
-
+        turned = (0, 0, rng.uniform(0, 90))
+        colour = _opaque(rng)
+        _add(world, "geom", type="box", size=size, pos=place, euler=turned, rgba=colour)
     for _ in range(rng.integers(2, _MAX_SOLIDS + 1)):
-        kind = str(rng.choice(_KINDS))
-        size = rng.uniform(0.02, 0.07) * rng.uniform(0.6, 1.5, 3)
-        falls = rng.random() < 0.5
-        place = (*rng.uniform(-0.28, 0.28, 2), rng.uniform(0.15, 0.7) if falls else size.max())
-        body = element(world, "body", pos=_numbers(*place))
-        upright = not falls and rng.random() < 0.7
-        quaternion = np.array([1.0, 0, 0, 0]) if upright else rng.normal(size=4)
-        body.set("quat", _numbers(*quaternion))
-        element(body, "freejoint")
-        solid = element(
-            body,
-            "geom",
-            type=kind,
-            size=_numbers(*size),
-            rgba=_numbers(*_colour(rng), 1),
-            density=_numbers(rng.uniform(200, 1500)),
-            friction=_numbers(rng.uniform(0.2, 1.2), 0.005, 0.0005),
-            condim="6",
-        )
-        if kind in ("cylinder", "capsule") and rng.random() < 0.4:
-            # A band of another colour shows how the solid turns.
-            element(
-                body,
-                "geom",
-                type="cylinder",
-                size=_numbers(size[0] * 1.02, size[1] * 0.3),
-                rgba=_numbers(*_colour(rng), 1),
-                contype="0",
-                conaffinity="0",
-                mass="0.001",
-            )
-            solid.set("type", "cylinder")
-
+        _add_solid(rng, world)
     if rng.random() < 0.75:
         _add_arm(rng, root, world, floor)
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def _add_solid(rng: np.random.Generator, world: ElementTree.Element) -> None:
+    """One that stands or lies about, or falls."""
+    kind = str(rng.choice(_KINDS))
+    size = rng.uniform(0.02, 0.07) * rng.uniform(0.6, 1.5, 3)
+    falls = rng.random() < 0.5
+    place = (*rng.uniform(-0.28, 0.28, 2), rng.uniform(0.15, 0.7) if falls else size.max())
+    upright = not falls and rng.random() < 0.7
+    quaternion = np.array([1.0, 0, 0, 0]) if upright else rng.normal(size=4)
+    body = _add(world, "body", pos=place, quat=quaternion)
+    _add(body, "freejoint")
+    solid = _add(
+        body,
+        "geom",
+        type=kind,
+        size=size,
+        rgba=_opaque(rng),
+        density=rng.uniform(200, 1500),
+        friction=(rng.uniform(0.2, 1.2), 0.005, 0.0005),
+        condim=6,
+    )
+    if kind in ("cylinder", "capsule") and rng.random() < 0.4:
+        # A band of another colour shows how the solid turns.
+        band = (size[0] * 1.02, size[1] * 0.3)
+        colour = _opaque(rng)
+        _add(body, "geom", type="cylinder", size=band, rgba=colour, **_UNTOUCHED, mass=0.001)
+        solid.set("type", "cylinder")
 
 
 def _add_arm(
     rng: np.random.Generator, root: ElementTree.Element, world: ElementTree.Element, floor: float
 ) -> None:
     """A turning base and two or three links that bend up and down, ending in two fingers."""
-    element = ElementTree.SubElement
-    actuators = element(root, "actuator")
+    actuators = _add(root, "actuator")
     angle, radius = rng.uniform(0, 2 * math.pi), rng.uniform(0.4, 0.6)
     place = (radius * math.cos(angle), radius * math.sin(angle), rng.uniform(0.0, 0.2))
-    colours = [_colour(rng) for _ in range(3)]
-    thickness = rng.uniform(0.02, 0.045)
-    body = element(
-        world, "body", pos=_numbers(*place), euler=_numbers(0, 0, math.degrees(angle) + 180)
-    )
-    element(
-        body,
-        "geom",
-        type="cylinder",
-        fromto=_numbers(0, 0, floor - place[2], 0, 0, 0),
-        size=_numbers(1.5 * thickness),
-        rgba=_numbers(*colours[0], 1),
-        contype="0",
-        conaffinity="0",
-    )
+    colours = [_opaque(rng) for _ in range(3)]
+    thick = rng.uniform(0.02, 0.045)
+    body = _add(world, "body", pos=place, euler=(0, 0, math.degrees(angle) + 180))
+    post: dict[str, _Value] = {
+        "fromto": (0, 0, floor - place[2], 0, 0, 0),
+        "size": 1.5 * thick,
+        "rgba": colours[0],
+    }
+    _add(body, "geom", type="cylinder", **post, **_UNTOUCHED)
     links = int(rng.integers(2, 4))
     length = rng.uniform(0.5, 0.8) / links
-    axes = ["0 0 1", "0 1 0"] + ["0 1 0"] * (links - 1)
-    names = iter(f"joint{number}" for number in range(len(axes)))
+    joints = 0
     for link in range(links):
-        body = element(body, "body", pos="0 0 0" if link == 0 else _numbers(length, 0, 0))
-        for axis in axes[:2] if link == 0 else axes[link + 1 : link + 2]:
-            name = next(names)
-            element(body, "joint", name=name, axis=axis, damping="2", armature="0.05")
-            element(actuators, "position", joint=name, kp="40", kv="4", forcerange="-30 30")
-        element(
-            body,
-            "geom",
-            type="capsule",
-            fromto=_numbers(0, 0, 0, length, 0, 0),
-            size=_numbers(thickness),
-            rgba=_numbers(*colours[(link + 1) % 3], 1),
-            density="300",
-        )
+        body = _add(body, "body", pos=(length if link else 0, 0, 0))
+        for axis in [(0, 1, 0)] if link else [(0, 0, 1), (0, 1, 0)]:
+            name, joints = f"joint{joints}", joints + 1
+            _add(body, "joint", name=name, axis=axis, damping=2, armature=0.05)
+            _add(actuators, "position", joint=name, kp=40, kv=4, forcerange=(-30, 30))
+        along, colour = (0, 0, 0, length, 0, 0), colours[(link + 1) % 3]
+        _add(body, "geom", type="capsule", fromto=along, size=thick, rgba=colour, density=300)
         body.set("gravcomp", "1")
     for side in (-1, 1):
-        element(
-            body,
-            "geom",
-            type="box",
-            pos=_numbers(length + 0.05, side * rng.uniform(0.02, 0.04), 0),
-            size=_numbers(0.05, 0.01, 0.015),
-            rgba=_numbers(*colours[0], 1),
-            density="300",
-        )
+        place = (length + 0.05, side * rng.uniform(0.02, 0.04), 0)
+        size = (0.05, 0.01, 0.015)
+        _add(body, "geom", type="box", pos=place, size=size, rgba=colours[0], density=300)
 
 
 def _throw(rng: np.random.Generator, model: Any, data: Any) -> None:

@@ -38,9 +38,6 @@ class PickCokeCan(TabletopEnv):
     impulse within 80 degrees of the finger's opening direction).
     """
 
-    def _choose(self, rng: np.random.Generator) -> Hashable:
-        return "table"
-
     def _build(self, key: Hashable) -> mujoco.MjModel:
         return build(self.robot, (COKE_CAN,), _CABINET_Y, slide=None)
 

@@ -69,6 +69,12 @@ PAD_FRICTION = (2.0, 0.02, 0.001)
 # Contact bits: (type, affinity). Robot parts touch things but not each other.
 ROBOT_BITS, OBJECT_BITS, FURNITURE_BITS = (1, 6), (2, 6), (4, 0)
 
+
+def touching(bits: tuple[int, int]) -> dict[str, int]:
+    """What gives a geom these contact bits."""
+    return {"contype": bits[0], "conaffinity": bits[1]}
+
+
 _MASS = {
     "link_torso": 2.5,
     "link_shoulder": 2.1,
@@ -186,23 +192,17 @@ def _add_contact_shapes(spec: MjSpec, drawn: bool) -> None:
 
     These are palm and fingers alone: the links above pass through things.
     """
-    box = mujoco.mjtGeom.mjGEOM_BOX
+    shared = {"type": mujoco.mjtGeom.mjGEOM_BOX, "group": 2 if drawn else 3}
+    shared |= touching(ROBOT_BITS)
 
     def add(body: str, name: str, **shape: Any) -> None:
-        spec.body(body).add_geom(
-            name=name,
-            contype=ROBOT_BITS[0],
-            conaffinity=ROBOT_BITS[1],
-            group=2 if drawn else 3,
-            **shape,
-        )
+        spec.body(body).add_geom(name=name, **shared, **shape)
 
-    add("link_gripper", "palm", type=box, size=(0.04, 0.055, 0.035), pos=(0, 0, 0.025), rgba=_DARK)
+    add("link_gripper", "palm", size=(0.04, 0.055, 0.035), pos=(0, 0, 0.025), rgba=_DARK)
     for side in ("right", "left"):
         add(
             f"link_finger_{side}",
             f"finger_{side}",
-            type=box,
             size=(0.014, 0.009, 0.034),
             pos=(0, -0.003, 0.034),
             rgba=_DARK,
@@ -211,7 +211,6 @@ def _add_contact_shapes(spec: MjSpec, drawn: bool) -> None:
         add(
             f"link_finger_tip_{side}",
             f"pad_{side}",
-            type=box,
             size=(0.015, 0.008, 0.023),
             pos=(0, 0, 0.019),
             rgba=_PAD,

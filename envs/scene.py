@@ -19,6 +19,7 @@ from selfflow_robotics.envs.robot import (
     PREFIX,
     TIMESTEP,
     robot_spec,
+    touching,
 )
 
 Color = tuple[float, float, float, float]
@@ -36,6 +37,7 @@ HANDLE_RADIUS = 0.007
 MOUNT = "robot_mount"
 MOUNT_Z = 0.017
 
+_FURNITURE = touching(FURNITURE_BITS)
 _UNSEEN = 4  # geoms the camera never sees; they are not drawn
 _BODY: Color = (0.55, 0.46, 0.36, 1.0)
 _TOP: Color = (0.78, 0.74, 0.66, 1.0)
@@ -138,14 +140,8 @@ def build(
     world.add_light(
         pos=(0.5, 0.5, 3.0), dir=(-0.3, -0.25, -1.0), diffuse=(0.45,) * 3, castshadow=False
     )
-    world.add_geom(
-        name="floor",
-        type=mujoco.mjtGeom.mjGEOM_PLANE,
-        size=(3.0, 3.0, 0.1),
-        rgba=_FLOOR,
-        contype=FURNITURE_BITS[0],
-        conaffinity=FURNITURE_BITS[1],
-    )
+    plane = mujoco.mjtGeom.mjGEOM_PLANE
+    world.add_geom(name="floor", type=plane, size=(3.0, 3.0, 0.1), rgba=_FLOOR, **_FURNITURE)
     mount = world.add_body(name=MOUNT, mocap=True, pos=(0.35, 0.2, MOUNT_Z), quat=(0, 0, 0, 1))
     spec.attach(robot_spec(robot), prefix=PREFIX, frame=mount.add_frame())
     _add_cabinet(spec, cabinet_y, slide)
@@ -160,16 +156,11 @@ def _furniture(
     pos: Sequence[float],
     color: Color,
     group: int = 0,
+    **more: Any,
 ) -> None:
+    box, half = mujoco.mjtGeom.mjGEOM_BOX, [length / 2 for length in size]
     body.add_geom(
-        type=mujoco.mjtGeom.mjGEOM_BOX,
-        size=[length / 2 for length in size],
-        pos=pos,
-        rgba=color,
-        contype=FURNITURE_BITS[0],
-        conaffinity=FURNITURE_BITS[1],
-        mass=0.0,
-        group=group,
+        type=box, size=half, pos=pos, rgba=color, mass=0.0, group=group, **_FURNITURE, **more
     )
 
 
@@ -208,17 +199,8 @@ def _add_drawer(body: Any, at: tuple[float, float, float], name: str, group: int
         return (at[0] + x, at[1] + y, at[2] + z)
 
     _furniture(body, (0.015, 0.615, 0.14), shifted(FRONT_X, 0, 0), _FRONT, group)
-    body.add_geom(
-        name=f"{name}_tray",
-        type=mujoco.mjtGeom.mjGEOM_BOX,
-        size=(0.275, 0.2575, 0.004),
-        pos=shifted(0.025, 0, -0.055),
-        rgba=_TRAY,
-        group=group,
-        contype=FURNITURE_BITS[0],
-        conaffinity=FURNITURE_BITS[1],
-        mass=0.0,
-    )
+    under = shifted(0.025, 0, -0.055)
+    _furniture(body, (0.55, 0.515, 0.008), under, _TRAY, group, name=f"{name}_tray")
     for side in (-0.2575, 0.2575):
         _furniture(body, (0.55, 0.01, 0.09), shifted(0.025, side, -0.015), _TRAY, group)
     body.add_geom(
@@ -228,39 +210,28 @@ def _add_drawer(body: Any, at: tuple[float, float, float], name: str, group: int
         fromto=(*shifted(HANDLE_X, -0.05, 0), *shifted(HANDLE_X, 0.05, 0)),
         rgba=_HANDLE,
         group=group,
-        contype=FURNITURE_BITS[0],
-        conaffinity=FURNITURE_BITS[1],
+        **_FURNITURE,
         friction=(1.5, 0.02, 0.001),
         condim=4,
         mass=0.0,
     )
     for side in (-0.05, 0.05):
-        _furniture(
-            body,
-            (HANDLE_X - FRONT_X, 0.01, 0.01),
-            shifted((HANDLE_X + FRONT_X) / 2, side, 0),
-            _HANDLE,
-            group,
-        )
+        at_side = shifted((HANDLE_X + FRONT_X) / 2, side, 0)
+        _furniture(body, (HANDLE_X - FRONT_X, 0.01, 0.01), at_side, _HANDLE, group)
 
 
 def _add_thing(spec: MjSpec, thing: Thing, pos: tuple[float, float, float]) -> None:
     body = spec.worldbody.add_body(name=thing.body, pos=pos)
     body.add_freejoint(name=thing.body)
-    if thing.kind == "cylinder":
-        size = (thing.size[0], thing.size[1] / 2, 0.0)
-    elif thing.kind == "sphere":
-        size = (thing.size[0], 0.0, 0.0)
-    else:
-        size = (thing.size[0] / 2, thing.size[1] / 2, thing.size[2] / 2)
+    halved = [length / 2 for length in thing.size]
+    sizes = {"sphere": [thing.size[0], 0.0, 0.0], "cylinder": [thing.size[0], halved[-1], 0.0]}
     body.add_geom(
         name=thing.body,
         type=_KINDS[thing.kind],
-        size=size,
+        size=sizes.get(thing.kind, halved),
         density=thing.density,
         rgba=thing.color,
-        contype=OBJECT_BITS[0],
-        conaffinity=OBJECT_BITS[1],
+        **touching(OBJECT_BITS),
         condim=6 if thing.kind != "box" else 4,
         friction=(0.8, 0.01, 0.003),
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import pickle
+from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import gymnasium
 import mujoco
@@ -19,50 +20,46 @@ _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 _PLAIN = (bool, int, float, complex, str, bytes, np.generic, np.random.Generator)
 
 
-class Simulation(Protocol):
-    """An environment that can be put into a state and played on, without drawing."""
+class Simulation(ABC):
+    """An environment, unwrapped, that can be put into a state and played on, without drawing."""
 
-    env: Any
-    """The environment itself, unwrapped."""
+    def __init__(self, env: Any) -> None:
+        self.env = env
 
+    @abstractmethod
     def save(self) -> Any:
         """Everything that decides how the episode goes on."""
-        ...
 
+    @abstractmethod
     def restore(self, state: Any) -> None:
         """Return to what ``save`` gave, here or in another copy of the environment."""
-        ...
 
     def play(self, action: NDArray[np.float32]) -> tuple[float, bool, bool]:
         """One step: its reward, whether the task is solved, whether the episode ends."""
-        ...
+        _, reward, terminated, _, info = self.env.step(action)
+        return float(reward), bool(info.get("success", False)), bool(terminated)
 
+    @abstractmethod
     def physics(self) -> NDArray[np.float64]:
         """(S,) the physical state, for those who read it."""
-        ...
 
 
-class Tabletop:
+class Tabletop(Simulation):
     """A task of this project."""
 
-    def __init__(self, env: TabletopEnv) -> None:
-        self.env = env
+    env: TabletopEnv
 
     def save(self) -> Any:
-        """See :meth:`Simulation.save`."""
         return self.env.get_state()
 
     def restore(self, state: Any) -> None:
-        """See :meth:`Simulation.restore`."""
         self.env.set_state(state)
 
     def play(self, action: NDArray[np.float32]) -> tuple[float, bool, bool]:
-        """See :meth:`Simulation.play`."""
         success = self.env.advance(action)
         return float(success), success, success
 
     def physics(self) -> NDArray[np.float64]:
-        """See :meth:`Simulation.physics`."""
         return self.env.get_state().physics
 
 
@@ -74,7 +71,7 @@ class Moment:
     plain: bytes  # what the environment remembers in Python: :func:`plain_state`, pickled
 
 
-class Gymnasium:
+class Gymnasium(Simulation):
     """One of Gymnasium's own MuJoCo environments, such as Reacher-v5, or one built alike.
 
     Saved are all of MuJoCo's data, sleeping bodies and mocap poses with them, and what the
@@ -83,25 +80,14 @@ class Gymnasium:
     the model that the environment was made with.
     """
 
-    def __init__(self, env: Any) -> None:
-        self.env = env
-
     def save(self) -> Moment:
-        """See :meth:`Simulation.save`."""
         return Moment(copy.copy(self.env.data), pickle.dumps(plain_state(self.env)))
 
     def restore(self, state: Moment) -> None:
-        """See :meth:`Simulation.restore`."""
         mujoco.mj_copyData(self.env.data, self.env.model, state.data)
         vars(self.env).update(pickle.loads(state.plain))
 
-    def play(self, action: NDArray[np.float32]) -> tuple[float, bool, bool]:
-        """See :meth:`Simulation.play`."""
-        _, reward, terminated, _, info = self.env.step(action)
-        return float(reward), bool(info.get("success", False)), bool(terminated)
-
     def physics(self) -> NDArray[np.float64]:
-        """See :meth:`Simulation.physics`."""
         state = np.zeros(mujoco.mj_stateSize(self.env.model, _STATE))
         mujoco.mj_getState(self.env.model, self.env.data, state, _STATE)
         return state
@@ -132,27 +118,16 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, _PLAIN)
 
 
-class Pendulum:
+class Pendulum(Simulation):
     """Gymnasium's Pendulum-v1, two numbers: angle and speed."""
 
-    def __init__(self, env: Any) -> None:
-        self.env = env
-
     def save(self) -> NDArray[np.float64]:
-        """See :meth:`Simulation.save`."""
         return self.physics()
 
     def restore(self, state: Any) -> None:
-        """See :meth:`Simulation.restore`."""
         self.env.state = state.copy()
 
-    def play(self, action: NDArray[np.float32]) -> tuple[float, bool, bool]:
-        """See :meth:`Simulation.play`."""
-        _, reward, terminated, _, _ = self.env.step(action)
-        return float(reward), False, bool(terminated)
-
     def physics(self) -> NDArray[np.float64]:
-        """See :meth:`Simulation.physics`."""
         if getattr(self.env, "state", None) is None:
             raise RuntimeError("the environment has no state yet; call reset() first")
         return np.array(self.env.state, np.float64)

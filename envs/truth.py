@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
-from selfflow_robotics.envs.simulation import Simulation, copy_of, simulation_of
+from selfflow_robotics.envs.simulation import copy_of, simulation_of
 
 from selfflow_robotics.data.action_spec import ActionSpec
 
@@ -60,7 +58,6 @@ class TrueDynamics:
         shortfall: what is left to do in an unwrapped environment, 0 or more; called after each
             action while the task is unsolved.
         repeat: environment steps that each action is held.
-        threads: candidates played at a time.
 
     Example::
 
@@ -74,12 +71,11 @@ class TrueDynamics:
         action_spec: ActionSpec,
         shortfall: Callable[[Any], float] | None = None,
         repeat: int = 1,
-        threads: int = 1,
     ) -> None:
-        if not envs or repeat < 1 or threads < 1:
+        if not envs or repeat < 1:
             raise ValueError(
-                f"TrueDynamics got {len(envs)} environments, repeat={repeat} and "
-                f"threads={threads}; each must be 1 or more"
+                f"TrueDynamics got {len(envs)} environments and repeat={repeat}; "
+                "each must be 1 or more"
             )
         self.action_spec, self.shortfall, self.repeat = action_spec, shortfall, repeat
         self._originals = [simulation_of(env) for env in envs]
@@ -89,10 +85,7 @@ class TrueDynamics:
                     f"environment {row} was made as {made}, environment 0 as {_made(envs[0])}, but "
                     "one copy plays for all; give environments made alike"
                 )
-        self._copies: SimpleQueue[Simulation] = SimpleQueue()
-        for _ in range(threads):
-            self._copies.put(copy_of(envs[0]))
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._copy = copy_of(envs[0])
 
     def observe(
         self,
@@ -106,10 +99,6 @@ class TrueDynamics:
         """Save the environments' present states; what a learned model would read is ignored.
 
         Args:
-            frames: ignored.
-            past_actions: ignored.
-            instruction: ignored.
-            states: ignored.
             rows: which environments; all when not given.
         """
         chosen = range(len(self._originals)) if rows is None else rows
@@ -123,7 +112,6 @@ class TrueDynamics:
         Args:
             context: from ``observe``.
             actions_BKHA: environment units, inside the bounds; float32 on CPU.
-            generator: ignored.
 
         Raises:
             ValueError: actions of another shape, or that are not finite.
@@ -139,12 +127,11 @@ class TrueDynamics:
         actions = actions_BKHA.detach().cpu().numpy()
         if not np.isfinite(actions).all():
             raise ValueError("rollout got actions that are not finite; nobody can play them")
-        jobs = [
-            (state, sequence)
+        played = [
+            self._play(state, sequence)
             for state, row in zip(context.states, actions, strict=True)
             for sequence in row
         ]
-        played = [*(map if self._pool is None else self._pool.map)(self._play, jobs)]
 
         def gathered(name: str) -> Tensor:
             values = np.stack([getattr(future, name) for future in played])
@@ -159,16 +146,9 @@ class TrueDynamics:
             passes=sum(future.steps for future in played),
         )
 
-    def _play(self, job: tuple[Any, NDArray[np.float32]]) -> _Future:
-        state, actions_HA = job
-        simulation = self._copies.get()
-        try:
-            simulation.restore(state)
-            return self._future(simulation, actions_HA)
-        finally:
-            self._copies.put(simulation)
-
-    def _future(self, simulation: Simulation, actions_HA: NDArray[np.float32]) -> _Future:
+    def _play(self, state: Any, actions_HA: NDArray[np.float32]) -> _Future:
+        simulation = self._copy
+        simulation.restore(state)
         horizon, steps = len(actions_HA), 0
         states: list[NDArray[np.float64]] = []
         rewards, shortfall = np.zeros(horizon), np.zeros(horizon)

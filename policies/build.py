@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from selfflow_robotics.policies.base import Policy
@@ -13,7 +14,7 @@ from selfflow_robotics.policies.prior import PriorPolicy
 from selfflow_robotics.policies.random import RandomPolicy
 from selfflow_robotics.policies.zero import ZeroPolicy
 
-from selfflow_robotics.data.action_spec import RT1_ACTIONS
+from selfflow_robotics.data.action_spec import RT1_ACTIONS, ActionSpec
 from selfflow_robotics.planning.config import PlannerConfig, make_solver
 from selfflow_robotics.registry import named
 from selfflow_robotics.storage.typed_yaml import ConfigError, nearest
@@ -23,19 +24,13 @@ if TYPE_CHECKING:
 
     from selfflow_robotics.world_model.world_model import WorldModel
 
-POLICIES = ("planner", "prior", "joint", "expert", "oracle", "random", "zero")
-"""What :func:`make_policy` can make, beside users' own."""
-
-IMAGINING = frozenset({"planner", "prior", "joint"})
-"""Of these, those that need a world model."""
-
 _GIVEN = ("vector_env", "world_model")
 
 
 def make_policy(
     name: str,
     world_model: WorldModel | None,
-    vector_env: VectorEnv[Any, Any, Any],
+    vector_env: VectorEnv[Any, Any, Any] | None,
     config: PlannerConfig | None = None,
 ) -> Policy:
     """A policy by its name.
@@ -43,12 +38,13 @@ def make_policy(
     Args:
         name: one of :data:`POLICIES`, or `module:Class` of a :class:`Policy`, whose constructor is
             given `vector_env` and `world_model` where it has parameters of these names.
-        world_model: for the planner, the prior and the joint policy.
+        world_model: for those that imagine, the planner among them.
         vector_env: what it will act in; expert and oracle look into it.
         config: of the planner and the joint policy.
 
     Raises:
-        ValueError: no such policy, or a policy that needs a world model did not get one.
+        ValueError: no such policy, one that needs a world model did not get one, or a setting that
+            makes no sense.
     """
     check_policies((name,))
     if world_model is None and needs_world_model((name,)):
@@ -57,38 +53,10 @@ def make_policy(
         kind, given = own_policy(name), {"vector_env": vector_env, "world_model": world_model}
         policy: Policy = kind(**{key: given[key] for key in _parameters(kind) if key in given})
         return policy
-    if name == "expert":
-        from selfflow_robotics.policies.expert_policy import ExpertPolicy
-
-        return ExpertPolicy(vector_env)
-    if name == "oracle":
-        from selfflow_robotics.policies.oracle import tabletop_oracle
-        from selfflow_robotics.policies.within_reach import within_reach
-
-        return tabletop_oracle(within_reach(vector_env, "planners with the true dynamics"))
-    if world_model is not None and name in IMAGINING:
-        return imagining_policy(name, world_model, config or PlannerConfig())
-    spec = RT1_ACTIONS if world_model is None else world_model.step_spec
-    return RandomPolicy(spec) if name == "random" else ZeroPolicy(spec)
+    return POLICIES[name].make(world_model, vector_env, config or PlannerConfig())
 
 
-def imagining_policy(name: str, world_model: WorldModel, config: PlannerConfig) -> Policy:
-    """Planner, prior or joint policy, which need no environment to be made.
-
-    Raises:
-        ValueError: a setting outside its range, or the model has no policy prior.
-    """
-    if name == "prior":
-        if world_model.prior is None:
-            raise ValueError("this world model has no policy prior; leave prior out of policies")
-        return PriorPolicy(world_model, 1, config.gripper_threshold)
-    if name == "joint":
-        return JointPolicy(
-            world_model,
-            config.joint_horizon,
-            config.joint_receding_horizon,
-            config.gripper_threshold,
-        )
+def _planner(world_model: WorldModel, _: Any, config: PlannerConfig) -> Policy:
     if config.receding_horizon > config.horizon:
         raise ValueError(
             f"planner.receding_horizon={config.receding_horizon} carries out more steps than "
@@ -101,6 +69,55 @@ def imagining_policy(name: str, world_model: WorldModel, config: PlannerConfig) 
         config.warm_start,
         config.gripper_threshold,
     )
+
+
+def _prior(world_model: WorldModel, _: Any, config: PlannerConfig) -> Policy:
+    if world_model.prior is None:
+        raise ValueError("this world model has no policy prior; leave prior out of policies")
+    return PriorPolicy(world_model, 1, config.gripper_threshold)
+
+
+def _joint(world_model: WorldModel, _: Any, config: PlannerConfig) -> Policy:
+    steps, executed = config.joint_horizon, config.joint_receding_horizon
+    return JointPolicy(world_model, steps, executed, config.gripper_threshold)
+
+
+def _expert(_: Any, vector_env: VectorEnv[Any, Any, Any], __: Any) -> Policy:
+    from selfflow_robotics.policies.expert_policy import ExpertPolicy
+
+    return ExpertPolicy(vector_env)
+
+
+def _oracle(_: Any, vector_env: VectorEnv[Any, Any, Any], __: Any) -> Policy:
+    from selfflow_robotics.policies.oracle import tabletop_oracle
+    from selfflow_robotics.policies.within_reach import within_reach
+
+    return tabletop_oracle(within_reach(vector_env, "planners with the true dynamics"))
+
+
+def _spec(world_model: WorldModel | None) -> ActionSpec:
+    return RT1_ACTIONS if world_model is None else world_model.step_spec
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a policy is made, and what it needs."""
+
+    make: Callable[[Any, Any, PlannerConfig], Policy]  # of world model, environments, settings
+    imagines: bool = False  # in a world model
+    tasks: str = ""  # kinds that it was made for, as `module:NAME`; all when empty
+
+
+POLICIES: Mapping[str, Kind] = {
+    "planner": Kind(_planner, imagines=True),
+    "prior": Kind(_prior, imagines=True),
+    "joint": Kind(_joint, imagines=True),
+    "expert": Kind(_expert, tasks="selfflow_robotics.policies.experts:MASTERED"),
+    "oracle": Kind(_oracle, tasks="selfflow_robotics.envs.shortfall:MEASURED"),
+    "random": Kind(lambda world_model, *_: RandomPolicy(_spec(world_model))),
+    "zero": Kind(lambda world_model, *_: ZeroPolicy(_spec(world_model))),
+}
+"""What :func:`make_policy` can make, beside users' own."""
 
 
 def own_policy(name: str) -> type[Any]:
@@ -135,7 +152,7 @@ def _parameters(kind: type[Any]) -> dict[str, inspect.Parameter]:
 def needs_world_model(names: Sequence[str]) -> bool:
     """Whether one of these policies imagines, or is a user's own that asks for a world model."""
     return any(
-        name in IMAGINING or (":" in name and "world_model" in _parameters(own_policy(name)))
+        "world_model" in _parameters(own_policy(name)) if ":" in name else POLICIES[name].imagines
         for name in names
     )
 
@@ -164,8 +181,8 @@ def check_policies(names: Sequence[str], tasks: Sequence[str] = ()) -> None:
                 "give your own another name"
             )
 
-    for name in {"expert", "oracle"} & set(names):
-        strange = [task for task in tasks if not _knows(name, task)]
+    for name in [name for name in names if ":" not in name and POLICIES[name].tasks]:
+        strange = [task for task in tasks if not _knows(POLICIES[name].tasks, task)]
         if strange:
             others = ",".join(other for other in names if other != name)
             raise ValueError(
@@ -174,15 +191,11 @@ def check_policies(names: Sequence[str], tasks: Sequence[str] = ()) -> None:
             )
 
 
-def _knows(policy: str, task: str) -> bool:
-    """Whether expert or oracle, made for kinds of tasks, can act in this one; true if in doubt."""
+def _knows(kinds: str, task: str) -> bool:
+    """Whether a task is of these kinds, `module:NAME`; true if in doubt."""
     import gymnasium
     from gymnasium.envs.registration import load_env_creator
-    from selfflow_robotics.envs.shortfall import MEASURED
-    from selfflow_robotics.policies.experts import MASTERED
 
-    entry = gymnasium.spec(task).entry_point
+    entry, known = gymnasium.spec(task).entry_point, load_env_creator(kinds)
     kind = load_env_creator(entry) if isinstance(entry, str) else entry
-    return not isinstance(kind, type) or issubclass(
-        kind, MASTERED if policy == "expert" else MEASURED
-    )
+    return not isinstance(kind, type) or issubclass(kind, known)

@@ -62,28 +62,23 @@ def _shorten(vector: Vector, longest: float) -> Vector:
 
 
 class Expert(ABC):
-    """Acts in one environment.
+    """Acts in one environment, the task unwrapped."""
 
-    Args:
-        env: the task, unwrapped.
-    """
-
-    def __init__(self, env: Any) -> None:
-        self.env: Any = env
+    def __init__(self, env: TabletopEnv) -> None:
+        self.env = env
 
     @abstractmethod
     def act(self) -> NDArray[np.float32]:
         """The action (7,) for the environment's present state."""
 
     def _go(self, position: Vector, rotation: Vector, gripper: float) -> NDArray[np.float32]:
-        env: TabletopEnv = self.env
-        shift = _shorten(position - env.tool_position, STEP)
-        turn = _shorten(turn_towards(env.tool_rotation, rotation), TURN)
+        shift = _shorten(position - self.env.tool_position, STEP)
+        turn = _shorten(turn_towards(self.env.tool_rotation, rotation), TURN)
         return np.array([*shift, *turn, gripper], np.float32)
 
     def _fetch(self, thing: Thing, rotation: Vector) -> NDArray[np.float32]:
         """Opens the gripper, comes down over a thing, and closes the gripper when it is there."""
-        env: TabletopEnv = self.env
+        env = self.env
         at = env.thing_position(thing)
         tool = env.tool_position
         top = self._top(thing)
@@ -104,7 +99,7 @@ class Expert(ABC):
 
     def _tallest_beside(self, thing: Thing, goal: Vector) -> float:
         """Top of the tallest other thing near the straight way from the tool to the goal."""
-        env: TabletopEnv = self.env
+        env = self.env
         tool = env.tool_position[:2]
         way = goal[:2] - tool
         length = max(float(np.linalg.norm(way)), 1e-6)
@@ -118,7 +113,7 @@ class Expert(ABC):
 
     def _top(self, thing: Thing) -> float:
         """Height of a thing's highest point in the frame of base_link."""
-        env: TabletopEnv = self.env
+        env = self.env
         at = env.thing_position(thing)
         if thing.kind == "cylinder":
             upright = abs(float(env.world.data.body(thing.body).xmat[8]))
@@ -127,25 +122,22 @@ class Expert(ABC):
 
     def _holds(self, thing: Thing) -> bool:
         """Whether the thing is between the fingers and both press on it."""
-        env: TabletopEnv = self.env
-        apart = env.thing_position(thing) - env.tool_position
-        return env.grasped(thing.body) and float(np.linalg.norm(apart)) < 0.12
+        apart = self.env.thing_position(thing) - self.env.tool_position
+        return self.env.grasped(thing.body) and float(np.linalg.norm(apart)) < 0.12
 
 
 class PickCokeCanExpert(Expert):
     """Comes down over the can with the fingers across it, closes them, lifts."""
 
     def act(self) -> NDArray[np.float32]:
-        env: PickCokeCan = self.env
         rotation = self._across(COKE_CAN)
         if self._holds(COKE_CAN):
-            return self._go(env.tool_position + np.array([0.0, 0.0, STEP]), rotation, 1.0)
+            return self._go(self.env.tool_position + np.array([0.0, 0.0, STEP]), rotation, 1.0)
         return self._fetch(COKE_CAN, rotation)
 
     def _across(self, thing: Thing) -> Vector:
         """Straight down, the fingers closing across the axis of a lying can."""
-        env: TabletopEnv = self.env
-        axis = env.world.data.body(thing.body).xmat.reshape(3, 3)[:, 2]
+        axis = self.env.world.data.body(thing.body).xmat.reshape(3, 3)[:, 2]
         if abs(axis[2]) > 0.7:
             return DOWN
         along_x = abs(axis[0]) > abs(axis[1])
@@ -156,7 +148,7 @@ class MoveNearExpert(Expert):
     """Grasps the source from above, lifts it a little and carries it towards the target."""
 
     def act(self) -> NDArray[np.float32]:
-        env: MoveNear = self.env
+        env = self.env
         goal = env.episode.goal
         if not self._holds(goal.source):
             return self._fetch(goal.source, DOWN)
@@ -174,11 +166,10 @@ class OpenDrawerExpert(Expert):
     """Takes the handle between the fingers, from above and ahead, and pulls."""
 
     def act(self) -> NDArray[np.float32]:
-        env: OpenDrawer = self.env
-        return self._open(env.episode.goal)
+        return self._open(self.env.episode.goal)
 
     def _open(self, drawer: str) -> NDArray[np.float32]:
-        env: TabletopEnv = self.env
+        env = self.env
         handle, tool = env.handle_position(drawer), env.tool_position
         if env.grasped(f"{drawer}_handle"):
             pull = np.array([-0.06, 0.0, handle[2] - tool[2]])
@@ -198,7 +189,7 @@ class CloseDrawerExpert(Expert):
     """Closes the gripper, goes before the drawer and pushes it."""
 
     def act(self) -> NDArray[np.float32]:
-        env: CloseDrawer = self.env
+        env = self.env
         drawer = env.episode.goal
         handle, tool = env.handle_position(drawer), env.tool_position
         beyond = handle - tool
@@ -212,7 +203,7 @@ class OpenDrawerAndPlaceExpert(OpenDrawerExpert):
     """Opens the drawer, lets go, fetches the apple and drops it behind the drawer's front."""
 
     def act(self) -> NDArray[np.float32]:
-        env: OpenDrawerAndPlace = self.env
+        env = self.env
         if env.episode.subtask == 0:
             return self._open(DRAWER)
         if self._holds(APPLE):
@@ -228,7 +219,7 @@ class OpenDrawerAndPlaceExpert(OpenDrawerExpert):
 
     def _carry(self) -> NDArray[np.float32]:
         """Takes the held apple over the middle of the drawer's opening and lets it fall."""
-        env: OpenDrawerAndPlace = self.env
+        env = self.env
         tool = env.tool_position
         behind = _FRONT_DEPTH + 0.5 * (min(env.drawer_opening(DRAWER), 0.24) - _TOP_EDGE)
         gap = env.handle_position(DRAWER) + np.array([behind, 0.0, 0.0])

@@ -17,10 +17,9 @@ class JointPolicy(RecedingHorizon):
     """Draws one action sequence, carries out its first steps, and draws again.
 
     Args:
-        world_model: proposes.
         horizon: actions of the model drawn at once.
         receding_horizon: of these, the steps carried out.
-        gripper_threshold: see :func:`~selfflow_robotics.policies.receding.snap_gripper`.
+        gripper_threshold: see :class:`RecedingHorizon`.
     """
 
     name = "joint"
@@ -41,6 +40,5 @@ class JointPolicy(RecedingHorizon):
         self._propose, self.horizon = world_model.propose, horizon
 
     def decide(self, context: Any, rows: Sequence[int], seeds: Sequence[int]) -> Tensor:
-        """See :meth:`RecedingHorizon.decide`."""
         generators = RowStreams(0, seeds, 0)
         return self._propose(context, 1, self.horizon, generator=generators)[:, 0]

@@ -43,14 +43,13 @@ class OraclePolicy:
 
     Args:
         dynamics: of the environments, one a row.
-        solver: searches in it.
-        executed: actions carried out of each plan, each held as long as the dynamics hold it.
+        solver: searches in it; of each plan the first action is carried out.
     """
 
     name = "oracle"
 
-    def __init__(self, dynamics: TrueDynamics, solver: Solver, executed: int = 1) -> None:
-        self.dynamics, self.solver, self.executed = dynamics, solver, executed
+    def __init__(self, dynamics: TrueDynamics, solver: Solver) -> None:
+        self.dynamics, self.solver = dynamics, solver
         self.passes = 0  # control steps simulated so far
         self._seeds: dict[int, int] = {}
         self._steps: dict[int, int] = {}
@@ -64,25 +63,21 @@ class OraclePolicy:
 
     def act(self, observations: Observations | None, rows: Sequence[int]) -> NDArray[np.float32]:
         """See :meth:`Policy.act`; observations are ignored."""
-        held = self.executed * self.dynamics.repeat
-        due = [row for row in rows if self._steps[row] % held == 0]
+        due = [row for row in rows if self._steps[row] % self.dynamics.repeat == 0]
         if due:
             plan = self.solver.plan(
                 self.dynamics.observe(rows=due),
                 [self._plans.get(row) for row in due],
-                executed=self.executed,
+                executed=1,
                 seeds=[derive_seed(self._seeds[row], self._steps[row]) for row in due],
             )
             self.passes += plan.passes
             for i, row in enumerate(due):
                 self._plans[row] = plan.row(i)
-        actions = [
-            self._plans[row].actions_BHA[0, self._steps[row] % held // self.dynamics.repeat]
-            for row in rows
-        ]
         for row in rows:
             self._steps[row] += 1
-        return np.stack([action.numpy() for action in actions]).astype(np.float32)
+        actions = [self._plans[row].actions_BHA[0, 0].numpy() for row in rows]
+        return np.stack(actions).astype(np.float32)
 
 
 def tabletop_oracle(

@@ -18,11 +18,10 @@ class PlannerPolicy(RecedingHorizon):
     """Plans, carries out the first steps, and plans again from where that led.
 
     Args:
-        world_model: encodes what the environments show.
         solver: plans in it.
         receding_horizon: steps of each plan that are carried out, 1 to the solver's horizon.
         warm_start: whether a plan starts from what is left of the one before it.
-        gripper_threshold: see :func:`~selfflow_robotics.policies.receding.snap_gripper`.
+        gripper_threshold: see :class:`RecedingHorizon`.
 
     Example:
         >>> solver = CEM(world_model, Progress(world_model), propose=world_model.propose)
@@ -44,13 +43,11 @@ class PlannerPolicy(RecedingHorizon):
         self._plans: dict[int, Plan] = {}
 
     def reset(self, rows: Sequence[int], seeds: Sequence[int]) -> None:
-        """See :meth:`Policy.reset`."""
         super().reset(rows, seeds)
         for row in rows:
             self._plans.pop(row, None)
 
     def decide(self, context: Any, rows: Sequence[int], seeds: Sequence[int]) -> Tensor:
-        """See :meth:`RecedingHorizon.decide`."""
         previous = [self._plans.get(row) if self.warm_start else None for row in rows]
         plan = self.solver.plan(context, previous, executed=self.receding_horizon, seeds=seeds)
         for i, row in enumerate(rows):

@@ -16,9 +16,8 @@ class PriorPolicy(RecedingHorizon):
     """Carries out the first steps of the prior's guess, and guesses again.
 
     Args:
-        world_model: guesses.
         receding_horizon: steps of each guess that are carried out.
-        gripper_threshold: see :func:`~selfflow_robotics.policies.receding.snap_gripper`.
+        gripper_threshold: see :class:`RecedingHorizon`.
     """
 
     name = "prior"
@@ -33,5 +32,4 @@ class PriorPolicy(RecedingHorizon):
         self._guess = world_model.guess
 
     def decide(self, context: Any, rows: Sequence[int], seeds: Sequence[int]) -> Tensor:
-        """See :meth:`RecedingHorizon.decide`."""
         return self._guess(context, 1, self.receding_horizon)[:, 0]

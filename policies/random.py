@@ -12,11 +12,7 @@ from selfflow_robotics.data.action_spec import ActionSpec
 
 
 class RandomPolicy:
-    """Independent uniform actions over the range a planner searches, q01..q99.
-
-    Args:
-        action_spec: of the environment.
-    """
+    """Independent uniform actions over the range that a planner searches, q01..q99."""
 
     name = "random"
 

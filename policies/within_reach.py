@@ -11,15 +11,10 @@ from gymnasium.vector import SyncVectorEnv, VectorEnv
 def within_reach(
     vector_env: VectorEnv[Any, Any, Any], who: str
 ) -> tuple[gymnasium.Env[Any, Any], ...]:
-    """The single environments of a vector of them.
-
-    Args:
-        vector_env: a :class:`gymnasium.vector.SyncVectorEnv`, whose environments are in this
-            process.
-        who: looks into them, for the message.
+    """The single environments of a vector of them, into which `who` looks.
 
     Raises:
-        ValueError: they are in other processes.
+        ValueError: they are in other processes, as with all but a :class:`SyncVectorEnv`.
     """
     if not isinstance(vector_env, SyncVectorEnv):
         raise ValueError(

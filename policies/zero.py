@@ -12,11 +12,7 @@ from selfflow_robotics.data.action_spec import ActionSpec
 
 
 class ZeroPolicy:
-    """The zero action: no displacement where actions are displacements.
-
-    Args:
-        action_spec: of the environment.
-    """
+    """The zero action: no displacement where actions are displacements."""
 
     name = "zero"
 

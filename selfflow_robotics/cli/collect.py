@@ -21,8 +21,6 @@ workers.
 
 @dataclass(frozen=True)
 class Config:
-    """Configuration of `selfflow collect`."""
-
     out: Path = key("folder to write; must not exist", Path("data/tabletop"))
     tasks: tuple[str, ...] = key("which tasks, as PickCokeCan; all when empty", ())
     episodes: int = key("episodes a task", 200, least=1)
@@ -54,7 +52,6 @@ class Config:
 
 
 def run(config: Config) -> int:
-    """Record and write; returns 0."""
     from ..collecting.collect import collect
     from ..collecting.workers import Playing
 

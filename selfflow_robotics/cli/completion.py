@@ -6,7 +6,7 @@ import importlib
 import os
 from collections.abc import Iterable, Sequence
 
-from .keys import defaults_of
+from ..storage.keys import defaults_of
 from .presets import ROOT, Words, composer
 
 
@@ -32,7 +32,7 @@ def complete(words: Sequence[str], known: Iterable[str]) -> int:
         schema = importlib.import_module(f"selfflow_robotics.cli.{'_'.join(command)}").Config
         defaults = defaults_of(schema)
         os.environ["COMP_LINE"] = " ".join(["selfflow", *before[len(command) :], last])
-    with composer(" ".join(command or []), defaults, Words(), None, always=True):
+    with composer(defaults, Words(), None, always=True):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         hydra.shell_completion(ROOT, list(words))

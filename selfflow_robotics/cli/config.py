@@ -7,8 +7,7 @@ other unions, tuple[...], list[...], dict[str, ...]; :func:`selfflow_robotics.st
 what it means and takes.
 
 The rest is Hydra's: `selfflow train model=small model.depth=4` takes the section `model` from
-`configs/model/small.yaml` and sets a key of it; `configs/train.yaml`, when it is there, overrides
-the dataclass' defaults. Single keys win over presets, presets over that file; `--config-dir DIR`
+`configs/model/small.yaml` and sets a key of it. Single keys win over presets; `--config-dir DIR`
 adds presets of the user's own. What comes out is checked against the dataclass, every key of it.
 """
 
@@ -24,12 +23,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..storage import typed_yaml
-from ..storage.keys import require_in_range
-from ..storage.typed_yaml import ConfigError, nearest
-from .keys import defaults_of, find, keys_of
+from ..storage.keys import defaults_of, find, keys_of, require_in_range
+from ..storage.typed_yaml import ConfigError
 from .presets import Words, choices_of, composer, first_line, require_preset
-
-__all__ = ["ConfigError", "compose", "nearest"]
 
 ConfigT = TypeVar("ConfigT")
 
@@ -52,7 +48,7 @@ def compose(
     """
     words = read(command, schema, arguments, config_dir)
     defaults = defaults_of(schema)
-    with composer(command, defaults, words, config_dir, always=False) as composed:
+    with composer(defaults, words, config_dir, always=False) as composed:
         return typed(composed(()), schema, command)
 
 

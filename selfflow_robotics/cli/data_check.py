@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..data.config import WholeDataConfig
 from ..storage.keys import key
-from .dataset import WholeDataConfig, one_data_set
 
 HELP = """Check every episode of a data set, or every byte of a latent cache.
 
@@ -19,18 +19,15 @@ actions and states are finite. Writes nothing. The exit status is 1 where someth
 
 @dataclass(frozen=True)
 class Config:
-    """Configuration of `selfflow data check`."""
-
     data: WholeDataConfig = field(default_factory=WholeDataConfig)
     workers: int | None = key("processes; one a CPU when null", None, least=1, most=1024)
 
 
 def run(config: Config) -> int:
-    """Check and print a summary."""
     from ..data.checked import require_sound
     from ..data.formats import format_of
 
-    path = Path(one_data_set(config.data.path)).expanduser()
+    path = Path(config.data.folder).expanduser()
     kind = format_of(path, config.data.mapping)
     found = kind.check(path, config.data.mapping, config.workers)
     for split in found:

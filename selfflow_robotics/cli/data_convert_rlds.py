@@ -6,8 +6,8 @@ import os.path
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..data.config import WholeDataConfig
 from ..storage.keys import key
-from .dataset import WholeDataConfig, one_data_set
 
 HELP = """Turn an RLDS data set from TFRecord into ArrayRecord, for random access.
 
@@ -20,8 +20,6 @@ are checked. Killed or out of disk space, run it again: it goes on where it was.
 
 @dataclass(frozen=True)
 class Config:
-    """Configuration of `selfflow data convert rlds`."""
-
     out: Path = key("folder to write")
     data: WholeDataConfig = field(default_factory=WholeDataConfig)
     workers: int | None = key("processes; one a CPU when null", None, least=1, most=1024)
@@ -29,11 +27,10 @@ class Config:
 
 
 def run(config: Config) -> int:
-    """Convert and say what was found."""
     from ..data.rlds.conversion import convert
     from ..data.rlds.mappings import mapping_named
 
-    source = os.path.expanduser(one_data_set(config.data.path))
+    source = os.path.expanduser(config.data.folder)
     mapping = None if config.data.mapping is None else mapping_named(config.data.mapping)
     done = convert(source, config.out, mapping, config.workers, config.max_broken)
     if done is None:

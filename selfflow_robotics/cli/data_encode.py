@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from ..data.config import DataConfig
 from ..storage.keys import key
-from .dataset import DataConfig, open_all, open_video
+from .video import open_video
 
 HELP = """Encode a data set's frames once, for training to read.
 
@@ -21,8 +22,6 @@ where it was.
 
 @dataclass(frozen=True)
 class Config:
-    """Keys of `selfflow data encode`."""
-
     out: Path = key("folder of latents, the cache of training")
     tokenizer: Path = key("folder of a tokenizer, or of a model that has one")
     data: DataConfig = field(default_factory=DataConfig)
@@ -44,7 +43,6 @@ class Config:
 
 
 def run(config: Config) -> int:
-    """Encode what is given and does not lie there yet."""
     from ..data.latents.for_training import encode_for_training
     from ..data.latents.on_ray import spread_over
     from ..tokenizers import stored
@@ -54,7 +52,7 @@ def run(config: Config) -> int:
     encode_for_training(
         config.out,
         stored.load(config.tokenizer, here).requires_grad_(False),
-        open_all(config.data),
+        config.data.open_all(),
         open_video(config.videos, 0, config.image_size or (64, 80), 0, **cut),
         image_size=config.image_size,
         image_fit=config.image_fit,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..data.config import DataConfig
 from ..storage.keys import key
-from .dataset import DataConfig, open_one
 
 HELP = """Export a data set's episodes as a LeRobot data set (v3.0: parquet and H.264).
 
@@ -18,19 +18,16 @@ the other commands read the result with the same mapping.
 
 @dataclass(frozen=True)
 class Config:
-    """Keys of `selfflow data export lerobot`."""
-
     out: Path = key("folder to write; must not exist")
     data: DataConfig = field(default_factory=DataConfig)
 
 
 def run(config: Config) -> int:
-    """Export and say what was written; returns 0."""
     from selfflow_robotics.data.formats import FORMATS
 
     export = FORMATS["lerobot"].export
     assert export is not None
-    source = open_one(config.data)
+    source = config.data.open_one()
     steps = export(source, config.out)
     size = sum(file.stat().st_size for file in config.out.rglob("*") if file.is_file())
     print(f"{len(source)} episodes, {steps} steps, {size / steps:.0f} bytes a step")

@@ -17,13 +17,9 @@ results.json and report.html (tables, plots, videos of imagination beside what h
 folder "out". "--json FILE" writes the success table as JSON too.
 """
 
-_TOLD_ELSEWHERE = ("world_model", "tasks", "episodes", "seed", "out", "json")
-
 
 @dataclass(frozen=True)
 class Config:
-    """Keys of `selfflow demo`."""
-
     world_model: str = key("shipped name, or the folder of a model", "tabletop-small")
     tasks: tuple[str, ...] = key("all five when empty", ())
     episodes: int = key("episodes a task and policy", 3, least=1)
@@ -37,7 +33,6 @@ class Config:
 
 
 def run(config: Config) -> int:
-    """Run the demo; returns 0."""
     from selfflow_robotics.evaluation.comparison import options_of
     from selfflow_robotics.evaluation.demo import demo
 
@@ -52,6 +47,6 @@ def run(config: Config) -> int:
         horizon=config.horizon,
         precision=config.precision,
         json=config.json,
-        options=options_of(config, _TOLD_ELSEWHERE),
+        options=options_of(config),
     )
     return 0

@@ -18,8 +18,6 @@ be missing), otherwise with 1.
 
 @dataclass(frozen=True)
 class Config:
-    """Keys of `selfflow doctor`."""
-
     json: Path | None = key("write the findings here too", None)
 
 

@@ -20,8 +20,6 @@ the program's own is part of it.
 
 @dataclass(frozen=True)
 class Config:
-    """Keys of `selfflow estimate`."""
-
     gpus: int = key("over which FSDP2 spreads the model", 1, least=1)
     device: Literal["cuda", "cpu"] = key("cuda, or cpu: the machine's memory", "cuda")
     image_size: tuple[int, int] = key("height, width", (64, 80), least=1)
@@ -36,7 +34,6 @@ class Config:
 
 
 def run(config: Config) -> int:
-    """Print the estimate."""
     from ..machine.precision import resident_bytes, resolve
     from ..training.estimate import Task, estimate
 

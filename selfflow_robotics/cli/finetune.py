@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from ..data.config import DataConfig
 from ..storage.keys import key
 from ..training.config import (
     CriticTraining,
@@ -14,7 +15,6 @@ from ..training.config import (
     PriorTraining,
     TrainerConfig,
 )
-from .dataset import DataConfig, open_all
 
 HELP = """Train an action-conditioned world model on a robot's episodes.
 
@@ -39,8 +39,6 @@ class TrainingData(DataConfig):
 
 @dataclass(frozen=True)
 class Config:
-    """Keys of `selfflow finetune`."""
-
     out: Path = key("folder to write", was=("output",))
     data: TrainingData = field(default_factory=TrainingData)
     start: Path | None = key("a pretrained model's folder, or the image checkpoint", None)
@@ -64,7 +62,6 @@ class Config:
 
 
 def run(config: Config) -> int:
-    """Train on episodes and write the world model."""
     from ..storage.model_folder import require_model_folder
     from ..training.finetune import finetune
     from ..training.ranks import join_ranks
@@ -76,7 +73,7 @@ def run(config: Config) -> int:
     with join_ranks(config.device) as ranks:
         finetune(
             config.out,
-            open_all(data),
+            data.open_all(),
             tokenizer=None if given is None else load_tokenizer(None, given),
             start=config.start,
             cache=config.cache,

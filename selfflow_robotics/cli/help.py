@@ -8,24 +8,23 @@ from typing import Any
 
 from omegaconf import MISSING, OmegaConf
 
+from ..storage.keys import defaults_of, keys_of
 from ..storage.typed_yaml import show, type_name
-from .keys import defaults_of, keys_of
 from .presets import Words, composer, groups_of
 
 
-def describe(command: str, schema: type[Any], config_dir: Path | None = None) -> str:
+def describe(schema: type[Any], config_dir: Path | None = None) -> str:
     """The resolved default configuration, one key a line with its type, then the groups."""
     defaults = defaults_of(schema)
     groups = groups_of(defaults, config_dir)
-    with composer(command, defaults, Words(), config_dir, always=False) as composed:
+    with composer(defaults, Words(), config_dir, always=False) as composed:
         tree = composed(())
     rows = []
-    for name, (field, kind) in keys_of(schema).items():
+    for name, (field, kind) in sorted(keys_of(schema).items(), key=lambda item: "." in item[0]):
         if not dataclasses.is_dataclass(kind):
             value = OmegaConf.select(tree, name, default=MISSING)
             shown = "(required)" if value == MISSING else show(value)
-            meaning = field.metadata.get("help", "")
-            rows.append((f"{name}={shown}", type_name(kind), meaning))
+            rows.append((f"{name}={shown}", type_name(kind), field.metadata.get("help", "")))
     left = max((len(row[0]) for row in rows if len(row[0]) <= 40), default=0)
     middle = max((len(row[1]) for row in rows if len(row[1]) <= 30), default=0)
     lines = [f"  {key:{left}}  {kind:{middle}}  {text}".rstrip() for key, kind, text in rows]

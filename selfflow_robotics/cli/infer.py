@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..data.config import DataConfig
 from ..storage.keys import key
-from .dataset import DataConfig, open_one
+from .world_model import OfWorldModel
 
 HELP = """Infer the actions of a data set's episodes from frames and proprioception.
 
@@ -19,28 +20,22 @@ always naming the mean action.
 
 
 @dataclass(frozen=True)
-class Config:
-    """Keys of `selfflow infer`."""
-
-    world_model: str = key("shipped name, folder, or org/name of the Hub", "tabletop-small")
+class Config(OfWorldModel):
     data: DataConfig = field(default_factory=DataConfig)
     episodes: int = key("the first so many of the split", 20, least=1)
     steps: int = key("passes of the network an action", 4, least=1)
     out: Path = key("file to write (.npz)", Path("outputs/inferred.npz"))
-    device: str = key("of the world model: cpu, cuda", "cpu")
 
 
 def run(config: Config) -> int:
-    """Infer, write and compare; returns 0."""
     from ..evaluation.inferred import infer
     from ..storage.whole_file import require_writable
-    from ..world_model.world_model import WorldModel
 
     if config.out.suffix != ".npz":
         raise ValueError(f"out={config.out}: give a file whose name ends in .npz")
     require_writable(config.out)
-    source = open_one(config.data)
-    world_model = WorldModel.from_pretrained(config.world_model, config.device)
+    source = config.data.open_one()
+    world_model = config.load_world_model()
     found = infer(world_model, source, config.episodes, config.steps, config.world_model)
     found.save(config.out)
     print(found)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+import re
 import signal
 import sys
 import threading
@@ -74,27 +75,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return _explained(functools.partial(_dispatch, words))
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
     except BrokenPipeError:
         # The reader of our output has gone; nothing is left to say, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception:
-        if _asked_to_leave is None:
+    except (KeyboardInterrupt, Exception) as error:
+        # A library that is interrupted in the middle of an import makes another error of it.
+        number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else _asked_to_leave
+        if number is None:
             raise
-        # A library was interrupted in the middle of an import, and made another error of it.
         print("interrupted", file=sys.stderr)
-        return 128 + _asked_to_leave
+        return 128 + number
 
 
 def _as_line(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    line: str | None = None,
+    message: Any, category: type[Warning], filename: str, lineno: int, line: str | None = None
 ) -> str:
     """A notice as a line; any other warning with its place, as Python has it."""
     if issubclass(category, Notice):
@@ -116,13 +111,11 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 def commands() -> dict[str, str]:
-    """The commands that are there, each with the first line of its help."""
+    """Every command with the first line of its help: read, not imported, which takes a second."""
     found = {}
     for name in COMMANDS:
-        source = Path(__file__).with_name(f"{module_of(name)}.py")
-        if source.is_file():  # read, not imported: that takes a second
-            text = source.read_text(encoding="utf-8")
-            found[name] = text.partition('\nHELP = """')[2].partition("\n")[0]
+        text = Path(__file__).with_name(f"{module_of(name)}.py").read_text(encoding="utf-8")
+        found[name] = text.partition('\nHELP = """')[2].partition("\n")[0]
     return found
 
 
@@ -150,21 +143,16 @@ def normalize(words: Sequence[str]) -> list[str]:
             continue
         name, equals, value = word[2:].partition("=")
         if not equals:
-            switch = not waiting or waiting[0].startswith("--") or _is_assignment(waiting[0])
+            switch = not waiting or re.match(r"--|[^\W\d][\w.]*=", waiting[0])
             value = "true" if switch else waiting.pop(0)
         result.append(f"{name.replace('-', '_')}={value}")
     return result
 
 
-def _is_assignment(word: str) -> bool:
-    name, equals, _ = word.partition("=")
-    return bool(equals) and name.replace(".", "_").isidentifier()
-
-
 def _dispatch(words: list[str]) -> int:
     known = commands()
     if not words or words[0] in ("-h", "--help", "help"):
-        width = max((len(name) for name in known), default=0)
+        width = max(map(len, known))
         lines = "\n".join(f"  {name:{width}}  {text}" for name, text in known.items())
         print(USAGE.format(commands=lines), end="")
         return 0 if words else 2
@@ -214,20 +202,20 @@ def _run(command: str, words: list[str]) -> int:
     from selfflow_robotics.cli.config import compose
 
     module = importlib.import_module(f"selfflow_robotics.cli.{module_of(command)}")
-    switches = {"-h", "--help", "-m", "--multirun"}
-    arguments = normalize([word for word in words if word not in switches])
+    helps, sweeps = {"-h", "--help"}, {"-m", "--multirun"}
+    arguments = normalize([word for word in words if word not in helps | sweeps])
     folders = [word for word in arguments if word.startswith("config_dir=")]
     arguments = [word for word in arguments if word not in folders]
     config_dir = Path(folders[-1][11:]) if folders else None
     if config_dir is not None and not config_dir.is_dir():
         raise FileNotFoundError(f"--config-dir: there is no folder {config_dir}")
-    if "-h" in words or "--help" in words:
+    if helps & set(words):
         from selfflow_robotics.cli.help import describe
 
         print(f"usage: selfflow {command} [key=value ...]\n\n{module.HELP.strip()}\n")
-        print(describe(command, module.Config, config_dir))
+        print(describe(module.Config, config_dir))
         return 0
-    if "-m" in words or "--multirun" in words:
+    if sweeps & set(words):
         from selfflow_robotics.cli.sweep import sweep
 
         job = functools.partial(_job_of_a_sweep, module.run)

@@ -1,7 +1,7 @@
 """Presets: YAML files that set keys of a command, shipped ones and those of the user's own.
 
-Hydra puts them together: the dataclass' defaults, the file of the command, the presets that were
-chosen and single keys, the later ones winning.
+Hydra puts them together: the dataclass' defaults, the presets that were chosen and single keys, the
+later ones winning.
 """
 
 from __future__ import annotations
@@ -85,23 +85,20 @@ def _fault(file: Any, error: Exception) -> str:
 
 @contextmanager
 def composer(
-    command: str, defaults: Mapping[str, Any], words: Words, config_dir: Path | None, always: bool
+    defaults: Mapping[str, Any], words: Words, config_dir: Path | None, always: bool
 ) -> Iterator[Callable[[Iterable[str]], DictConfig]]:
     """Within this context Hydra knows a command's configuration, by the name `ROOT`.
 
     Unless `always` it is left out where there is nothing to put together: to import it takes a
     third of a second. Yields what composes, given Hydra's overrides; that raises ConfigError.
     """
-    file = importlib.resources.files(PRESETS) / f"{command.replace(' ', '_')}.yaml"
-    root: Any = OmegaConf.create(file.read_text("utf-8") if file.is_file() else "{}")
-    first: Any = OmegaConf.merge({}, *(one for one in root.pop("defaults", []) if one != "_self_"))
-    groups = groups_of(defaults, config_dir)
-    chosen = {group: words.choices.get(group) or first.get(group) for group in groups}
+    root: Any = OmegaConf.create()
     for key, value in words.values.items():
         OmegaConf.update(root, key, value, force_add=True)
-    if not (file.is_file() or any(chosen.values()) or always):
+    if not (words.choices or always):
         yield lambda _: DictConfig(OmegaConf.merge(defaults, root))
         return
+    chosen = {group: words.choices.get(group) for group in groups_of(defaults, config_dir)}
     root["defaults"] = ["_keys_", *({group: choice} for group, choice in chosen.items()), "_self_"]
     root["defaults"] += [{f"override hydra/{log}_logging": "none"} for log in ("hydra", "job")]
     folders = [] if config_dir is None else [escaped(f"file://{config_dir.resolve()}")]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..storage.keys import key
 from ..training.config import ModelConfig, ObjectiveConfig, TrainerConfig
-from .dataset import open_video
+from .video import open_video
 
 HELP = """Pretrain the network on general video.
 
@@ -22,8 +22,6 @@ torchrun --nproc-per-node 8 -m selfflow_robotics.cli.main pretrain device=cuda .
 
 @dataclass(frozen=True)
 class Config:
-    """Keys of `selfflow pretrain`."""
-
     out: Path = key("folder to write", was=("output",))
     tokenizer: Path = key("folder of a tokenizer, or of a model that has one")
     videos: str | None = key("folder or glob of video files, or of shards (.tar)", None)
@@ -44,7 +42,6 @@ class Config:
 
 
 def run(config: Config) -> int:
-    """Train on video and write the model."""
     from ..storage.model_folder import require_model_folder
     from ..training.pretrain import pretrain
     from ..training.ranks import join_ranks

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..data.config import DataConfig
 from ..storage.keys import key
-from .dataset import DataConfig, one_data_set, open_one
+from .world_model import OfWorldModel
 
 HELP = """Fit a linear probe: reads the robot's state out of a world model's features.
 
@@ -18,30 +19,22 @@ found by the name "state". Plan with it: "selfflow plan cost.probe=state cost.ta
 
 
 @dataclass(frozen=True)
-class Config:
-    """Keys of `selfflow probe`."""
-
-    world_model: str = key("shipped name, folder, or org/name of the Hub", "tabletop-small")
+class Config(OfWorldModel):
     data: DataConfig = field(default_factory=DataConfig)
     episodes: int = key("of each side of the split, at most", 400, least=1)
     out: Path | None = key("folder to write; MODEL/probes/state when null", None)
-    device: str = key("of the world model: cpu, cuda", "cpu")
 
 
 def run(config: Config) -> int:
-    """Fit, print and write; returns 0."""
     from selfflow_robotics.storage.model_folder import require_model_folder
     from selfflow_robotics.training.probe import probe_of
     from selfflow_robotics.world_model.probe import PROBES
-    from selfflow_robotics.world_model.world_model import WorldModel
 
-    one_data_set(config.data.path)
+    source = config.data.open_one()
     if config.out is None and not Path(config.world_model).is_dir():
         raise ValueError(f"{config.world_model} is no folder of yours to write to: add out=FOLDER")
     out = config.out or Path(config.world_model) / PROBES / "state"
     require_model_folder(out)
-    world_model = WorldModel.from_pretrained(config.world_model, config.device)
-    source = open_one(config.data)
-    probe_of(world_model, source, config.world_model, config.episodes).save(out)
+    probe_of(config.load_world_model(), source, config.world_model, config.episodes).save(out)
     print(f"wrote {out}")
     return 0

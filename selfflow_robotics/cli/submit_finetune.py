@@ -17,12 +17,9 @@ preempted, the job saves, goes back to the queue and goes on from there. Needs t
 
 @dataclass(frozen=True)
 class Config(finetune.Config):
-    """Keys of `selfflow submit finetune`."""
-
     slurm: SlurmConfig = field(default_factory=SlurmConfig)
 
 
 def run(config: Config) -> int:
-    """Queue the job."""
     submit("selfflow-finetune", finetune.run, config, config.out, config.slurm)
     return 0

@@ -17,12 +17,9 @@ preempted, the job saves, goes back to the queue and goes on from there. Needs t
 
 @dataclass(frozen=True)
 class Config(pretrain.Config):
-    """Keys of `selfflow submit pretrain`."""
-
     slurm: SlurmConfig = field(default_factory=SlurmConfig)
 
 
 def run(config: Config) -> int:
-    """Queue the job."""
     submit("selfflow-pretrain", pretrain.run, config, config.out, config.slurm)
     return 0

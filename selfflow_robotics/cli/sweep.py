@@ -14,10 +14,10 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from ..storage.typed_yaml import quoted
+from ..storage.keys import defaults_of
+from ..storage.typed_yaml import ConfigError, quoted
 from ..training import stopping
-from .config import ConfigError, read, typed
-from .keys import defaults_of
+from .config import read, typed
 from .presets import ROOT, composer, first_line
 
 
@@ -28,7 +28,7 @@ def sweep(
     arguments: Sequence[str],
     config_dir: Path | None = None,
 ) -> int:
-    """Run a command for each combination; every one is understood before the first begins.
+    """Run a command for each combination; 0. Every one is understood before the first begins.
 
     Args:
         command: its name, as in `selfflow COMMAND`.
@@ -37,9 +37,6 @@ def sweep(
             it to other processes.
         arguments: words as of one run; A,B,C, choice(A,B,C) and range(0,3) sweep, and hydra/... and
             hydra.... choose and set the launcher.
-
-    Returns:
-        0.
 
     Raises:
         ConfigError: a job, or the launcher, cannot be understood.
@@ -53,9 +50,8 @@ def sweep(
         raise ConfigError("-m runs a command for several values of a key, as in seed=0,1,2")
     each = [[f"{key}={value}" for value in values] for key, values in words.sweeps.items()]
     over = [f"{key}={','.join(values)}" for key, values in words.sweeps.items()]
-    defaults = defaults_of(schema)
     with (
-        composer(command, defaults, words, config_dir, always=True) as composed,
+        composer(defaults_of(schema), words, config_dir, always=True) as composed,
         tempfile.TemporaryDirectory() as scratch,
     ):
         jobs = {

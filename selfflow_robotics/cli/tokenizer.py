@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ..data.config import DataConfig
 from ..storage.keys import key
-from .dataset import DataConfig, open_one, open_video
+from .video import open_video
 
 if TYPE_CHECKING:
     from selfflow_robotics.data.episode import EpisodeSource
@@ -24,8 +25,6 @@ from start, a folder or a repository of the Hub, and need no frames.
 
 @dataclass(frozen=True)
 class Config:
-    """Keys of `selfflow tokenizer`."""
-
     out: Path = key("folder to write; an older tokenizer is replaced", was=("output",))
     data: DataConfig = field(default_factory=DataConfig)
     videos: str | None = key("folder or glob of video files, or of shards (.tar)", None)
@@ -56,7 +55,6 @@ class Config:
 
 
 def run(config: Config) -> int:
-    """Trains, measures on held-out episodes and writes."""
     from selfflow_robotics.machine.precision import usable
     from selfflow_robotics.storage.model_folder import require_model_folder
     from selfflow_robotics.tokenizers.autoencoder import AutoencoderConfig
@@ -66,7 +64,7 @@ def run(config: Config) -> int:
     require_model_folder(config.out)
     usable(config.device)
     size, seed, device = config.image_size, config.seed, config.device
-    sources: list[EpisodeSource] = [open_one(config.data)] if config.data.path else []
+    sources: list[EpisodeSource] = [config.data.open_one()] if config.data.path else []
     sources += open_video(
         config.videos, config.physics_episodes, size, seed, max_broken=config.max_broken
     )

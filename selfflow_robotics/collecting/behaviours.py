@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -38,24 +37,6 @@ class Expert:
         return expert()
 
 
-@dataclass(frozen=True)
-class Disturbance:
-    """How an expert is disturbed; drawn anew for every episode."""
-
-    often: float  # chance a step that 1 to 3 disturbed actions begin
-    displacement: float  # standard deviation of what is added, m
-    rotation: float  # standard deviation of what is added, rad
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator) -> Disturbance:
-        """From now and then to nearly half of the time, from 1 to 6 cm."""
-        return cls(
-            often=float(rng.uniform(0.05, 0.3)),
-            displacement=float(rng.uniform(0.01, 0.06)),
-            rotation=float(rng.uniform(0.03, 0.15)),
-        )
-
-
 class Perturbed:
     """The expert, disturbed for 1 to 3 steps at a time, and between them exactly the expert.
 
@@ -67,25 +48,27 @@ class Perturbed:
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
-        self._strength = Disturbance.draw(rng)
+        self.often = rng.uniform(0.05, 0.3)  # chance a step that disturbed actions begin
+        self.displacement = rng.uniform(0.01, 0.06)  # standard deviation of what is added, m
+        self.rotation = rng.uniform(0.03, 0.15)  # rad
         self._left = 0
         self._keep = 1.0
         self._gripper: float | None = None
 
     def act(self, expert: Callable[[], Action], observation: Observation) -> Action:
         """See :meth:`Behaviour.act`."""
-        rng, strength = self._rng, self._strength
+        rng = self._rng
         action = expert().astype(np.float32)
         if self._left == 0:
-            if rng.random() >= strength.often:
+            if rng.random() >= self.often:
                 return action
             self._left = int(rng.integers(1, 4))
             self._keep = float(rng.random() >= self.random)
             self._gripper = float(rng.choice([-1.0, 1.0])) if rng.random() < self.flip else None
         self._left -= 1
-        displacement = strength.displacement if self._keep else 0.08
+        displacement = self.displacement if self._keep else 0.08
         action[:3] = self._keep * action[:3] + rng.normal(0.0, displacement, 3)
-        action[3:6] = self._keep * action[3:6] + rng.normal(0.0, strength.rotation, 3)
+        action[3:6] = self._keep * action[3:6] + rng.normal(0.0, self.rotation, 3)
         if self._gripper is not None:
             action[6] = self._gripper
         return action
@@ -236,11 +219,7 @@ def lead(rng: np.random.Generator) -> int:
 
 
 def turn(now: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The rotation that leads from one orientation to another.
-
-    Args:
-        now: (4,) unit quaternion xyzw.
-        wanted: (4,) unit quaternion xyzw.
+    """The rotation that leads from one orientation to another, (4,) unit quaternions xyzw.
 
     Returns:
         (3,) axis-angle vector in base axes, rad, no longer than pi.

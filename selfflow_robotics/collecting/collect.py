@@ -29,13 +29,10 @@ class Tally:
     successes: int = 0
     steps: int = 0
 
-    def with_one(self, recorded: Recorded) -> Tally:
+    def with_one(self, one: Recorded) -> Tally:
         """This and one episode more."""
-        return Tally(
-            self.episodes + 1,
-            self.successes + recorded.success,
-            self.steps + len(recorded.actions),
-        )
+        steps = self.steps + len(one.actions)
+        return Tally(self.episodes + 1, self.successes + one.success, steps)
 
 
 def collect(

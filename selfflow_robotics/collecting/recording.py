@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from selfflow_robotics.collecting.behaviours import Action, Novice, Planned, behaviour_for
 from selfflow_robotics.data.rt1.features import OBSERVATIONS, Rt1Episode
+from selfflow_robotics.policies.experts import make_expert
 
 _MID_START = 0.7  # share of random play that begins where an expert has got to
 
 
 def record(
     env: gymnasium.Env[dict[str, Any], Action],
-    make_expert: Callable[[Any], Callable[[], Action]],
     source: str,
     seed: np.random.SeedSequence,
     task: str,
@@ -32,7 +32,6 @@ def record(
 
     Args:
         env: one of this project's tasks, within its time limit.
-        make_expert: from the bare environment, what the expert does now.
         source: "expert", or a player of :data:`~.assignments.SHARES`.
         seed: decides the scene and every random choice.
         task: name stored with the episode.
@@ -47,7 +46,7 @@ def record(
     scene_seed, choices = seed.generate_state(1, np.uint32)[0], np.random.default_rng(seed)
     observation, _ = env.reset(seed=int(scene_seed))
     inner: Any = env.unwrapped
-    expert = make_expert(inner)
+    expert = make_expert(env).act
     limit = random_steps if source == "random" else None
     if source == "random" and choices.random() < _MID_START:
         observation = _advance(env, expert, choices)

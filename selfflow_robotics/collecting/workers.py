@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
-from multiprocessing import get_context
 from typing import Any
 
 import gymnasium
@@ -23,8 +21,7 @@ from selfflow_robotics.collecting.behaviours import WITH_NOVICE
 from selfflow_robotics.collecting.labels import Labeller, Labelling, Labels
 from selfflow_robotics.collecting.recording import record
 from selfflow_robotics.data.rt1.features import serialize
-from selfflow_robotics.machine.worker_process import follow_the_parent
-from selfflow_robotics.policies.experts import make_expert
+from selfflow_robotics.machine.worker_process import worker_processes
 
 _AHEAD = 8  # assignments a worker, so that none waits while a long episode holds back the others
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -71,19 +68,10 @@ def record_all(
         yield from (play(playing, assignment) for assignment in assignments)
         return
     workers = workers or os.cpu_count() or 1
-    with _one_thread_each():
-        pool = ProcessPoolExecutor(
-            min(workers, len(assignments)), get_context("spawn"), initializer=follow_the_parent
-        )
-        try:
-            yield from in_order(pool, partial(play, playing), assignments, _AHEAD * workers)
-        except BrokenProcessPool as error:
-            raise RuntimeError(
-                "a process that played episodes died; is memory short? "
-                "try again with fewer workers=, or workers=1 to see its last words"
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+    remedy = "try again with fewer workers=, or workers=1 to see its last words"
+    count = min(workers, len(assignments))
+    with _one_thread_each(), worker_processes(count, "played episodes", remedy) as pool:
+        yield from in_order(pool, partial(play, playing), assignments, _AHEAD * workers)
 
 
 def in_order(
@@ -112,11 +100,6 @@ def play(playing: Playing, assignment: Assignment) -> Recorded:
     Raises:
         RuntimeError: it failed; the message says which one it is.
     """
-
-    def acting(inner: Any) -> Callable[[], NDArray[np.float32]]:
-        act: Callable[[], NDArray[np.float32]] = make_expert(inner).act
-        return act
-
     task, source = assignment.task, assignment.source
     seed = np.random.SeedSequence(playing.seed, spawn_key=(assignment.index,))
     labels = None
@@ -129,7 +112,7 @@ def play(playing: Playing, assignment: Assignment) -> Recorded:
             novice = novice_for(source, playing.world_model, seed)
         labeller = None if playing.labels == "none" else _labeller(env, playing.labels)
         watch = None if labeller is None else labeller.watch
-        episode = record(env, acting, source, seed, task, playing.random_steps, novice, watch)
+        episode = record(env, source, seed, task, playing.random_steps, novice, watch)
         assert episode.demonstrated is not None
         if labeller is not None:
             labels = labeller.labels(

@@ -147,13 +147,7 @@ class ActionSpec(_Entries):
                     )
 
     def normalize(self, actions: Array) -> Array:
-        """Map q01..q99 to -1..1 and clip to it; an entry with q01 = q99 becomes 0.
-
-        Args:
-            actions: (..., A), environment units, floating point.
-
-        Returns:
-            (..., A), same type, in [-1, 1].
+        """Map q01..q99 of actions (..., A) to -1..1 and clip; an entry with q01 = q99 becomes 0.
 
         Raises:
             ValueError: the specification has no statistics.
@@ -164,24 +158,13 @@ class ActionSpec(_Entries):
         return normalized
 
     def denormalize(self, actions: Array) -> Array:
-        """Inverse of :meth:`normalize` inside q01..q99; does not clip.
-
-        Args:
-            actions: (..., A), normalised, floating point.
-
-        Returns:
-            (..., A), same type, environment units.
-        """
+        """Inverse of :meth:`normalize` inside q01..q99, also (..., A); does not clip."""
         middle, half = self.middle_and_half()
         restored: Array = actions * _as(actions, half) + _as(actions, middle)
         return restored
 
     def check(self, actions: NDArray[Any], where: str) -> None:
-        """Refuse actions the environment cannot execute.
-
-        Args:
-            actions: (..., A), environment units.
-            where: what they belong to, for the message.
+        """Refuse actions (..., A), in its units, which the environment cannot execute.
 
         Raises:
             ValueError: wrong last axis, a value that is not finite, or one outside low..high.
@@ -208,12 +191,7 @@ class ActionSpec(_Entries):
                 )
 
     def require_match(self, other: ActionSpec, ours: str, theirs: str) -> None:
-        """Refuse another specification whose numbers mean something else.
-
-        Args:
-            other: the other side's specification; its bounds and statistics may differ.
-            ours: name of this side, for the message.
-            theirs: name of the other side.
+        """Refuse another specification whose numbers mean something else; its bounds may differ.
 
         Raises:
             ValueError: names both sides and every field in which they differ.
@@ -242,15 +220,12 @@ class ActionSpec(_Entries):
         )
 
     def with_statistics(self, actions: NDArray[np.float32]) -> ActionSpec:
-        """The same meaning with q01 and q99 measured on actions.
+        """The same meaning with q01 and q99 measured on actions (n, A).
 
         The gripper keeps its full range, as its values are commands of -1, 0 and 1. An entry that
         moves so rarely that both quantiles are the same has its least and greatest value instead.
         One whose values differ by rounding alone, by less than 1e-5 of their size or a millionth of
         the bounds' distance, holds still: both are its median. Both kinds are named in a notice.
-
-        Args:
-            actions: (n, A), environment units.
         """
         q01 = np.quantile(actions, 0.01, axis=0)
         q99 = np.quantile(actions, 0.99, axis=0)

@@ -140,11 +140,8 @@ class LatentEpisodes:
 
     def latents_at(self, frames: NDArray[np.int64]) -> Tensor:
         """(*frames.shape, C, h, w) float32."""
-        return (
-            self._stored_runs(frames.reshape(-1), 1)
-            .float()
-            .reshape(*frames.shape, *self.latents.shape[1:])
-        )
+        rows = self._stored_runs(frames.reshape(-1), 1).float()
+        return rows.reshape(*frames.shape, *self.latents.shape[1:])
 
     def starts(self, frames: int, repeat: Mapping[str, int] | None = None) -> NDArray[np.int64]:
         """The first frame of every clip of that many frames inside one episode.

@@ -39,46 +39,32 @@ def fitted(source: Encodable, fit: ImageFit) -> Encodable:
 def common_fit(
     sources: Sequence[Encodable], asked: tuple[int, int] | None, how: How, unit: int
 ) -> ImageFit:
-    """What the pictures of all these data sets are made; see :func:`fit_of` of the first.
-
-    Said in a line for each size that it changes.
-    """
-    fit = fit_of(sources[0].image_size, asked, how, unit, sources[0].name)
-    for size in sorted({source.image_size for source in sources if source.image_size}):
-        if size != fit.size:
-            print(f"images: {fit.described(size)}")
-    return fit
-
-
-def fit_of(
-    given: tuple[int, int] | None,
-    asked: tuple[int, int] | None,
-    how: How,
-    unit: int,
-    name: str,
-) -> ImageFit:
-    """The size that the pictures of a data set are trained at.
+    """What the pictures of all these data sets are made, said in a line for each size it changes.
 
     Args:
-        given: (height, width) of its pictures; None where they differ.
-        asked: what they are to be; None leaves them, but for what does not divide.
+        asked: (height, width) that they are to be; None leaves those of the first data set, but for
+            what does not divide.
         unit: pixels along a token's side, of which both sides must be multiples.
-        name: of the data set, for the message.
 
     Raises:
         ValueError: the size asked for is no such multiple, or none was and pictures differ.
     """
-    if asked is None and given is None:
-        raise ValueError(
-            f"{name} has pictures of no fixed size; say at which to train, as image_size=[64,80]"
-        )
     if asked is None:
-        assert given is not None
-        return ImageFit(divisible(given, unit, how), how)
-    if divisible(asked, unit, "pad") != tuple(asked):
+        given = sources[0].image_size
+        if given is None:
+            raise ValueError(
+                f"{sources[0].name} has pictures of no fixed size; say at which to train, as "
+                "image_size=[64,80]"
+            )
+        asked = divisible(given, unit, how)
+    elif divisible(asked, unit, "pad") != tuple(asked):
         near = " or ".join(str(list(divisible(asked, unit, way))) for way in get_args(How))
         raise ValueError(
             f"image_size={list(asked)} does not divide into tokens of {unit}x{unit} pixels; "
             f"give {near}"
         )
-    return ImageFit((asked[0], asked[1]), how)
+    fit = ImageFit((asked[0], asked[1]), how)
+    for size in sorted({source.image_size for source in sources if source.image_size}):
+        if size != fit.size:
+            print(f"images: {fit.described(size)}")
+    return fit

@@ -9,17 +9,11 @@ THRESHOLD = 0.1  # commands between -THRESHOLD and THRESHOLD keep what is
 
 
 def absolute_gripper(relative: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The commanded opening after each relative command.
+    """The opening, 1 open and 0 closed, after each of (S,) commands: +1 closes, -1 opens, 0 keeps.
 
     This is `rel2abs_gripper_actions` of Octo and OpenVLA. The first command that changes anything
     is taken to do so, and the gripper to have been in the opposite state before; an episode without
     such a command has the gripper open.
-
-    Args:
-        relative: (S,), +1 closes, -1 opens, 0 keeps.
-
-    Returns:
-        (S,), 1 open, 0 closed.
     """
     opens = np.where(relative < -THRESHOLD, 1, np.where(relative > THRESHOLD, -1, 0))
     changes = np.flatnonzero(opens)

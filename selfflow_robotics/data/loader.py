@@ -28,8 +28,6 @@ class ClipLoader:
     Of every batch a rank gets consecutive rows; together the ranks get what a single one would.
 
     Args:
-        episodes: training latents.
-        frames: frames of a clip.
         batch_size: clips of a step, over all ranks.
         repeat: see :meth:`LatentEpisodes.starts`.
 

@@ -37,7 +37,6 @@ def require_entries(
 
     Args:
         what: "actions" or "states".
-        sizes: of each key.
         entries: those that are read of all keys side by side; () for all.
 
     Raises:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,16 @@ import torch
 from tqdm import tqdm
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS
-from selfflow_robotics.data.episode import Episode
+from selfflow_robotics.data.episode import Dataset, Episode
+from selfflow_robotics.data.split import OneSide
 from selfflow_robotics.envs import TASKS
 from selfflow_robotics.envs.mapping import EnvMapping
-from selfflow_robotics.envs.names import short_name
+from selfflow_robotics.envs.names import short_name, task_ids
+from selfflow_robotics.evaluation.config import Comparison
+from selfflow_robotics.evaluation.episodes import read_long_enough, require_actions, require_fit
 from selfflow_robotics.evaluation.evaluate import evaluate
 from selfflow_robotics.evaluation.report import episode_videos, write_report
 from selfflow_robotics.evaluation.results import (
-    EpisodeResult,
     Results,
     Settings,
     TaskResult,
@@ -29,30 +32,65 @@ from selfflow_robotics.evaluation.results import (
     write_results,
 )
 from selfflow_robotics.evaluation.trial import try_task
-from selfflow_robotics.evaluation.video.psnr import Imagination, imagination
-from selfflow_robotics.machine.precision import Precision, computing, resolve
-from selfflow_robotics.planning.config import PlannerConfig
-from selfflow_robotics.policies.build import make_policy, needs_world_model
+from selfflow_robotics.evaluation.video.psnr import imagination
+from selfflow_robotics.machine.precision import computing, resolve
+from selfflow_robotics.policies.build import (
+    POLICIES,
+    check_policies,
+    make_policy,
+    needs_world_model,
+)
 from selfflow_robotics.storage.model_folder import find_model, weights_checksum
 from selfflow_robotics.storage.typed_yaml import show
 from selfflow_robotics.storage.whole_file import require_writable
 from selfflow_robotics.world_model.world_model import WorldModel
 
+_MOST_EPISODES = 64  # held-out ones that are read
+_TOLD_ELSEWHERE = {
+    *("world_model", "tasks", "policies", "episodes", "seed", "num_envs", "image_size"),
+    *("out", "json", "videos"),
+}
 
-@dataclass(frozen=True)
-class Comparison:
-    """What to run."""
 
-    tasks: tuple[str, ...]
-    policies: tuple[str, ...]
-    seeds: tuple[int, ...]
-    num_envs: int
-    image_size: tuple[int, int]  # of this project's tasks
-    planner: PlannerConfig
-    record: int  # episodes a task and policy whose frames are kept
-    robot: str = "primitive"
-    precision: Precision = "auto"
-    options: Mapping[str, str] = field(default_factory=dict)  # the command's other keys
+def ready(
+    comparison: Comparison,
+    model_name: str,
+    source: Dataset | None = None,
+    device: str = "cpu",
+) -> tuple[WorldModel | None, list[Episode]]:
+    """The world model of a comparison, and held-out episodes to judge what it imagines by.
+
+    Args:
+        model_name: shipped name, folder, or org/name of the Hub; read when a policy or `source`
+            needs it.
+        source: data set of these episodes; none without it.
+
+    Raises:
+        ValueError: an unknown task or policy, a setting that makes no sense, or a data set of
+            another robot or of too few frames.
+    """
+    tasks, policies = task_ids(comparison.tasks), comparison.policies
+    check_policies(policies, tasks)
+    if comparison.mapping != EnvMapping() and set(tasks) <= set(TASKS):
+        raise ValueError(
+            "mapping.* says how other people's tasks are read, and all of these are this project's;"
+            " leave it out (a data set's is data.mapping)"
+        )
+    if source is not None:
+        require_actions(source)
+    elif not needs_world_model(policies):
+        return None, []
+    world_model = WorldModel.from_pretrained(model_name, device)
+    for name in policies:
+        if name in POLICIES and POLICIES[name].imagines:
+            make_policy(name, world_model, None, comparison.planner)  # which checks its settings
+    if source is None:
+        return world_model, []
+    require_fit(source, world_model, model_name)
+    held_out = OneSide(source, "held-out").index
+    return world_model, read_long_enough(
+        source, held_out, comparison.horizon, _MOST_EPISODES, world_model.image_fit
+    )
 
 
 def compare(
@@ -60,31 +98,35 @@ def compare(
     world_model: WorldModel | None,
     model_name: str,
     out: Path,
-    mapping: EnvMapping | None = None,
+    options: Mapping[str, str] | None = None,
+    record: int | None = None,
 ) -> Results:
     """Run every policy in every task; out/results.json grows after each.
 
     Args:
-        comparison: what to run.
-        world_model: for the policies that need one, and to imagine.
+        world_model: for the policies that need one.
         model_name: its name, for the files.
         out: folder of results.json.
-        mapping: of tasks that are not this project's.
+        options: other settings that results.json is to hold.
+        record: episodes a task and policy whose frames are kept; None: 4, or `videos` if more.
 
     Raises:
         ValueError: the world model's actions mean something else than those of our tasks, or
             another task does not fit the mapping: before any episode is played.
     """
+    tasks, policies = task_ids(comparison.tasks), tuple(dict.fromkeys(comparison.policies))
+    seeds = tuple(range(comparison.seed, comparison.seed + comparison.episodes))
+    image_size = comparison.image_size or (world_model.camera_size if world_model else (64, 80))
     settings = Settings(
         world_model=model_name if world_model is not None else "",
-        tasks=comparison.tasks,
-        policies=comparison.policies,
-        seeds=comparison.seeds,
+        tasks=tasks,
+        policies=policies,
+        seeds=seeds,
         num_envs=comparison.num_envs,
-        image_size=comparison.image_size if set(TASKS) & set(comparison.tasks) else None,
-        options=comparison.options,
+        image_size=image_size if set(TASKS) & set(tasks) else None,
+        options=options or {},
     )
-    _try_tasks(comparison, world_model, model_name, mapping or EnvMapping())
+    _try_tasks(settings, world_model, model_name, comparison.mapping)
     for name in ("results.json", "report.html"):
         require_writable(out / name)
     device = "cpu" if world_model is None else str(world_model.device)
@@ -95,48 +137,45 @@ def compare(
         revision=git_revision(),
         computing={} if world_model is None else _computing(comparison, device, model_name),
     )
-    total = len(comparison.tasks) * len(comparison.policies) * len(comparison.seeds)
     # Into a file, a line every ten seconds is enough.
     interval = 0.2 if sys.stderr.isatty() else 10.0
+    total = len(tasks) * len(policies) * len(seeds)
     with tqdm(total=total, unit="episode", desc="evaluate", mininterval=interval) as bar:
-        for task in comparison.tasks:
+        for task, policy in itertools.product(tasks, policies):
             ours = task in TASKS
-            for policy in comparison.policies:
-                made = partial(make_policy, policy, world_model, config=comparison.planner)
-                reporting = _Reporting(bar, f"{short_name(task)} {policy}")
-                with computing(comparison.precision, device):
-                    found = evaluate(
-                        task,
-                        made,
-                        comparison.seeds,
-                        comparison.num_envs,
-                        comparison.image_size if ours else None,
-                        mapping=None if ours else mapping,
-                        env_options={"robot": comparison.robot} if ours else None,
-                        record=comparison.record,
-                        on_decision=reporting.step,
-                        on_episode=reporting.episode,
-                    )
-                bar.update(len(found.solved_at_start))
-                if found.doubt is not None:
-                    bar.write(found.doubt, file=sys.stderr)
-                results = replace(results, tasks=(*results.tasks, found))
-                write_results(out / "results.json", results)
+            with computing(comparison.precision, device):
+                found = evaluate(
+                    task,
+                    partial(make_policy, policy, world_model, config=comparison.planner),
+                    seeds,
+                    comparison.num_envs,
+                    image_size if ours else None,
+                    mapping=None if ours else comparison.mapping,
+                    env_options={"robot": comparison.robot} if ours else None,
+                    record=record or max(comparison.videos, 4),
+                    on_decision=_showing(bar, f"{short_name(task)} {policy}"),
+                    on_episode=lambda _: bar.update(1),
+                )
+            bar.update(len(found.solved_at_start))
+            if found.doubt is not None:
+                bar.write(found.doubt, file=sys.stderr)
+            results = replace(results, tasks=(*results.tasks, found))
+            write_results(out / "results.json", results)
     return results
 
 
 def _try_tasks(
-    comparison: Comparison, world_model: WorldModel | None, model_name: str, mapping: EnvMapping
+    settings: Settings, world_model: WorldModel | None, model_name: str, mapping: EnvMapping
 ) -> None:
     """Refuse what cannot be played, before anything is."""
     spec = RT1_ACTIONS if world_model is None else world_model.step_spec
     states = None if world_model is None else world_model.state_spec
-    foreign = [task for task in comparison.tasks if task not in TASKS]
-    if world_model is not None and len(foreign) < len(comparison.tasks):
+    foreign = [task for task in settings.tasks if task not in TASKS]
+    if world_model is not None and len(foreign) < len(settings.tasks):
         world_model.step_spec.require_match(RT1_ACTIONS, model_name, "the tasks of this project")
     for task in foreign:
         seen = try_task(task, mapping, spec.size, None if states is None else states.size)
-        if world_model is not None and needs_world_model(comparison.policies):
+        if world_model is not None and needs_world_model(settings.policies):
             try:
                 world_model.config.vocabulary.encode(seen.instruction)
             except ValueError as error:
@@ -155,9 +194,7 @@ def judge_and_report(
     """Add how well frames are imagined; write results.json again, and report.html.
 
     Args:
-        results: of :func:`compare`.
         world_model: imagines; None leaves that out.
-        out: folder to write to.
         horizon: steps imagined ahead.
         episodes: to judge by, held out; what was recorded when there are none.
         max_clips: of them, at most.
@@ -206,27 +243,8 @@ def table(tasks: Sequence[TaskResult]) -> str:
     )
 
 
-def imagination_table(found: Imagination) -> str:
-    """PSNR per step ahead, as text."""
-    lines = [
-        f"imagined frames at {found.height}x{found.width}, "
-        f"{found.clips} clips of {found.episodes} episodes, PSNR in dB:",
-        "  steps ahead       " + "".join(f"{h:>8}" for h in range(1, found.horizon + 1)),
-    ]
-    for name, values in (
-        ("true actions", found.psnr_H),
-        ("copy of last frame", found.copy_psnr_H),
-        ("of the mean error", found.pooled_psnr_H),
-        ("copy, the same", found.pooled_copy_psnr_H),
-        ("shuffled actions", found.shuffled_psnr_H),
-        ("error ratio", found.shuffled_error_ratio_H),
-    ):
-        lines.append(f"  {name:18}" + "".join(f"{value:8.2f}" for value in values))
-    return "\n".join(lines)
-
-
-def options_of(config: Any, told_elsewhere: Container[str]) -> dict[str, str]:
-    """Every key of a command's configuration as text, as `planner.horizon` and `mapping.take`."""
+def options_of(config: Any) -> dict[str, str]:
+    """A command's keys that results.json does not hold elsewhere, as text: `planner.horizon`."""
 
     def flat(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
         for key, value in tree.items():
@@ -237,7 +255,7 @@ def options_of(config: Any, told_elsewhere: Container[str]) -> dict[str, str]:
             else:
                 yield prefix + key, show(value)
 
-    kept = {key: value for key, value in asdict(config).items() if key not in told_elsewhere}
+    kept = {key: value for key, value in asdict(config).items() if key not in _TOLD_ELSEWHERE}
     return dict(flat(kept, ""))
 
 
@@ -251,19 +269,14 @@ def _computing(comparison: Comparison, device: str, model_name: str) -> dict[str
     }
 
 
-class _Reporting:
-    """Shows on the bar what runs now."""
+def _showing(bar: Any, label: str) -> Callable[[int], None]:
+    """What shows on the bar, after every step of so many rows, how many were taken."""
+    steps = 0
 
-    def __init__(self, bar: Any, label: str) -> None:
-        self.bar, self.label = bar, label
-        self.steps = 0
+    def step(rows: int) -> None:
+        nonlocal steps
+        steps += rows
+        bar.set_postfix_str(f"{label} {steps} steps", refresh=False)
+        bar.update(0)
 
-    def step(self, rows: int) -> None:
-        """After every step of the environments."""
-        self.steps += rows
-        self.bar.set_postfix_str(f"{self.label} {self.steps} steps", refresh=False)
-        self.bar.update(0)
-
-    def episode(self, _: EpisodeResult) -> None:
-        """After every episode."""
-        self.bar.update(1)
+    return step

@@ -7,14 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from selfflow_robotics.envs.names import task_ids
-from selfflow_robotics.evaluation.comparison import (
-    Comparison,
-    compare,
-    imagination_table,
-    judge_and_report,
-    table,
-)
+from selfflow_robotics.evaluation.comparison import compare, judge_and_report, table
+from selfflow_robotics.evaluation.config import Comparison
 from selfflow_robotics.evaluation.results import Results, TaskResult
 from selfflow_robotics.machine.precision import Precision
 from selfflow_robotics.planning.config import PlannerConfig
@@ -61,24 +55,22 @@ def demo(
             "or train a model and give its folder: world_model=FOLDER"
         ) from error
     comparison = Comparison(
-        tasks=task_ids(tasks),
+        tasks=tasks,
         policies=tuple(p for p in POLICIES if p != "prior" or world_model.prior is not None),
-        seeds=tuple(range(seed, seed + episodes)),
+        episodes=episodes,
+        seed=seed,
         num_envs=episodes,
-        image_size=world_model.camera_size,
         planner=planner,
-        record=episodes,
         precision=precision,
-        options=options,
     )
-    results = compare(comparison, world_model, model_name, out)
+    results = compare(comparison, world_model, model_name, out, options, episodes)
     results = judge_and_report(results, world_model, out, horizon, max_clips=96)
     if json is not None:
         write_whole(json, json_text.dumps(success_table(results.tasks), indent=1) + "\n")
     print(f"\nsuccess of {episodes} episodes each, with 95% intervals:\n")
     print(table(results.tasks))
     if results.imagination is not None:
-        print("\n" + imagination_table(results.imagination))
+        print(f"\n{results.imagination}")
     report = (out / "report.html").resolve()
     print(f"\n{time.monotonic() - began:.0f} s in all\nreport: {report}")
     return results

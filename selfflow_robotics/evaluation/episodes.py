@@ -77,8 +77,10 @@ def one_and_others(
     """The wanted episode, then held-out ones; where these are not two, others too.
 
     Raises:
-        ValueError: too few frames to imagine so many steps ahead.
+        ValueError: no such episode, or too few frames to imagine so many steps ahead.
     """
+    if not 0 <= (wanted or 0) < len(source):
+        raise ValueError(f"{source.name} has episodes 0..{len(source) - 1}, not {wanted}")
     chosen = list(OneSide(source, "held-out").index)
     if len(chosen) < 2:
         most = 2

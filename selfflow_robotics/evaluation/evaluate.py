@@ -102,8 +102,9 @@ def evaluate(
     envs = SyncVectorEnv([make] * rows, autoreset_mode=AutoresetMode.DISABLED)
     try:
         limit = max_steps or step_limit(envs.envs[0], task_id)
-        run = _Run(task_id, envs, policy_factory(envs), mapping, limit, record)
-        found = run.all(seeds, on_decision, on_episode)
+        policy, kept = policy_factory(envs), set(seeds[:record])
+        run = _Run(task_id, envs, policy, mapping, limit, [*seeds], kept)
+        found = run.all(on_decision, on_episode)
         different = {start for env in envs.envs for start in env.get_wrapper_attr("starts")}
         return replace(found, starts=Starts(decided, len(different)), rate_hz=rate_of(envs.envs[0]))
     finally:
@@ -124,37 +125,32 @@ class _Open:
     instructions: list[str] = field(default_factory=list)
 
 
+@dataclass
 class _Run:
     """Rows, each with the episode it is in, until every seed has had its episode."""
 
-    def __init__(
-        self,
-        task: str,
-        envs: SyncVectorEnv,
-        policy: Policy,
-        mapping: EnvMapping | None,
-        limit: int,
-        record: int,
-    ) -> None:
-        self.task, self.envs, self.policy, self.mapping = task, envs, policy, mapping
-        self.limit, self.record = limit, record
-        self.open: dict[int, _Open] = {}
-        self.done: list[EpisodeResult] = []
-        self.solved: list[int] = []
-        self.recorded: dict[int, Recording] = {}
-        self.calls: list[float] = []
-        self.decisions = 0
+    task: str
+    envs: SyncVectorEnv
+    policy: Policy
+    mapping: EnvMapping | None
+    limit: int
+    waiting: list[int]  # seeds
+    kept: set[int]  # seeds whose episodes are recorded
+    observation: Any = None
+    open: dict[int, _Open] = field(default_factory=dict)
+    done: list[EpisodeResult] = field(default_factory=list)
+    solved: list[int] = field(default_factory=list)
+    recorded: dict[int, Recording] = field(default_factory=dict)
+    calls: list[float] = field(default_factory=list)
+    decisions: int = 0
 
     def all(
         self,
-        seeds: Sequence[int],
         on_decision: Callable[[int], None] | None,
         on_episode: Callable[[EpisodeResult], None] | None,
     ) -> TaskResult:
         """Every seed once."""
-        self.waiting = list(seeds)
-        self.kept = set(seeds[: self.record])
-        self.observation: Any = None
+        seeds = [*self.waiting]
         self._start(list(range(self.envs.num_envs)))
         while self.open:
             before = len(self.done)
@@ -183,10 +179,11 @@ class _Run:
             taken = rows[: len(self.waiting)]
             for row in taken:
                 self.open[row] = _Open(self.waiting.pop(0))
-            self._rest([row for row in rows if row not in taken])
+            if resting := rows[len(taken) :]:
+                self._reset(dict.fromkeys(resting), **{IDLE: True})
             if not taken:
                 return
-            info = self._reset(taken, [self.open[row].seed for row in taken])
+            info = self._reset({row: self.open[row].seed for row in taken})
             rows = []
             for row in taken:
                 if info["success"][row]:
@@ -198,19 +195,14 @@ class _Run:
             if started:
                 self.policy.reset(started, [self.open[row].seed for row in started])
 
-    def _reset(self, rows: list[int], seeds: Sequence[int]) -> dict[str, Any]:
-        by_row: list[int | None] = [None] * self.envs.num_envs
-        mask = np.zeros(self.envs.num_envs, np.bool_)
-        for row, seed in zip(rows, seeds, strict=True):
-            by_row[row], mask[row] = seed, True
-        self.observation, info = self.envs.reset(seed=by_row, options={"reset_mask": mask})
+    def _reset(self, seeds: Mapping[int, int | None], **options: bool) -> dict[str, Any]:
+        """Reset rows, each with its seed."""
+        rows = range(self.envs.num_envs)
+        mask = np.array([row in seeds for row in rows])
+        self.observation, info = self.envs.reset(
+            seed=[seeds.get(row) for row in rows], options={"reset_mask": mask, **options}
+        )
         return info
-
-    def _rest(self, rows: list[int]) -> None:
-        if rows:
-            mask = np.zeros(self.envs.num_envs, np.bool_)
-            mask[rows] = True
-            self.observation, _ = self.envs.reset(options={"reset_mask": mask, IDLE: True})
 
     def _step(self) -> list[int]:
         """One step of every open episode; returns the rows whose episodes ended."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -72,7 +72,6 @@ def episode_videos(
     """Videos of recorded episodes.
 
     Args:
-        tasks: with recordings.
         world_model: imagines H frames from every H-th seen one, with the actions taken and, where
             the policy plans, with those it planned; None shows what happened alone.
         horizon: H.
@@ -107,16 +106,7 @@ def episode_videos(
 
 
 def write_report(path: Path, results: Results, videos: Sequence[EpisodeVideo] = ()) -> Path:
-    """Write the page atomically.
-
-    Args:
-        path: of the HTML file.
-        results: what was measured.
-        videos: from :func:`episode_videos`.
-
-    Returns:
-        `path`.
-    """
+    """Write the page atomically, with videos from :func:`episode_videos`; returns its path."""
     write_whole(path, render(results, videos))
     return path
 
@@ -167,24 +157,25 @@ def _ranges(seeds: Sequence[int]) -> str:
     return ", ".join(map(str, seeds[:12])) + (", …" if len(seeds) > 12 else "")
 
 
-def _names(tasks: Sequence[TaskResult]) -> tuple[list[str], list[str]]:
-    """Tasks and policies, in the order of their first appearance."""
-    return list(dict.fromkeys(t.task for t in tasks)), list(dict.fromkeys(t.policy for t in tasks))
+def _colours(tasks: Sequence[TaskResult]) -> dict[str, str]:
+    """Of each policy, in the order of their first appearance."""
+    policies = dict.fromkeys(task.policy for task in tasks)
+    known = [*_COLOURED, *(policy for policy in policies if policy not in _COLOURED)]
+    return {policy: f"var(--c{known.index(policy) % 7})" for policy in policies}
 
 
-def _swatch(policies: Sequence[str], policy: str) -> str:
-    return f'<span class=swatch style="background:{_colour(policies, policy)}"></span>'
-
-
-def _colour(policies: Sequence[str], policy: str) -> str:
-    known = [*_COLOURED, *(p for p in policies if p not in _COLOURED)]
-    return f"var(--c{known.index(policy) % 7})"
+def _table(head: str, body: str, kind: str = "") -> str:
+    head = f"<thead><tr>{head}</tr></thead>" if head else ""
+    return f"<div class=scroll><table{kind}>{head}<tbody>{body}</tbody></table></div>"
 
 
 def _success_table(tasks: Sequence[TaskResult]) -> str:
-    names, policies = _names(tasks)
+    names, policies = dict.fromkeys(task.task for task in tasks), _colours(tasks)
     found = {(task.task, task.policy): task for task in tasks}
-    head = "".join(f"<th>{_swatch(policies, p)}{escape(p)}</th>" for p in policies)
+    head = "<th>task</th>" + "".join(
+        f'<th><span class=swatch style="background:{colour}"></span>{escape(policy)}</th>'
+        for policy, colour in policies.items()
+    )
     rows = []
     for name in names:
         cells = [f'<th title="{escape(name)}">{escape(short_name(name))}</th>']
@@ -201,10 +192,7 @@ def _success_table(tasks: Sequence[TaskResult]) -> str:
         note += f" {left_out} episodes that started solved are left out."
     for doubt in dict.fromkeys(task.doubt for task in tasks if task.doubt):
         note += f" {escape(doubt[0].upper() + doubt[1:])}."
-    return (
-        f"<div class=scroll><table><thead><tr><th>task</th>{head}</tr></thead>"
-        f"<tbody>{''.join(rows)}</tbody></table></div><p class=soft>{note}</p>"
-    )
+    return _table(head, "".join(rows)) + f"<p class=soft>{note}</p>"
 
 
 def _success_cell(task: TaskResult) -> str:
@@ -222,8 +210,6 @@ def _success_cell(task: TaskResult) -> str:
 
 @dataclass(frozen=True)
 class _Bar:
-    label: str
-    colour: str
     value: float  # of the axis
     low: float
     high: float
@@ -231,41 +217,21 @@ class _Bar:
 
 
 def _success_plot(tasks: Sequence[TaskResult]) -> str:
-    _, policies = _names(tasks)
-    groups: dict[str, list[_Bar]] = {}
-    for task in tasks:
+    def bar(task: TaskResult) -> _Bar:
         count, interval = len(task.episodes), task.interval
-        groups.setdefault(short_name(task.task), []).append(
-            _Bar(
-                task.policy,
-                _colour(policies, task.policy),
-                task.successes / count if count else 0.0,
-                interval.low,
-                interval.high,
-                f"{task.successes}/{count}",
-            )
-        )
+        rate = task.successes / count if count else 0.0
+        return _Bar(rate, interval.low, interval.high, f"{task.successes}/{count}")
+
     ticks = [(value / 4, f"{value * 25}%") for value in range(5)]
-    return _bars(groups, 1.0, ticks, "Success rate with 95% interval, by task and policy")
+    return _bars(tasks, bar, 1.0, ticks, "Success rate with 95% interval, by task and policy")
 
 
 def _time_plot(tasks: Sequence[TaskResult]) -> str:
-    _, policies = _names(tasks)
-    groups: dict[str, list[_Bar]] = {}
-    for task in tasks:
-        time = task.planning
-        groups.setdefault(short_name(task.task), []).append(
-            _Bar(
-                task.policy,
-                _colour(policies, task.policy),
-                time.mean,
-                time.mean,
-                max(time.mean, time.p95),
-                f"{_seconds(time.mean)} · p95 {_seconds(time.p95)}",
-            )
-        )
-    longest = max((task.planning.p95 for task in tasks), default=0.0)
-    top = max(longest, max((task.planning.mean for task in tasks), default=0.0), 1e-6)
+    def bar(task: TaskResult) -> _Bar:
+        mean, p95 = task.planning.mean, task.planning.p95
+        return _Bar(mean, mean, max(mean, p95), f"{_seconds(mean)} · p95 {_seconds(p95)}")
+
+    top = max([bar(task).high for task in tasks] + [1e-6])
     ticks = [(top * i / 4, _seconds(top * i / 4)) for i in range(5)]
     rows = max(
         (round(t.planning.decisions / max(t.planning.calls, 1), 1) for t in tasks), default=1
@@ -275,31 +241,39 @@ def _time_plot(tasks: Sequence[TaskResult]) -> str:
         f"decides for all active environments at once, here for up to {rows:g} on average."
     )
     return f"<p class=soft>{note}</p>" + _bars(
-        groups, top, ticks, "Seconds a decision, by task and policy"
+        tasks, bar, top, ticks, "Seconds a decision, by task and policy"
     )
 
 
 def _bars(
-    groups: dict[str, list[_Bar]], top: float, ticks: Sequence[tuple[float, str]], title: str
+    tasks: Sequence[TaskResult],
+    bar_of: Callable[[TaskResult], _Bar],
+    top: float,
+    ticks: Sequence[tuple[float, str]],
+    title: str,
 ) -> str:
-    """Horizontal bars in groups, each with a line from low to high."""
+    """A horizontal bar a policy, in groups by task, each with a line from low to high."""
+    colours = _colours(tasks)
     left, right, width, row, gap = 96.0, 170.0, 860.0, 20.0, 30.0
     inner = width - left - right
     marks: list[str] = []
     y = 8.0
-    for group, bars in groups.items():
+    for group in dict.fromkeys(short_name(task.task) for task in tasks):
         y += gap
         marks.append(f'<text class=task x="0" y="{y - 9:.0f}">{escape(group)}</text>')
-        for bar in bars:
+        for task in tasks:
+            if short_name(task.task) != group:
+                continue
+            bar, colour = bar_of(task), colours[task.policy]
             x, low, high = (left + inner * v / top for v in (bar.value, bar.low, bar.high))
             middle = y + row / 2
             marks.append(
                 f'<text class=soft x="{left - 8:.0f}" y="{middle + 4:.0f}" text-anchor="end">'
-                f"{escape(bar.label)}</text>"
+                f"{escape(task.policy)}</text>"
                 f'<rect x="{left}" y="{y + 3:.1f}" width="{max(x - left, 1.5):.1f}" '
-                f'height="{row - 6:.1f}" rx="2" fill="{bar.colour}" fill-opacity=".55"/>'
+                f'height="{row - 6:.1f}" rx="2" fill="{colour}" fill-opacity=".55"/>'
                 f'<path d="M{low:.1f} {middle:.1f}H{high:.1f}M{low:.1f} {middle - 4:.1f}v8'
-                f'M{high:.1f} {middle - 4:.1f}v8" stroke="{bar.colour}" stroke-width="1.6"/>'
+                f'M{high:.1f} {middle - 4:.1f}v8" stroke="{colour}" stroke-width="1.6"/>'
                 f'<text x="{left + inner + 10:.0f}" y="{middle + 4:.0f}">{escape(bar.text)}</text>'
             )
             y += row
@@ -318,7 +292,7 @@ def _bars(
 
 def _imagination(found: Imagination) -> str:
     ahead = range(1, found.horizon + 1)
-    head = "".join(f"<th>{h} step{'s' if h > 1 else ''} ahead</th>" for h in ahead)
+    head = "<th></th>" + "".join(f"<th>{h} step{'s' if h > 1 else ''} ahead</th>" for h in ahead)
     rows = [
         ("imagined, true actions", found.psnr_H, "dB"),
         ("last frame copied", found.copy_psnr_H, "dB"),
@@ -338,10 +312,7 @@ def _imagination(found: Imagination) -> str:
         "would mean that actions are ignored. "
         "PSNR depends on resolution and scene: compare it within this table only."
     )
-    return (
-        f"<div class=scroll><table class=number><thead><tr><th></th>{head}</tr></thead>"
-        f"<tbody>{body}</tbody></table></div><p class=soft>{note}</p>"
-    )
+    return _table(head, body, " class=number") + f"<p class=soft>{note}</p>"
 
 
 def _number(value: float, kind: str) -> str:
@@ -413,8 +384,7 @@ def _settings(results: Results) -> str:
     return (
         "<h2>Settings</h2><p class=soft>The numbers of this page, episode by episode, are in "
         "results.json beside it.</p>"
-        f"<details><summary>All settings and versions</summary><div class=scroll><table><tbody>"
-        f"{body}</tbody></table></div></details>"
+        f"<details><summary>All settings and versions</summary>{_table('', body)}</details>"
     )
 
 

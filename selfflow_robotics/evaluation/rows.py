@@ -19,11 +19,7 @@ class Row(gymnasium.Wrapper[Any, Any, Any, Any]):
     """An environment of an evaluation; its ``info`` holds ``success`` and ``subtask`` alone.
 
     Once told to rest, it answers steps with its last observation, for free: a vector environment
-    steps every row, and this spares those that have no episode left.
-
-    Args:
-        env: as ``gymnasium.make`` makes it.
-        task: its id, for messages.
+    steps every row, and this spares those that have no episode left. Messages name the task.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], task: str) -> None:
@@ -80,7 +76,6 @@ def success(told: Any, task: str) -> bool:
     Args:
         told: True, False, 1 or 0, of Python, NumPy or torch, alone or in an array of one entry; or
             robomimic's form, a mapping whose entry "task" is that.
-        task: for the message.
 
     Raises:
         ValueError: anything else: of a text, nothing or several values it is not known what counts.
@@ -100,7 +95,6 @@ def subtask(told: Any, task: str) -> int:
 
     Args:
         told: a whole number as in :func:`success`, or None.
-        task: for the message.
 
     Raises:
         ValueError: anything else; which of two texts is further on is not known.

@@ -30,8 +30,6 @@ def try_task(
     """Make other people's task, look at it through its mapping, and take one step of nothing.
 
     Args:
-        task: Gymnasium id.
-        mapping: where its observations and actions are found.
         action_size: entries of the policies' actions.
         state_size: entries of the proprioception that they read; None where they read none.
 

@@ -68,17 +68,14 @@ class ReleasedConfig:
     learn_sigma: bool = True
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name == "learn_sigma":
-                valid = isinstance(value, bool)
-            elif field.name == "mlp_ratio":
-                valid = isinstance(value, (int, float)) and value > 0
+        for name, value in vars(self).items():
+            if name == "learn_sigma":
+                valid, wanted = isinstance(value, bool), "True or False"
             else:
-                valid = isinstance(value, int) and value > 0
+                kinds = (int, float) if name == "mlp_ratio" else int
+                valid, wanted = isinstance(value, kinds) and value > 0, "a number above 0"
             if not valid:
-                wanted = "True or False" if field.name == "learn_sigma" else "a number above 0"
-                raise ValueError(f"{field.name} is {value!r}; it must be {wanted}")
+                raise ValueError(f"{name} is {value!r}; it must be {wanted}")
         if self.input_size % self.patch_size:
             raise ValueError(
                 f"input_size {self.input_size} is not a multiple of patch_size {self.patch_size}"
@@ -223,12 +220,9 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any], **config: Any) -> R
             wrong shape, or not finite.
     """
     sizes = _configuration(config)
-    if isinstance(source, Mapping):
-        name = "the given state dict"
-        weights = _unwrap(source, name)
-    else:
-        name = str(source)
-        weights = _unwrap(_read(Path(source)), name)
+    shared = isinstance(source, Mapping)
+    name = "the given state dict" if shared else str(source)
+    weights = _unwrap(source if isinstance(source, Mapping) else _read(Path(source)), name)
     with torch.device("meta"):
         model = ReleasedModel(sizes, projector=any(k.startswith("projector.") for k in weights))
     expected = {_released_name(own): own for own in model.state_dict()}
@@ -240,7 +234,6 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any], **config: Any) -> R
             f"{name} holds numbers that are not finite in {_first(bad)}; download it again from "
             f"{HOME}"
         )
-    shared = isinstance(source, Mapping)
     own = {
         expected[key]: tensor.detach().to("cpu", torch.float32, copy=shared)
         for key, tensor in weights.items()
@@ -382,35 +375,29 @@ def _unwrap(content: object, name: str) -> dict[str, Tensor]:
         content = inner if isinstance(inner, Mapping) else content
     if not isinstance(content, Mapping) or not content:
         raise ValueError(f"{name} holds no state dict; the published checkpoint is at {HOME}")
-    weights: dict[str, Tensor] = {}
-    strange = []
-    for key, value in content.items():
-        if isinstance(value, Tensor) and value.is_floating_point():
-            weights[str(key).removeprefix("module.")] = value
-        else:
-            strange.append(str(key))
+    reals = {k: v for k, v in content.items() if isinstance(v, Tensor) and v.is_floating_point()}
+    strange = [str(key) for key in content if key not in reals]
     if strange:
         raise ValueError(
             f"{name} is not a Self-Flow checkpoint: {_first(strange)} is no tensor of reals; "
             f"the published checkpoint is at {HOME}"
         )
-    return weights
+    return {str(key).removeprefix("module."): value for key, value in reals.items()}
 
 
 def _require_same_shapes(
     given: Mapping[str, torch.Size], wanted: Mapping[str, torch.Size], name: str
 ) -> None:
-    faults = []
-    missing = [key for key in wanted if key not in given]
-    unexpected = [key for key in given if key not in wanted]
-    shapes = [
-        f"{key} {tuple(given[key])} instead of {tuple(shape)}"
-        for key, shape in wanted.items()
-        if key in given and given[key] != shape
-    ]
-    for kind, keys in (("lacks", missing), ("has the unknown", unexpected), ("has", shapes)):
-        if keys:
-            faults.append(f"{kind} {_first(keys)}")
+    found = {
+        "lacks": [key for key in wanted if key not in given],
+        "has the unknown": [key for key in given if key not in wanted],
+        "has": [
+            f"{key} {tuple(given[key])} instead of {tuple(shape)}"
+            for key, shape in wanted.items()
+            if key in given and given[key] != shape
+        ],
+    }
+    faults = [f"{fault} {_first(keys)}" for fault, keys in found.items() if keys]
     if faults:
         raise ValueError(
             f"{name} does not fit this configuration of Self-Flow: it {', '.join(faults)}; give "
@@ -420,5 +407,5 @@ def _require_same_shapes(
 
 
 def _first(items: list[str]) -> str:
-    shown = ", ".join(str(item) for item in items[:3])
+    shown = ", ".join(items[:3])
     return shown if len(items) <= 3 else f"{shown} and {len(items) - 3} more"

@@ -19,14 +19,7 @@ def decode_image(data: bytes, into: NDArray[np.uint8] | None = None) -> NDArray[
     """A JPEG or PNG as (height, width, 3) RGB.
 
     JPEG goes straight to libjpeg-turbo, with the values that Pillow gives and in half its time;
-    other threads run meanwhile.
-
-    Args:
-        data: the stored bytes.
-        into: where the pixels may be put if they have its size.
-
-    Returns:
-        The pixels, which are those of `into` or new ones.
+    other threads run meanwhile. The pixels are put `into` an array if they have its size.
 
     Raises:
         ValueError: the bytes are no such image, or damaged.

@@ -49,10 +49,9 @@ class ImageFit:
         top, left = (self.size[0] - height) // 2, (self.size[1] - width) // 2
         out = np.zeros((len(images), *self.size, 3), np.uint8)
         for row, image in zip(out, images, strict=True):
-            scaled = Image.fromarray(np.ascontiguousarray(image)).resize(
-                (width, height), Image.Resampling.BOX
-            )
-            row[top : top + height, left : left + width] = np.asarray(scaled)
+            stored = Image.fromarray(np.ascontiguousarray(image))
+            scaled = np.asarray(stored.resize((width, height), Image.Resampling.BOX))
+            row[top : top + height, left : left + width] = scaled
         return out
 
     def described(self, given: tuple[int, int]) -> str:

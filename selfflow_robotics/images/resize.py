@@ -24,14 +24,9 @@ def centre_crop(images: NDArray[np.uint8], image_size: tuple[int, int]) -> NDArr
 
 
 def resize(images: NDArray[np.uint8], image_size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Scales by area, keeping proportions, and crops the rest from the middle.
+    """Scales (S, h, w, 3) by area, keeping proportions, and crops the rest from the middle.
 
-    Args:
-        images: (S, h, w, 3) uint8.
-        image_size: (height, width) wanted.
-
-    Returns:
-        (S, height, width, 3) uint8; ``images`` itself when it has that size.
+    Images of that (height, width) are returned as they are.
     """
     if images.shape[1:3] == tuple(image_size):
         return images

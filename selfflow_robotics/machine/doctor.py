@@ -84,10 +84,8 @@ def _torch() -> Finding:
         device = f"cuda ({torch.cuda.get_device_name()})"
     elif torch.backends.mps.is_available():
         device = "mps"
-    product = torch.ones(2, 2, device=device.split()[0]) @ torch.ones(
-        2, 2, device=device.split()[0]
-    )
-    works = bool((product == 2).all())
+    ones = torch.ones(2, 2, device=device.split()[0])
+    works = bool((ones @ ones == 2).all())
     text = f"{torch.__version__}, device {device}, {torch.get_num_threads()} threads"
     return Finding("torch", works, text, "reinstall torch")
 
@@ -151,11 +149,9 @@ def _weights() -> Iterator[Finding]:
 
 
 def damaged_files(model: Path) -> list[str]:
-    """Names of the files of a shipped model that do not match its list `SHA256SUMS`.
+    """Names of the files of a shipped model's folder that do not match its list `SHA256SUMS`.
 
-    Args:
-        model: the model's folder. The list holds a line `<sha256>  <file name>` a file, as the
-            program sha256sum writes it.
+    That holds a line `<sha256>  <file name>` a file, as the program sha256sum writes it.
     """
     listing = model / "SHA256SUMS"
     if not listing.is_file():

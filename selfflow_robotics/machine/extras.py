@@ -11,14 +11,7 @@ class MissingExtraError(ImportError):
 
 
 def require(module: str, extra: str) -> Any:
-    """Import a module that an extra brings.
-
-    Args:
-        module: dotted name, for example "tensorflow".
-        extra: name of the extra in pyproject.toml, for example "rlds".
-
-    Returns:
-        The module.
+    """A module that an extra of pyproject.toml brings, as "tensorflow" and "rlds".
 
     Raises:
         MissingExtraError: the module's package is not installed. An error from within an installed

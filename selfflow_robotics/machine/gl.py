@@ -58,7 +58,7 @@ def choose_gl() -> str:
         )
     if _egl_works():
         chosen = "egl"
-    elif _loads("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so"):
+    elif _load("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so"):
         chosen = "osmesa"
     elif display:
         chosen = "glfw"
@@ -77,15 +77,11 @@ def _load(*names: str) -> ctypes.CDLL | None:
     return None
 
 
-def _loads(*names: str) -> bool:
-    return _load(*names) is not None
-
-
 def _egl_works() -> bool:
     """Whether EGL loads and a device of it, a GPU or Mesa's software one, can be initialised."""
     egl = _load("libEGL.so.1", "libEGL.so")
     # EGL drivers without desktop OpenGL load too, but MuJoCo needs desktop OpenGL.
-    if egl is None or not _loads("libOpenGL.so.0", "libGL.so.1", "libGL.so"):
+    if egl is None or not _load("libOpenGL.so.0", "libGL.so.1", "libGL.so"):
         return False
     pointer = ctypes.c_void_p
     egl.eglGetProcAddress.restype = pointer

@@ -59,8 +59,8 @@ def resolve(precision: Precision, device: str | torch.device) -> Literal["bf16",
     if precision != "auto":
         return precision
     kind = torch.device(device).type
-    has_bf16 = _bf16_is_faster() if kind == "cpu" else _has_bf16(kind)
-    return "bf16" if has_bf16 else "fp32"
+    on_gpu = kind == "cuda" and torch.cuda.is_bf16_supported()
+    return "bf16" if on_gpu or (kind == "cpu" and _bf16_is_faster()) else "fp32"
 
 
 def resolve_reproducibly(
@@ -69,9 +69,6 @@ def resolve_reproducibly(
     """`resolve` for what has to come out the same again, as training does that is resumed.
 
     On a processor "auto" is fp32: a busy machine may measure otherwise than an idle one.
-
-    Raises:
-        ValueError: another word than these three.
     """
     import torch
 
@@ -109,12 +106,6 @@ def resident_bytes() -> int:
     except OSError:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _has_bf16(kind: str) -> bool:
-    import torch
-
-    return kind == "cuda" and torch.cuda.is_bf16_supported()
 
 
 @cache

@@ -7,9 +7,35 @@ distinct timestep and tokens pick theirs: exact, and far cheaper than a row a to
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+
+_Part = TypeVar("_Part", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What modulates T frames.
+
+    `timesteps_BTR` holds the distinct timesteps of each frame and `row_BTM` which of them a token
+    has (None: R is 1, or M with one a token). `action_BTA` is the known action that led to a frame,
+    where `action_known_BT` is 1 (None: everywhere); `instruction_BTD` comes from
+    `DiT.encode_instruction`, `text_BTE` from a frozen text encoder, both zeros where a frame has
+    none. `step_BT` is the size of a frame's step along the schedule, 1 all the way; 0, as without
+    it, asks for the velocity where the frame is. B and T may be 1 where all are the same.
+    """
+
+    timesteps_BTR: Tensor
+    row_BTM: Tensor | None = None
+    labels_B: Tensor | None = None
+    action_BTA: Tensor | None = None
+    action_known_BT: Tensor | None = None
+    instruction_BTD: Tensor | None = None
+    step_BT: Tensor | None = None
+    text_BTE: Tensor | None = None
 
 
 class TimestepEmbedder(nn.Module):
@@ -65,62 +91,53 @@ class Conditioning(nn.Module):
         self.step = TimestepEmbedder(width) if step_sizes else None
         self.label = nn.Embedding(num_classes, width) if num_classes else None
         self.action: nn.Sequential | None = None
-        self.instruction: nn.Linear | None = None
         if action_dim:
             self.action = nn.Sequential(
                 nn.Linear(action_dim, width), nn.SiLU(), nn.Linear(width, width)
             )
-        if vocabulary:
-            self.instruction = nn.Linear(width, width)
+        self.instruction = nn.Linear(width, width) if vocabulary else None
         # Without a bias, a vector of zeros says nothing.
         self.text = nn.Linear(text_dim, width, bias=False) if text_dim else None
 
     def start_as_zero(self) -> None:
         """What an image model is not told begins without effect, so its checkpoint is unchanged."""
-        if self.text is not None:
-            nn.init.zeros_(self.text.weight)
-        step = self.step.mlp[-1] if self.step else None
-        for last in (self.action[-1] if self.action else None, self.instruction, step):
-            if isinstance(last, nn.Linear):
-                nn.init.zeros_(last.weight)
-                nn.init.zeros_(last.bias)
+        start_at_zero(self.step and self.step.mlp[-1])
+        start_at_zero(self.action and self.action[-1])
+        start_at_zero(self.instruction)
+        start_at_zero(self.text)
 
-    def forward(
-        self,
-        timesteps_BTR: Tensor,
-        labels_B: Tensor | None,
-        action_BTA: Tensor | None,
-        action_known_BT: Tensor | None,
-        instruction_BTD: Tensor | None,
-        step_BT: Tensor | None = None,
-        text_BTE: Tensor | None = None,
-    ) -> Tensor:
-        rows: Tensor = self.timestep(timesteps_BTR)
-        if labels_B is not None:
-            if self.label is None:
-                raise ValueError("this model was built without class labels (num_classes=0)")
-            rows = rows + self.label(labels_B)[:, None, None]
-        if action_BTA is not None:
-            if self.action is None:
-                raise ValueError("this model was built without actions (action_dim=0)")
-            action = self.action(action_BTA)
-            if action_known_BT is not None:
-                action = action * action_known_BT[..., None]
+    def forward(self, given: Conditions) -> Tensor:
+        rows: Tensor = self.timestep(given.timesteps_BTR)
+        if given.labels_B is not None:
+            label = _built(self.label, "class labels (num_classes=0)")
+            rows = rows + label(given.labels_B)[:, None, None]
+        if given.action_BTA is not None:
+            action = _built(self.action, "actions (action_dim=0)")(given.action_BTA)
+            if given.action_known_BT is not None:
+                action = action * given.action_known_BT[..., None]
             rows = rows + action[:, :, None]
-        if instruction_BTD is not None:
-            if self.instruction is None:
-                raise ValueError("this model was built without instructions (vocabulary=0)")
-            rows = rows + self.instruction(instruction_BTD)[:, :, None]
-        if step_BT is not None:
-            if self.step is None:
-                raise ValueError("this model was built without step sizes (step_sizes=False)")
-            step = self.step(step_BT) * (step_BT > 0)[..., None]
-            rows = rows + step[:, :, None]
-        if text_BTE is not None:
-            if self.text is None:
-                raise ValueError("this model was built without a text encoder's width (text_dim=0)")
-            rows = rows + self.text(text_BTE)[:, :, None]
+        if given.instruction_BTD is not None:
+            instruction = _built(self.instruction, "instructions (vocabulary=0)")
+            rows = rows + instruction(given.instruction_BTD)[:, :, None]
+        if given.step_BT is not None:
+            step = _built(self.step, "step sizes (step_sizes=False)")(given.step_BT)
+            rows = rows + (step * (given.step_BT > 0)[..., None])[:, :, None]
+        if given.text_BTE is not None:
+            text = _built(self.text, "a text encoder's width (text_dim=0)")
+            rows = rows + text(given.text_BTE)[:, :, None]
         return rows
+
+
+def start_at_zero(linear: nn.Module | None) -> None:
+    """Have a layer give nothing at first, where there is one."""
+    for parameter in linear.parameters() if linear is not None else ():
+        nn.init.zeros_(parameter)
+
+
+def _built(part: _Part | None, what: str) -> _Part:
+    if part is None:
+        raise ValueError(f"this model was built without {what}")
+    return part
 
 
 def select_rows(rows_BTRX: Tensor, row_BTM: Tensor | None) -> Tensor:

@@ -24,7 +24,8 @@ from .attention import (
     frame_causal_mask,
     rotary_time,
 )
-from .conditioning import Conditioning, InstructionEncoder, select_rows
+from .conditioning import Conditioning, InstructionEncoder, select_rows, start_at_zero
+from .conditioning import Conditions as Conditions
 from .modality import ACTION, PROPRIOCEPTION, VIDEO, ByModality, Modality
 from .tokens import Frames, TokensIn, TokensOut
 
@@ -75,28 +76,6 @@ class DiTConfig:
     def layer(self, share: float) -> int:
         """The block, counted from 1, after which `share` of the depth is done (0.3 -> 8 of 28)."""
         return min(max(round(share * self.depth), 1), self.depth)
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """What modulates T frames.
-
-    `timesteps_BTR` holds the distinct timesteps of each frame and `row_BTM` which of them a token
-    has (None: R is 1, or M with one a token). `action_BTA` is the known action that led to a frame,
-    where `action_known_BT` is 1 (None: everywhere); `instruction_BTD` comes from
-    `DiT.encode_instruction`, `text_BTE` from a frozen text encoder, both zeros where a frame has
-    none. `step_BT` is the size of a frame's step along the schedule, 1 all the way; 0, as without
-    it, asks for the velocity where the frame is. B and T may be 1 where all are the same.
-    """
-
-    timesteps_BTR: Tensor
-    row_BTM: Tensor | None = None
-    labels_B: Tensor | None = None
-    action_BTA: Tensor | None = None
-    action_known_BT: Tensor | None = None
-    instruction_BTD: Tensor | None = None
-    step_BT: Tensor | None = None
-    text_BTE: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -190,14 +169,12 @@ class DiT(nn.Module):
             for part in embedder.mlp if embedder else ():
                 if isinstance(part, nn.Linear):
                     nn.init.normal_(part.weight, std=0.02)
-        zero: list[nn.Linear | None] = [self.final_modulation, self.tokens_in.anchor]
-        zero += [part for part in self.tokens_out.children() if isinstance(part, nn.Linear)]
-        zero += [block.modulation for block in self.modules() if isinstance(block, Block)]
-        for linear in zero:
-            if linear is not None:
-                nn.init.zeros_(linear.weight)
-                if linear.bias is not None:
-                    nn.init.zeros_(linear.bias)
+        start_at_zero(self.final_modulation)
+        start_at_zero(self.tokens_in.anchor)
+        start_at_zero(self.tokens_out)
+        for module in self.modules():
+            if isinstance(module, Block):
+                start_at_zero(module.modulation)
         self.conditioning.start_as_zero()
         if self.instruction is not None:
             nn.init.normal_(self.instruction.word.weight)
@@ -253,17 +230,7 @@ class DiT(nn.Module):
         """
         x = self.tokens_in(frames)
         _, count, tokens, width = x.shape
-        rows = F.silu(
-            self.conditioning(
-                conditions.timesteps_BTR,
-                conditions.labels_B,
-                conditions.action_BTA,
-                conditions.action_known_BT,
-                conditions.instruction_BTD,
-                conditions.step_BT,
-                conditions.text_BTE,
-            )
-        )
+        rows = F.silu(self.conditioning(conditions))
         first = cache.frames if cache else 0
         past = cache.own[0][0].shape[1] if cache and cache.own else 0
         rotation = rotary_time(count, tokens, width // self.config.heads, first, x.device)

@@ -17,13 +17,9 @@ _Module = TypeVar("_Module", bound=nn.Module)
 def build_loaded(
     build: Callable[[], _Module], state: Mapping[str, Tensor], source: Path
 ) -> _Module:
-    """A module with weights that must fit exactly, converted to its types.
+    """A module, made as the folder's configuration says, with weights that must fit exactly.
 
     Shapes are compared before anything of their size is allocated. Fixed positions are not stored.
-
-    Args:
-        build: makes the module, of what the configuration says.
-        source: the folder, for messages.
 
     Raises:
         ValueError: names the file and the first entry that does not fit.

@@ -10,10 +10,7 @@ from selfflow_robotics.machine.extras import require
 
 
 class RemoteFolder:
-    """A folder to read from.
-
-    Args:
-        url: as data/rt1, gs://bucket/folder, s3://..., or zip://folder::file:///a.zip.
+    """A folder to read from: data/rt1, gs://bucket/folder, s3://..., zip://folder::file:///a.zip.
 
     Raises:
         FileNotFoundError: it does not exist.

@@ -26,9 +26,7 @@ class ConfigError(ValueError):
 def nearest(word: str, words: Iterable[str], shown: Mapping[str, str] | None = None) -> str:
     """`; did you mean "X"?` for the word most like this one, or an empty string.
 
-    Args:
-        words: known ones.
-        shown: what to say in their place.
+    What is `shown` of a known word is said in its place.
     """
     found = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
     return f'; did you mean "{(shown or {}).get(found[0], found[0])}"?' if found else ""
@@ -226,26 +224,20 @@ def _convert(value: Any, kind: Any, name: str, who: str) -> Any:
     if origin is typing.Literal:
         return value if value in arguments else _UNFIT
     if origin in (tuple, list):
-        if not isinstance(value, (list, tuple)):
+        each = origin is tuple and Ellipsis not in arguments  # has a type of its own
+        if not isinstance(value, (list, tuple)) or (each and len(arguments) != len(value)):
             return _UNFIT
-        if origin is tuple and Ellipsis not in arguments and len(arguments) != len(value):
-            return _UNFIT
-        kinds = arguments if Ellipsis not in arguments and origin is tuple else None
-        items = [
-            build(item, kinds[index] if kinds else arguments[0], f"{name}[{index}]", who)
-            for index, item in enumerate(value)
-        ]
-        return origin(items)
+        kinds = arguments if each else (arguments[0],) * len(value)
+        pairs = enumerate(zip(value, kinds, strict=True))
+        return origin(build(item, kind, f"{name}[{i}]", who) for i, (item, kind) in pairs)
     if origin in (dict, Mapping):
         if not isinstance(value, Mapping):
             return _UNFIT
         return {k: build(v, arguments[1], f"{name}.{k}", who) for k, v in value.items()}
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return value if isinstance(value, kind) else kind.__members__.get(str(value), _UNFIT)
-    if kind is bool:
-        return value if isinstance(value, bool) else _UNFIT
-    if isinstance(value, bool):
-        return _UNFIT
+    if kind is bool or isinstance(value, bool):
+        return value if kind is bool and isinstance(value, bool) else _UNFIT
     if kind is int:
         whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
         return int(value) if whole else _UNFIT

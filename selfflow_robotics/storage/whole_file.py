@@ -42,8 +42,7 @@ def write_whole(path: Path, content: str | bytes | Callable[[Path], object]) -> 
 def whole_file(path: Path, within: Path | None = None) -> Iterator[Path]:
     """A file to write, hidden beside its place, which it takes when the block succeeds.
 
-    Args:
-        within: a folder of the same disk where it is written instead.
+    It is written `within` another folder of the same disk where one is given.
     """
     with beside(within / path.name if within else path) as partial:
         yield partial
@@ -102,21 +101,17 @@ def _new(path: Path, folder: bool) -> tuple[Path, int]:
         except FileNotFoundError:  # another process took it for one that was left
             continue
         with suppress(OSError):  # some file systems have no locks; nothing is removed there
-            _lock(lock)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.exists(name):
             return Path(name), lock
         os.close(lock)
-
-
-def _lock(handle: int) -> None:
-    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _remove_if_left(partial: Path) -> None:
     with suppress(OSError):  # gone, or another's
         lock = os.open(partial, os.O_RDONLY)
         try:
-            _lock(lock)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _remove(partial)
         finally:
             os.close(lock)

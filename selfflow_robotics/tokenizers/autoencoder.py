@@ -67,7 +67,6 @@ class Autoencoder(Tokenizer):
 
     @classmethod
     def of(cls, **config: Any) -> Autoencoder:
-        """See :meth:`Tokenizer.of`."""
         return cls(AutoencoderConfig(**config))
 
     def __init__(self, config: AutoencoderConfig | None = None) -> None:
@@ -100,7 +99,6 @@ class Autoencoder(Tokenizer):
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """See :attr:`Tokenizer.config`."""
         return {"tokenizer": self.kind, **asdict(self.sizes)}
 
     def pixels_to_raw(self, pixels: Tensor) -> Tensor:

@@ -55,13 +55,9 @@ class Backgrounds:
         return cls(images=images, centres=centres[kept])
 
     def difference(self, pixels: Tensor) -> Tensor:
-        """How much each pixel differs from its frame's background.
+        """How much each pixel of (N, 3, h, w) in [-1, 1] differs from its frame's background.
 
-        Args:
-            pixels: (N, 3, h, w) float in [-1, 1].
-
-        Returns:
-            (N, 1, h, w) largest difference over the colours, 0..2.
+        Of the colours the largest difference, 0..2, as (N, 1, h, w).
         """
         owner = torch.cdist(_thumbnails(pixels), self.centres).argmin(1)
         return (pixels - self.images[owner]).abs().amax(1, keepdim=True)

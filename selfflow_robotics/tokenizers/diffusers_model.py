@@ -24,10 +24,7 @@ class DiffusersTokenizer(Tokenizer):
     model_class: ClassVar[str]  # of diffusers
 
     def __init__(self, vae: Mapping[str, Any]) -> None:
-        """Random weights.
-
-        Args:
-            vae: The configuration of a model of ``model_class``.
+        """Random weights, by the configuration of a model of ``model_class``.
 
         Raises:
             MissingExtraError: diffusers is not installed.
@@ -49,7 +46,6 @@ class DiffusersTokenizer(Tokenizer):
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """See :attr:`Tokenizer.config`."""
         return {"tokenizer": self.kind, "vae": _config_of(self.vae)}
 
     @classmethod

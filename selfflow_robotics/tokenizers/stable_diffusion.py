@@ -25,11 +25,9 @@ class StableDiffusion(DiffusersTokenizer):
 
     @staticmethod
     def sizes(config: Any) -> tuple[int, int]:
-        """See :meth:`DiffusersTokenizer.sizes`."""
         return config.latent_channels, 2 ** (len(config.block_out_channels) - 1)
 
     def normalize_by(self, config: Any) -> None:
-        """See :meth:`DiffusersTokenizer.normalize_by`."""
         self.latent_mean.fill_(config.shift_factor or 0.0)
         self.latent_std.fill_(1.0 / config.scaling_factor)
 

@@ -19,10 +19,7 @@ from selfflow_robotics.tokenizers.tokenizer import Tokenizer
 
 
 def build(config: Mapping[str, Any]) -> Tokenizer:
-    """The tokenizer a configuration describes, without its state.
-
-    Args:
-        config: ``Tokenizer.config`` of the one wanted.
+    """The tokenizer that a ``Tokenizer.config`` describes, without its state.
 
     Raises:
         ValueError: The kind or a key is unknown, or a value is out of range.
@@ -43,9 +40,7 @@ def build(config: Mapping[str, Any]) -> Tokenizer:
 def save(tokenizer: Tokenizer, folder: str | os.PathLike[str]) -> None:
     """Writes ``config.json`` and ``model.safetensors``, in full or not at all.
 
-    Args:
-        tokenizer: Any tokenizer.
-        folder: Made if absent; a tokenizer that is there already is replaced.
+    The folder is made if absent; a tokenizer that is there already is replaced.
 
     Raises:
         FileExistsError: ``folder`` exists and holds something other than a model.

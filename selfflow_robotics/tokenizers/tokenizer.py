@@ -154,24 +154,11 @@ class Tokenizer(nn.Module):
         Returns:
             (1 + (T - 1) // temporal, C, h/f, w/f) float32 on the tokenizer's device; frames at the
             end that fill no latent frame are left out.
-
-        Raises:
-            ValueError: Wrong shape or type.
         """
         return self.encode(images)
 
     def decode_video(self, latents: Tensor) -> Tensor:
-        """Frames of the latents of a video.
-
-        Args:
-            latents: (S, C, h/f, w/f) float, S at least 1.
-
-        Returns:
-            (1 + (S - 1) * temporal, h, w, 3) uint8 on the tokenizer's device.
-
-        Raises:
-            ValueError: Wrong shape.
-        """
+        """Frames (1 + (S - 1) * temporal, h, w, 3) uint8 of a video's latents (S, C, h/f, w/f)."""
         return self.decode(latents)
 
     def encode_videos(self, images: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,9 +23,6 @@ from selfflow_robotics.machine.precision import computing
 from selfflow_robotics.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
 from selfflow_robotics.tokenizers.background import Backgrounds
 from selfflow_robotics.tokenizers.tokenizer import Tokenizer, to_pixels
-
-FrameSampler = Callable[[np.random.Generator, int], NDArray[np.uint8]]
-"""(generator, n) -> (n, h, w, 3) uint8 frames, drawn at random."""
 
 _STATISTICS_FRAMES = 1024
 _EMA_DECAY = 0.998
@@ -73,27 +69,23 @@ class Quality:
         )
 
 
-def measure(
-    tokenizer: Tokenizer, frames: NDArray[np.uint8], backgrounds: Backgrounds | None = None
-) -> Quality:
+def measure(tokenizer: Tokenizer, frames: NDArray[np.uint8]) -> Quality:
     """PSNR of decoded against given frames, overall and where things move.
 
     Args:
-        tokenizer: Any tokenizer.
         frames: (S, h, w, 3) uint8, at least one.
-        backgrounds: What stands still; found in ``frames`` when not given.
 
     Raises:
         ValueError: Wrong shape or type, or no frame.
     """
     images = _checked(frames)
-    still = backgrounds or Backgrounds.find(to_pixels(images[:_STATISTICS_FRAMES]))
+    still = Backgrounds.find(to_pixels(images[:_STATISTICS_FRAMES]))
     total = moving = 0.0
     count = 0
     for piece in torch.split(images, 256):
         decoded = tokenizer.decode(tokenizer.encode(piece)).cpu().float()
         square = (decoded - piece.float()).square().mean(3)
-        moves = still.difference(to_pixels(piece).to(still.images.device))[:, 0].cpu() > _MOVING
+        moves = still.difference(to_pixels(piece))[:, 0] > _MOVING
         total += float(square.sum())
         moving += float(square[moves].sum())
         count += int(moves.sum())
@@ -107,13 +99,12 @@ def measure(
 
 
 def train_autoencoder(
-    frames: FrameSampler | NDArray[np.uint8],
+    frames: NDArray[np.uint8],
     steps: int = 6000,
     batch_size: int = 16,
     lr: float = 3e-3,
     seed: int = 0,
     device: str | torch.device = "cpu",
-    progress: bool = True,
     config: AutoencoderConfig | None = None,
     loss: Loss | None = None,
     start: Autoencoder | None = None,
@@ -121,13 +112,12 @@ def train_autoencoder(
     """Trains an autoencoder.
 
     Args:
-        frames: (S, h, w, 3) uint8 frames in memory, or a sampler of them.
+        frames: (S, h, w, 3) uint8.
         steps: Optimiser steps, at least 1.
         batch_size: Frames a step, at least 1.
         lr: Greatest learning rate (AdamW; a short rise, then a cosine to zero).
         seed: Of weights, batches and noise.
         device: Where to train.
-        progress: Whether to draw a bar with the loss and frames a second.
         config: Sizes; those of ``start`` when it is given.
         loss: What to minimise.
         start: Weights to start from; random ones otherwise. It is not changed.
@@ -143,11 +133,15 @@ def train_autoencoder(
     for name, number in (("steps", steps), ("batch_size", batch_size), ("lr", lr)):
         if not number > 0:
             raise ValueError(f"{name} of the autoencoder's training is {number}; give more than 0")
+    images = _checked(frames)
     rng = np.random.default_rng(seed)
-    sampler = frames if callable(frames) else _array_sampler(frames)
+
+    def drawn(count: int) -> Tensor:
+        return images[rng.integers(len(images), size=count)]
+
     objective = loss or Loss()
     device = torch.device(device)
-    known = to_pixels(_checked(sampler(rng, _STATISTICS_FRAMES)))
+    known = to_pixels(drawn(_STATISTICS_FRAMES))
     backgrounds = Backgrounds.find(known.to(device), seed=seed)
 
     with torch.random.fork_rng(devices=[]):
@@ -166,9 +160,9 @@ def train_autoencoder(
         lambda step: min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * step / steps)),
     )
 
-    bar = tqdm(total=steps, desc="autoencoder", unit="step", disable=not progress)
-    for step, batch in enumerate(_batches(sampler, rng, steps, batch_size)):
-        pixels = to_pixels(batch.to(device))
+    bar = tqdm(range(steps), desc="autoencoder", unit="step")
+    for step in bar:
+        pixels = to_pixels(drawn(batch_size).to(device))
         with computing("auto", device):
             raw = model.pixels_to_raw(pixels).float()
             latents = (raw - raw.mean((0, 2, 3), keepdim=True)) / _spread(raw)
@@ -187,7 +181,6 @@ def train_autoencoder(
         with torch.no_grad():
             for kept, new in zip(average.parameters(), model.parameters(), strict=True):
                 kept.lerp_(new, 1 - decay)
-        bar.update()
         if step % 50 == 0 or step == steps - 1:
             current = float(value.detach())
             if not math.isfinite(current):
@@ -196,7 +189,6 @@ def train_autoencoder(
                 )
             rate = bar.format_dict["rate"] or 0.0
             bar.set_postfix(loss=f"{current:.4f}", frames_s=f"{rate * batch_size:.0f}")
-    bar.close()
     return _with_statistics(average.eval(), known)
 
 
@@ -221,22 +213,6 @@ def _with_statistics(model: Autoencoder, pixels: Tensor) -> Autoencoder:
 def _spread(raw: Tensor) -> Tensor:
     """Standard deviation of each channel, (1, C, 1, 1); the floor keeps a dead channel finite."""
     return raw.var((0, 2, 3), keepdim=True, unbiased=False).add(1e-6).sqrt()
-
-
-def _batches(
-    sampler: FrameSampler, rng: np.random.Generator, steps: int, batch_size: int
-) -> Iterator[Tensor]:
-    for _ in range(steps):
-        yield torch.from_numpy(sampler(rng, batch_size))
-
-
-def _array_sampler(frames: NDArray[np.uint8]) -> FrameSampler:
-    _checked(frames[:1])
-
-    def sample(rng: np.random.Generator, count: int) -> NDArray[np.uint8]:
-        return frames[rng.integers(len(frames), size=count)]
-
-    return sample
 
 
 def _checked(frames: NDArray[np.uint8]) -> Tensor:

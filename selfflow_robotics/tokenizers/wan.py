@@ -33,7 +33,6 @@ class Wan(DiffusersTokenizer):
 
     @staticmethod
     def sizes(config: Any) -> tuple[int, int]:
-        """See :meth:`DiffusersTokenizer.sizes`."""
         return config.z_dim, config.scale_factor_spatial
 
     def normalize_by(self, config: Any) -> None:
@@ -52,7 +51,6 @@ class Wan(DiffusersTokenizer):
 
     @property
     def temporal(self) -> int:
-        """See :attr:`Tokenizer.temporal`."""
         return int(self.vae.config.scale_factor_temporal)
 
     def pixels_to_raw(self, pixels: Tensor) -> Tensor:
@@ -65,7 +63,6 @@ class Wan(DiffusersTokenizer):
 
     @torch.no_grad()
     def encode_video(self, images: NDArray[np.uint8] | Tensor) -> Tensor:
-        """See :meth:`Tokenizer.encode_video`."""
         pixels = eight_bit_tensor(images, "what is to be encoded")
         if pixels.ndim != 4 or not len(pixels):
             raise ValueError(
@@ -80,7 +77,6 @@ class Wan(DiffusersTokenizer):
 
     @torch.no_grad()
     def decode_video(self, latents: Tensor) -> Tensor:
-        """See :meth:`Tokenizer.decode_video`."""
         self.check_latents(latents)
         if latents.ndim != 4 or not len(latents):
             raise ValueError(

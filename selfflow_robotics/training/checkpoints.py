@@ -39,8 +39,6 @@ from ..storage.archives import require_intact
 from .parallelize import local
 from .ranks import Ranks
 
-_DIGEST_SIZE = 16
-
 # A process that is alone is told so at each checkpoint.
 warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable")
 
@@ -124,7 +122,7 @@ class _Writer(FileSystemWriter):
 
 
 def _digest(content: bytes) -> bytes:
-    return blake2b(content, digest_size=_DIGEST_SIZE).digest()
+    return blake2b(content, digest_size=16).digest()
 
 
 class _Planner(DefaultLoadPlanner):
@@ -256,15 +254,13 @@ class Checkpoints:
             old = [step for step in steps if step not in between][: -self.keep]
             for step in between + old:
                 if not self.keep_every or step % self.keep_every:
-                    self._remove(step)
+                    # From here on it counts for nothing.
+                    (self.path(step) / ".metadata").unlink()
+                    shutil.rmtree(self.path(step))
 
     def _remove_cut_short(self) -> None:
         for path in set(self.folder.glob("step-*")) - {self.path(step) for step in self.steps()}:
             shutil.rmtree(path)
-
-    def _remove(self, step: int) -> None:
-        (self.path(step) / ".metadata").unlink()  # from here on it counts for nothing
-        shutil.rmtree(self.path(step))
 
 
 def _reason(error: BaseException) -> str:

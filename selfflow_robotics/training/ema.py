@@ -36,6 +36,5 @@ class Ema(Generic[_Module]):
         torch._foreach_lerp_(
             [local(own[k]) for k in floats], [local(other[k]).float() for k in floats], 1 - decay
         )
-        for key, value in own.items():
-            if not value.is_floating_point():
-                value.copy_(other[key])
+        for key in own.keys() - set(floats):
+            own[key].copy_(other[key])

@@ -22,7 +22,7 @@ from ..tokenizers.tokenizer import Tokenizer
 from ..world_model.world_model import WorldModel
 from .config import ModelConfig, ObjectiveConfig
 from .ema import Ema
-from .heads import WEIGHTS, judge_losses
+from .head_losses import WEIGHTS, judge_losses
 from .parallelize import keep_fewer_activations
 from .recipe import build_objective, build_world_model
 
@@ -203,9 +203,29 @@ def estimate_memory(
         for kind, _ in task.kinds():
             loss = losses(kind, model, Ema(model, 0.0).module, projector, task.clips(1))
             loss.backward()  # type: ignore[no-untyped-call]
+    # The backward passes left gradients (of no size) where training has them.
+    averaged = _size(model)
+    held = averaged + _size(projector)
+    parameters = [*model.parameters(), *projector.parameters()]
+    taught = sum(p.numel() for p in parameters if p.grad is not None)
+    block, number = _size(model.network.blocks[0]), 2 if bf16 else 4
+    if gpus == 1:
+        gathered = 2 * taught if bf16 else 0
+    else:
+        # The block that computes and the next one, the rest all the time; a block's gradient.
+        rest = held - block * len(model.network.blocks)
+        gathered = number * (rest + 2 * block) + 4 * block
     clips = batch // (gpus * accumulate)
-    memory = _memory(task, model, projector, gpus, clips, bf16, accumulate > 1)
-    return replace(memory, update=0, kept_gradients=True) if on_cpu else memory
+    return Memory(
+        weights=4 * held // gpus,
+        gradients=4 * taught // gpus,
+        optimizer=8 * taught // gpus,
+        ema=4 * averaged // gpus,
+        gathered=gathered,
+        activations=activation_bytes(task, model.config.network, clips, bf16),
+        update=0 if on_cpu else 4 * taught // gpus,
+        kept_gradients=on_cpu or accumulate > 1,
+    )
 
 
 def _built(task: Task) -> tuple[WorldModel, nn.Module]:
@@ -280,39 +300,6 @@ def activation_bytes(task: Task, network: DiTConfig, clips: int, bf16: bool) -> 
     # Noise, noised tokens, anchors, velocities and errors.
     pixels = clips * task.frames * network.grid[0] * network.grid[1] * network.token_dim
     return kept + pixels * 8 * 4
-
-
-def _memory(
-    task: Task,
-    model: WorldModel,
-    projector: nn.Module,
-    gpus: int,
-    clips: int,
-    bf16: bool,
-    kept_gradients: bool,
-) -> Memory:
-    """After a backward pass, which leaves gradients (of no size) where training has them."""
-    averaged = _size(model)
-    held = averaged + _size(projector)
-    parameters = [*model.parameters(), *projector.parameters()]
-    taught = sum(p.numel() for p in parameters if p.grad is not None)
-    block, number = _size(model.network.blocks[0]), 2 if bf16 else 4
-    if gpus == 1:
-        gathered = 2 * taught if bf16 else 0
-    else:
-        # The block that computes and the next one, the rest all the time; a block's gradient.
-        rest = held - block * len(model.network.blocks)
-        gathered = number * (rest + 2 * block) + 4 * block
-    return Memory(
-        weights=4 * held // gpus,
-        gradients=4 * taught // gpus,
-        optimizer=8 * taught // gpus,
-        ema=4 * averaged // gpus,
-        gathered=gathered,
-        activations=activation_bytes(task, model.config.network, clips, bf16),
-        update=4 * taught // gpus,
-        kept_gradients=kept_gradients,
-    )
 
 
 def _size(*parts: nn.Module) -> int:

@@ -50,7 +50,14 @@ def fit_prior(
         ValueError: nothing was demonstrated, or the episodes have no actions or instructions.
     """
     device = next(prior.parameters()).device
-    frames, ahead = _checked(episodes, prior)
+    if episodes.actions is None or episodes.words is None:
+        raise ValueError("a policy prior needs episodes with actions and instructions")
+    frames, ahead = demonstrations(episodes, prior.config.horizon)
+    if not len(frames):
+        raise ValueError(
+            "no episode shows how its task is done, so there is nothing to fit a policy prior to; "
+            "record successful episodes, or leave it out: prior.steps=0"
+        )
     optimizer = torch.optim.AdamW(
         prior.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
@@ -149,18 +156,6 @@ def prior_error(prior: PolicyPrior, episodes: LatentEpisodes, most: int = 4000) 
     latents, state, words, target = _rows(episodes, frames[few], prior)
     guess = prior(latents.to(device), None if state is None else state.to(device), words.to(device))
     return float(_error(guess.cpu(), target, ahead[torch.from_numpy(few)]))
-
-
-def _checked(episodes: LatentEpisodes, prior: PolicyPrior) -> tuple[NDArray[np.int64], Tensor]:
-    if episodes.actions is None or episodes.words is None:
-        raise ValueError("a policy prior needs episodes with actions and instructions")
-    frames, ahead = demonstrations(episodes, prior.config.horizon)
-    if not len(frames):
-        raise ValueError(
-            "no episode shows how its task is done, so there is nothing to fit a policy prior to; "
-            "record successful episodes, or leave it out: prior.steps=0"
-        )
-    return frames, ahead
 
 
 def _rows(

@@ -65,7 +65,7 @@ def fit_probe(
     scale_P, offset_P = (torch.tensor(v, dtype=torch.float64) for v in (spec.std, spec.mean))
     return StateProbe(
         names=spec.names,
-        image_tokens=_image_tokens(world_model),
+        image_tokens=world_model.config.network.modalities[0].tokens,
         weight_FP=(weight_FP * scale_P).float(),
         bias_P=(bias_P * scale_P + offset_P).float(),
         network=network_digest(world_model),
@@ -89,6 +89,7 @@ def probe_rows(world_model: WorldModel, episodes: LatentEpisodes) -> tuple[Tenso
             f"no episode has the {history + _AHEAD} frames that a probe is fitted to; collect "
             "longer ones"
         )
+    image_tokens = world_model.config.network.modalities[0].tokens
     rows: list[Tensor] = []
     for chosen in tqdm(np.array_split(starts, -(-len(starts) // _BATCH)), desc="features"):
         clips = episodes.clips(chosen, history + _AHEAD)
@@ -96,7 +97,7 @@ def probe_rows(world_model: WorldModel, episodes: LatentEpisodes) -> tuple[Tenso
         features_BTMD = clean_features(
             world_model, clips.latents_BTCHW, clips.action_BTA, clips.state_BTP
         )
-        seen = seen_by_probe(features_BTMD[:, history:].float(), _image_tokens(world_model))
+        seen = seen_by_probe(features_BTMD[:, history:].float(), image_tokens)
         rows.append(rearrange(seen, "b t f -> (b t) f").double().cpu())
     index = starts[:, None] + history + np.arange(_AHEAD)
     return torch.cat(rows), torch.from_numpy(episodes.states[index.ravel()]).double()
@@ -112,11 +113,6 @@ def clean_features(
     led_to, state = led_to_BTA.to(device), state_BTP.to(device)
     out = clean_pass(world_model.network, video, led_to, state, layer, features_alone=True)
     return out.features[layer]
-
-
-def _image_tokens(world_model: WorldModel) -> int:
-    rows, columns = world_model.config.network.grid
-    return rows * columns
 
 
 def probe_of(

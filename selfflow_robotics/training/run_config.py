@@ -17,13 +17,9 @@ FILE = "config.json"
 # is fitted after it. Where data and tokenizer lie may change too, what they are may not.
 _MAY_CHANGE = {
     *("out", "device", "cache", "tokenizer", "data.path", "data.mapping", "videos", "max_broken"),
-    *(
-        f"trainer.{key}"
-        for key in (
-            *("steps", "save_every", "keep", "keep_every", "log_every", "max_skipped"),
-            *("accumulate", "precision", "recompute_every", "compile"),
-        )
-    ),
+    *("trainer.steps", "trainer.save_every", "trainer.keep", "trainer.keep_every"),
+    *("trainer.log_every", "trainer.max_skipped", "trainer.accumulate", "trainer.precision"),
+    *("trainer.recompute_every", "trainer.compile"),
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -12,21 +11,33 @@ from ..world_model.world_model import WorldModel
 from .ema import Ema
 
 
-@dataclass
 class TrainingState:
-    """Student, projector, teacher and optimizer after `step` steps, of which some were skipped."""
+    """Student, projector, teacher and optimizer after `step` steps, of which some were skipped.
 
-    student: WorldModel
-    projector: nn.Module
-    ema: Ema[WorldModel]
-    optimizer: torch.optim.Optimizer
-    step: int = 0
-    skipped: int = 0
+    It is made before the first step; weights are spread over ranks by then. What the optimizer
+    moves is `trained`, by name.
+    """
 
-    @property
-    def trained(self) -> dict[str, nn.Parameter]:
-        """What the optimizer moves, by name."""
-        return _trained(self.student, self.projector)
+    def __init__(
+        self,
+        student: WorldModel,
+        projector: nn.Module,
+        ema: Ema[WorldModel],
+        learning_rate: float,
+        weight_decay: float,
+    ) -> None:
+        self.student, self.projector, self.ema = student, projector, ema
+        self.step = self.skipped = 0
+        parts = {"student": student, "projector": projector}
+        self.trained = {
+            f"{part}.{name}": parameter
+            for part, module in parts.items()
+            for name, parameter in module.named_parameters()
+            if parameter.requires_grad
+        }
+        self.optimizer = torch.optim.AdamW(
+            self.trained.values(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=weight_decay
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything as named tensors, which share memory with the state where they can.
@@ -57,30 +68,3 @@ class TrainingState:
     def take(self, read: dict[str, Tensor]) -> None:
         """Continue where the tensors of `make_room`, read, left off."""
         self.step, self.skipped = int(read["step"]), int(read["skipped"])
-
-
-def _trained(student: WorldModel, projector: nn.Module) -> dict[str, nn.Parameter]:
-    parts = {"student": student, "projector": projector}
-    return {
-        f"{part}.{name}": parameter
-        for part, module in parts.items()
-        for name, parameter in module.named_parameters()
-        if parameter.requires_grad
-    }
-
-
-def make_state(
-    student: WorldModel,
-    projector: nn.Module,
-    ema: Ema[WorldModel],
-    learning_rate: float,
-    weight_decay: float,
-) -> TrainingState:
-    """The state before the first step; weights are spread over ranks by now."""
-    optimizer = torch.optim.AdamW(
-        _trained(student, projector).values(),
-        lr=learning_rate,
-        betas=(0.9, 0.99),
-        weight_decay=weight_decay,
-    )
-    return TrainingState(student, projector, ema, optimizer)

@@ -22,12 +22,11 @@ from .config import TrainerConfig
 from .curves import Curves
 from .divergence import require_sound_weights, say_if_diverged
 from .ema import Ema
-from .heads import WEIGHTS, judge_counts, judge_losses
+from .head_losses import WEIGHTS, judge_counts, judge_losses
 from .parallelize import gathered, keep_fewer_activations, shard, whole
 from .ranks import Ranks
 from .run_config import RunSettings
-from .skipping import require_few_skipped
-from .state import make_state
+from .state import TrainingState
 from .stopping import StopRequest, stop_request
 
 Evaluate = Callable[[WorldModel, int], dict[str, float]]
@@ -84,16 +83,11 @@ class Trainer:
             network.compile_blocks()
         for module in (world_model, ema.module, projector):
             shard(module, self.ranks, self.precision == "bf16")
-        self.state = make_state(
+        self.state = TrainingState(
             world_model, projector, ema, config.learning_rate, config.weight_decay
         )
-        self.checkpoints = Checkpoints(
-            folder / "checkpoints",
-            self.ranks,
-            config.keep,
-            config.keep_every,
-            config.save_every,
-        )
+        kept = config.keep, config.keep_every, config.save_every
+        self.checkpoints = Checkpoints(folder / "checkpoints", self.ranks, *kept)
 
     def resume(self) -> None:
         """Continue from the last complete checkpoint if there is one.
@@ -169,10 +163,20 @@ class Trainer:
             state.ema.update(state.student, state.step)
         else:
             state.skipped += 1
-            require_few_skipped(
-                state.skipped, config.max_skipped, state.step, batch.episodes, self.ranks
-            )
+            self._require_few_skipped(batch)
         return {**values, "gradient": norm, "skipped": state.skipped}
+
+    def _require_few_skipped(self, batch: Batch) -> None:
+        """Stop a run that skipped more steps than it may, naming the episodes of all ranks."""
+        state, most = self.state, self.config.max_skipped
+        if state.skipped > most:
+            episodes = {name for part in self.ranks.gather(batch.episodes) for name in part}
+            raise RuntimeError(
+                f"the loss or its gradient is not finite at step {state.step}, the "
+                f"{state.skipped}. step to be skipped, and trainer.max_skipped={most}; look at "
+                f"the episodes of its clips: {', '.join(sorted(episodes))}; or lower "
+                "trainer.learning_rate"
+            )
 
     def _backward(self, clips: Clips, stop: StopRequest) -> dict[str, float]:
         """Gradients of a batch, part by part; the losses are those of all ranks' clips together."""

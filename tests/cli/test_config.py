@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 import pytest
 
-from selfflow_robotics.cli.config import ConfigError, compose
+from selfflow_robotics.cli.config import compose
 from selfflow_robotics.cli.help import describe
 from selfflow_robotics.cli.presets import choices_of
 from selfflow_robotics.storage.keys import key
+from selfflow_robotics.storage.typed_yaml import ConfigError
 
 
 class Precision(enum.Enum):
@@ -191,30 +192,8 @@ def test_presets_and_their_folder_may_have_any_name(tmp_path: Path, name: str) -
     assert train(f"network={name}", presets=folder).network.depth == 4
 
 
-def test_a_file_of_the_command_picks_its_default_presets(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    package = tmp_path / "presets_of_a_test"
-    (package / "network").mkdir(parents=True)
-    (package / "__init__.py").touch()
-    (package / "train.yaml").write_text("defaults: [{network: wide}, _self_]\nseed: 5\n")
-    (package / "network" / "wide.yaml").write_text("width: 512\n")
-    (package / "network" / "deep.yaml").write_text("depth: 48\n")
-    (package / "bad.yaml").write_text("sead: 5\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("selfflow_robotics.cli.presets.PRESETS", package.name)
-
-    default = compose("train", Train, ["output=a"])
-    assert (default.network, default.seed) == (Model(depth=3, width=512), 5)
-    other = compose("train", Train, ["output=a", "network=deep", "seed=6"])
-    assert (other.network, other.seed) == (Model(depth=48, width=32), 6)
-    assert "network.width=512" in describe("train", Train)
-    with pytest.raises(ConfigError, match=r'unknown key "sead"; did you mean "seed"?'):
-        compose("bad", Train, ["output=a"])
-
-
 def test_help_shows_every_key_with_default_and_type(presets: Path) -> None:
-    text = describe("train", Train, presets)
+    text = describe(Train, presets)
     assert "output=(required)" in text
     assert "network.depth=3" in text
     line = next(line for line in text.splitlines() if "trainer.steps=100" in line)

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from selfflow_robotics.cli.config import ConfigError, compose
+from selfflow_robotics.cli.config import compose
 from selfflow_robotics.cli.main import COMMANDS, main, module_of
+from selfflow_robotics.storage.typed_yaml import ConfigError
 
 ODD = [
     "/d/a b",

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from selfflow_robotics.collecting.behaviours import (
-    Disturbance,
+    Perturbed,
     Planned,
     RandomPlay,
     behaviour_for,
@@ -45,8 +45,7 @@ def test_perturbed_experts_stray_around_the_expert_and_recover() -> None:
 
 
 def test_disturbances_stay_within_their_ranges() -> None:
-    rng = np.random.default_rng(0)
-    drawn = [Disturbance.draw(rng) for _ in range(200)]
+    drawn = [Perturbed(np.random.default_rng(seed)) for seed in range(200)]
     assert 0.05 < max(d.displacement for d in drawn) <= 0.06
     assert 0.12 < max(d.rotation for d in drawn) <= 0.15
     assert 0.05 <= min(d.often for d in drawn) < max(d.often for d in drawn) <= 0.3

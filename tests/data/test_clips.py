@@ -168,7 +168,7 @@ def test_joined_episodes_stay_apart(numbered: LatentEpisodes) -> None:
     assert np.diff(joined.offsets).tolist() == [*LENGTHS, 4, 6]
     starts = joined.starts(4)
     assert len(starts) == len(numbered.starts(4)) + len(other.starts(4))
-    assert np.array_equal(joined.latents[np.arange(27, 37)], other.latents)
+    assert np.array_equal(joined.latents_at(np.arange(27, 37)), other.latents)
     last = joined.clips(starts[-1:], 4)
     assert torch.equal(last.latents_BTCHW, other.clips(other.starts(4)[-1:], 4).latents_BTCHW)
 

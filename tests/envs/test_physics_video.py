@@ -6,7 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
-from selfflow_robotics.envs.physics_video import PhysicsVideo, generate
+from selfflow_robotics.envs.physics_video import PhysicsVideo
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,8 @@ def test_same_seed_same_bytes_in_any_order(source: PhysicsVideo) -> None:
 
 def test_seeds_and_episodes_differ(source: PhysicsVideo) -> None:
     assert (source[0].images != source[1].images).any()
-    assert (generate(1, frames=2).images != generate(2, frames=2).images).any()
+    one, other = (PhysicsVideo(episodes=1, frames=2, seed=seed)[0].images for seed in (1, 2))
+    assert (one != other).any()
 
 
 def test_something_is_seen_and_something_moves() -> None:
@@ -49,7 +50,7 @@ def test_survives_pickling_after_drawing(source: PhysicsVideo) -> None:
 
 
 def test_other_sizes() -> None:
-    assert generate(0, frames=1, image_size=(48, 128)).images.shape == (1, 48, 128, 3)
+    assert PhysicsVideo(1, frames=1, image_size=(48, 128))[0].images.shape == (1, 48, 128, 3)
 
 
 @pytest.mark.parametrize(

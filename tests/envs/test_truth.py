@@ -148,13 +148,12 @@ def test_looking_ahead_does_not_disturb_the_environment(task: str) -> None:
 
 
 @pytest.mark.parametrize("task", ["selfflow/MoveNear-v0", "Pusher-v5"])
-@pytest.mark.parametrize("threads", [1, 2])
-def test_rows_and_candidates_do_not_depend_on_each_other(task: str, threads: int) -> None:
+def test_rows_and_candidates_do_not_depend_on_each_other(task: str) -> None:
     envs = [make(task) for _ in range(2)]
     for seed, env in enumerate(envs):
         env.reset(seed=seed)
     actions = drawn(envs[0], 2, 3, 2)
-    together = TrueDynamics(envs, actions_of(envs[0]), threads=threads)
+    together = TrueDynamics(envs, actions_of(envs[0]))
     both = together.rollout(together.observe(), actions)
     for row in range(2):
         context = together.observe(rows=[row])

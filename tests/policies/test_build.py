@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from selfflow_robotics.envs import TASKS
-from selfflow_robotics.policies.build import check_policies, imagining_policy
+from selfflow_robotics.policies.build import check_policies, make_policy
 
 from selfflow_robotics import WorldModel
 from selfflow_robotics.planning.config import PlannerConfig
@@ -28,7 +28,7 @@ def test_settings_are_refused_before_anything_is_played(
     world_model: WorldModel, name: str, config: PlannerConfig, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        imagining_policy(name, world_model, config)
+        make_policy(name, world_model, None, config)
 
 
 def test_a_policy_that_does_not_know_a_task_is_refused_before_anything_is_played() -> None:

@@ -28,9 +28,7 @@ def moving_squares(frames: int, seed: int = 0) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def trained() -> Autoencoder:
-    return train_autoencoder(
-        moving_squares(500), steps=150, batch_size=16, lr=4e-3, progress=False, config=SMALL
-    )
+    return train_autoencoder(moving_squares(500), steps=150, batch_size=16, lr=4e-3, config=SMALL)
 
 
 def test_it_learns_what_moves(trained: Autoencoder) -> None:
@@ -51,10 +49,9 @@ def test_latents_are_normalised(trained: Autoencoder) -> None:
 def test_same_seed_same_weights() -> None:
     frames = moving_squares(50)
     first, second = (
-        train_autoencoder(frames, steps=3, batch_size=4, seed=5, progress=False, config=SMALL)
-        for _ in range(2)
+        train_autoencoder(frames, steps=3, batch_size=4, seed=5, config=SMALL) for _ in range(2)
     )
-    other = train_autoencoder(frames, steps=3, batch_size=4, seed=6, progress=False, config=SMALL)
+    other = train_autoencoder(frames, steps=3, batch_size=4, seed=6, config=SMALL)
     state, again = first.state_dict(), second.state_dict()
     assert all(torch.equal(state[key], again[key]) for key in state)
     assert not torch.equal(first.encode(frames[:1]), other.encode(frames[:1]))
@@ -64,28 +61,16 @@ def test_it_leaves_the_global_random_state_alone() -> None:
     torch.manual_seed(1)
     expected = torch.rand(1)
     torch.manual_seed(1)
-    train_autoencoder(moving_squares(8), steps=1, batch_size=2, progress=False, config=SMALL)
+    train_autoencoder(moving_squares(8), steps=1, batch_size=2, config=SMALL)
     assert torch.equal(torch.rand(1), expected)
 
 
 def test_training_continues_from_weights(trained: Autoencoder) -> None:
     held_out = moving_squares(64, seed=1)
     weights = {key: value.clone() for key, value in trained.state_dict().items()}
-    further = train_autoencoder(
-        moving_squares(100), steps=10, batch_size=8, lr=1e-4, progress=False, start=trained
-    )
+    further = train_autoencoder(moving_squares(100), steps=10, batch_size=8, lr=1e-4, start=trained)
     assert measure(further, held_out).psnr > measure(trained, held_out).psnr - 1.5
     assert all(torch.equal(weights[key], value) for key, value in trained.state_dict().items())
-
-
-def test_a_sampler_serves_as_well() -> None:
-    frames = moving_squares(50)
-
-    def sample(rng: np.random.Generator, count: int) -> np.ndarray:
-        return frames[rng.integers(len(frames), size=count)]
-
-    autoencoder = train_autoencoder(sample, steps=2, batch_size=4, progress=False, config=SMALL)
-    assert autoencoder.channels == 8
 
 
 @pytest.mark.parametrize(
@@ -100,14 +85,12 @@ def test_a_sampler_serves_as_well() -> None:
 )
 def test_wrong_arguments(frames: np.ndarray, values: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        train_autoencoder(frames, progress=False, **values)  # type: ignore[arg-type]
+        train_autoencoder(frames, **values)  # type: ignore[arg-type]
 
 
 def test_loss_that_explodes_is_an_error() -> None:
     with pytest.raises(ValueError, match="lower lr"):
-        train_autoencoder(
-            moving_squares(8), steps=60, batch_size=4, lr=1e30, progress=False, config=SMALL
-        )
+        train_autoencoder(moving_squares(8), steps=60, batch_size=4, lr=1e30, config=SMALL)
 
 
 def test_backgrounds_of_two_scenes_are_told_apart() -> None:

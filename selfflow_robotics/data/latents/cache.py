@@ -112,19 +112,21 @@ def latents_of(
     if not len(episodes):
         raise ValueError(f"{episodes.name} has no episodes; there is nothing to encode")
     if cache is None:
-        return _joined(list(_encoded(encoding, range(encoding.parts), workers)))
+        made = _encoded(encoding, range(encoding.parts), workers)
+        return LatentEpisodes.join([part.latents for part in made])
     folder = encoding.folder(cache)
     encoding = _agreed(encoding, folder)
     missing = [i for i in range(encoding.parts) if not part_folder(folder, i).is_dir()]
     if missing:
         with only_writer(folder):
-            _write_key(encoding, folder)
+            if not (folder / KEY_FILE).exists():
+                write_whole(folder / KEY_FILE, json.dumps(encoding.key(), indent=2) + "\n")
             for i in set(range(encoding.parts)) - set(missing):
                 _count_broken(episodes, read_part(folder, i))
             written = (spread or partial(encode_parts, workers=workers))(encoding, folder, missing)
             for number in written:
                 _count_broken(episodes, read_part(folder, number))
-    return _joined([read_part(folder, i) for i in range(encoding.parts)])
+    return LatentEpisodes.join([read_part(folder, i).latents for i in range(encoding.parts)])
 
 
 def encode_parts(
@@ -195,10 +197,6 @@ def _nothing(encoding: Encoding) -> LatentEpisodes:
     )
 
 
-def _joined(parts: Sequence[Part]) -> LatentEpisodes:
-    return LatentEpisodes.join([part.latents for part in parts])
-
-
 def _agreed(encoding: Encoding, folder: Path) -> Encoding:
     """The encoding with the size of parts of what is there.
 
@@ -225,12 +223,6 @@ def _agreed(encoding: Encoding, folder: Path) -> Encoding:
             "was encoded with, give another cache folder, or remove this one to encode anew"
         )
     return encoding
-
-
-def _write_key(encoding: Encoding, folder: Path) -> None:
-    path = folder / KEY_FILE
-    if not path.exists():
-        write_whole(path, json.dumps(encoding.key(), indent=2) + "\n")
 
 
 def weights_digest(tokenizer: Tokenizer) -> str:

@@ -23,11 +23,7 @@ class CheckedRows:
     """An array (s, ...), usually memory-mapped, that gives no rows that changed since.
 
     A block is checked once by a process, at some GB/s: a file larger than memory is opened at once.
-
-    Args:
-        rows: the array.
-        checksums: what :func:`checksums_of` said of it when it was whole.
-        path: the file, for messages.
+    Checksums are what :func:`checksums_of` said of it when it was whole.
 
     Raises:
         ValueError: it has another number of blocks.

@@ -31,7 +31,6 @@ def encode_for_training(
     """Encode both sides of the split of each data set, and the videos, where they are not yet.
 
     Args:
-        cache: folder of caches.
         data: trained on together: the first one's statistics normalise.
         image_size: (height, width) of the pictures of data; None: theirs, made to fit.
         image_fit: what becomes of data's pictures of other proportions.

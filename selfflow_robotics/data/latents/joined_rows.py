@@ -43,14 +43,6 @@ class JoinedRows:
         """Number of rows."""
         return int(self.shape[0])
 
-    def __getitem__(self, index: NDArray[np.int64]) -> NDArray[Any]:
-        """The rows of an array of indices, any shape: (*index.shape, ...)."""
-        flat = np.asarray(index).reshape(-1)
-        out = np.empty((len(flat), *self.shape[1:]), self.dtype)
-        for row, run in zip(out, self.runs(flat, 1), strict=True):
-            row[...] = run[0]
-        return out.reshape(*np.shape(index), *self.shape[1:])
-
     def runs(self, starts: NDArray[np.int64], length: int) -> Iterator[NDArray[Any]]:
         """(length, ...) rows from each of these on, not copied.
 

@@ -84,10 +84,9 @@ def _save_latents(path: Path, latents: NDArray[np.float16]) -> bytes:
 
 
 def read_part(cache: Path, number: int, check: bool = False) -> Part:
-    """Open a part: rows are read, latents are memory-mapped, and checked when they are first read.
+    """Open a part: rows are read, latents are memory-mapped and checked when they are first read.
 
-    Args:
-        check: read and check all latents now.
+    All of them are read and checked now where `check` says so.
 
     Raises:
         ValueError: a file is damaged; the message names it.

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from concurrent.futures import Future
 
-from ...machine.worker_process import follow_the_parent
+from ...machine.worker_process import follow_the_parent, worker_processes
 from ..episode import Episode, Episodes
 from ..video.source import BrokenVideo, UnreadableVideoError
 
@@ -32,23 +30,14 @@ def read_episodes(
         for i in wanted:
             yield _read(episodes, i)
         return
-    spawn = get_context("spawn")
-    pool = ProcessPoolExecutor(workers, spawn, initializer=_begin, initargs=(episodes,))
     ahead: deque[Future[Episode | BrokenVideo]] = deque()
-    try:
+    with worker_processes(workers, "read episodes", begin=_begin, given=(episodes,)) as pool:
         for i in wanted:
             ahead.append(pool.submit(_read_there, i))
             if len(ahead) > _READ_AHEAD * workers:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
-    except BrokenProcessPool as error:
-        raise RuntimeError(
-            "a process that read episodes died; is memory short? "
-            "run the same command again, with fewer workers="
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 _episodes: Episodes  # of a worker

@@ -16,10 +16,7 @@ def scalars(column: pa.ChunkedArray, key: str, where: str) -> pa.Array:
     Raises:
         ValueError: a value lacks, or is no number, or rows hold several.
     """
-    array = column.combine_chunks()
-    while pa.types.is_nested(array.type):
-        array = _flat(array, key, where, 1)
-    return _numeric(array, key, where)
+    return _numbers(column, key, where, 1)
 
 
 def matrix(column: pa.ChunkedArray, key: str, where: str, size: int) -> NDArray[np.float32]:
@@ -28,10 +25,7 @@ def matrix(column: pa.ChunkedArray, key: str, where: str, size: int) -> NDArray[
     Raises:
         ValueError: a value lacks, is not finite or no number, or a row holds not so many.
     """
-    array, count = column.combine_chunks(), len(column)
-    while pa.types.is_nested(array.type):
-        array = _flat(array, key, where, None)
-    array = _numeric(array, key, where)
+    array, count = _numbers(column, key, where, None), len(column)
     if len(array) != count * size:
         raise ValueError(
             f"{where} has {key} of {len(array) / max(count, 1):g} numbers a step, where "
@@ -65,7 +59,10 @@ def _flat(array: pa.Array, key: str, where: str, size: int | None) -> pa.Array:
     return pc.list_flatten(array)
 
 
-def _numeric(array: pa.Array, key: str, where: str) -> pa.Array:
+def _numbers(column: pa.ChunkedArray, key: str, where: str, size: int | None) -> pa.Array:
+    array = column.combine_chunks()
+    while pa.types.is_nested(array.type):
+        array = _flat(array, key, where, size)
     _require_all(array, key, where)
     kind = array.type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):

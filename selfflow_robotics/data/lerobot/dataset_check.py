@@ -19,10 +19,6 @@ _NAMED = 10
 def check_lerobot(path: Path, mapping: str | RldsMapping | LeRobotMapping = "rt1") -> list[Checked]:
     """Check all splits of a data set.
 
-    Args:
-        path: folder with `meta/info.json`.
-        mapping: which features are read.
-
     Returns:
         A split each; bytes are those of images, actions and states as they are read. Faults name
         episode and key or file; those of the whole folder are with the first split.

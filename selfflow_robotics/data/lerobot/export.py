@@ -59,7 +59,6 @@ class LeRobotExport(WholeFolder):
     `meta/state_spec.json` say what the numbers mean.
 
     Args:
-        path: the data set's folder, which must not exist.
         actions: meaning of the actions; its rate is that of the data set.
         states: meaning of the states; None leaves them out.
         limits: sizes at which a new file begins.

@@ -15,13 +15,7 @@ _JUMP = 2.0  # frames from one episode to the next by which times may drift off
 
 
 class EpisodeFrames:
-    """Frames of one camera.
-
-    Args:
-        meta: where the episodes lie.
-        key: the camera.
-        size: height and width of the frames.
-    """
+    """Frames, of this height and width, of the camera of that key."""
 
     def __init__(self, meta: LeRobotMeta, key: str, size: tuple[int, int]) -> None:
         self._meta, self._key, self._size = meta, key, size
@@ -33,7 +27,6 @@ class EpisodeFrames:
         Args:
             episode: its number in the data set.
             times: (S,) of its rows, in seconds since it began.
-            where: what it is called in messages.
 
         Raises:
             FileNotFoundError: the file is not there.

@@ -19,14 +19,7 @@ COUNTERS = ("frame_index", "episode_index", "index", "task_index")
 def features(
     image_size: tuple[int, int], actions: ActionSpec, states: StateSpec | None, marked: bool
 ) -> dict[str, dict[str, Any]]:
-    """Every feature of an export, by its name.
-
-    Args:
-        image_size: height and width.
-        actions: names the entries, and tells the rate.
-        states: names the entries; None where there are no states.
-        marked: whether steps tell what is to be imitated.
-    """
+    """Every feature of an export, by its name; `marked` where steps tell what is to be imitated."""
     height, width = image_size
     found: dict[str, dict[str, Any]] = {
         EXPORTED_IMAGE: {

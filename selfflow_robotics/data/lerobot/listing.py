@@ -24,8 +24,6 @@ def read_episodes(path: Path, version: str, keep: Callable[[str], bool]) -> Colu
     """Columns of the listed episodes, in the order of their numbers.
 
     Args:
-        path: the data set.
-        version: as "v2.1".
         keep: which columns are read, besides those of the episodes' places.
 
     Raises:

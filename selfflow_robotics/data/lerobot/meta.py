@@ -47,11 +47,7 @@ class VideoPlace:
 
 
 class LeRobotMeta:
-    """Features, tasks and places of the episodes of a folder.
-
-    Args:
-        path: the folder.
-        cameras: the videos whose places are to be known.
+    """Features and tasks of a folder, and places of its episodes in the videos of these cameras.
 
     Raises:
         FileNotFoundError: no such folder, or a file of `meta/` lacks.

@@ -39,14 +39,7 @@ class Limits:
 
 
 class Part:
-    """Takes episodes until it is full.
-
-    Args:
-        folder: the data set's folder.
-        number: of the part, from 0.
-        image_size: height and width.
-        rate_hz: frames a second.
-        limits: when it is full.
+    """Takes episodes until it is full, with images of one (height, width).
 
     Raises:
         RuntimeError: no H.264 encoder is there.
@@ -93,9 +86,8 @@ class Part:
 
         Args:
             rows: its steps.
-            images: its frames (S, height, width, 3).
-            episode: its row of `meta/episodes`, without the places of its rows and frames.
-            statistics: of every feature.
+            images: (S, height, width, 3).
+            episode: its row of `meta/episodes`, without places and statistics.
         """
         if self._rows is None:
             self._rows = pq.ParquetWriter(self._rows_file, rows.schema, write_page_checksum=True)

@@ -136,11 +136,9 @@ def _image(cell: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 class LeRobotRows:
-    """Rows of any episode; keeps what was read last, as neighbours often share it.
+    """Rows of any episode, with these columns besides those of time and task.
 
-    Args:
-        meta: where the rows lie.
-        columns: features to read, besides those of time and task.
+    What was read last is kept, as neighbours often share it.
     """
 
     def __init__(self, meta: LeRobotMeta, columns: tuple[str, ...]) -> None:
@@ -156,10 +154,6 @@ class LeRobotRows:
         """The rows of an episode, in the order of their frames.
 
         They are looked for in all files where the one that `meta/` names has none.
-
-        Args:
-            episode: its number in the data set.
-            where: what it is called in messages.
 
         Raises:
             FileNotFoundError: the file is not there.

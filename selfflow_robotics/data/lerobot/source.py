@@ -44,10 +44,8 @@ def open_lerobot(
     notice. Those in `meta/stats.json` are not taken: LeRobot's quantiles are means of episodes'.
 
     Args:
-        path: folder with `meta/info.json`.
         mapping: which features are read: the name of a declared mapping or of a YAML file that
             declares one, or a mapping. An RLDS mapping stands for what was exported with it.
-        split: a split of `meta/info.json`.
 
     Raises:
         FileNotFoundError: no such folder, or it lacks a file of `meta/`.
@@ -125,7 +123,6 @@ class LeRobotSource(MappedSource[LeRobotMapping]):
         )
 
     def numbers(self) -> Callable[[int], Numbers]:
-        """See :meth:`MappedSource.numbers`."""
         rows = LeRobotRows(self._meta, (*self.mapping.actions, *self.mapping.states))
         return lambda index: self._actions_and_states(rows.read(*self._named(index)))
 

@@ -13,9 +13,6 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 class ArrayRecords:
     """The records of several ArrayRecord files, in order.
 
-    Args:
-        paths: the files.
-
     Raises:
         ValueError: a file is truncated or is no ArrayRecord file.
     """

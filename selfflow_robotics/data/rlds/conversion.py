@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -62,7 +63,6 @@ def convert(
 
     Args:
         source: folder that TFDS wrote, local or any URL of fsspec.
-        out: folder to write.
         mapping: which features are actions and states, for the statistics; when None, the declared
             mapping that fits, or no statistics where none does.
         workers: processes; one a CPU when None.
@@ -135,12 +135,10 @@ def _convert_all(shards: list[Shard], work: partial[int], workers: int | None) -
         if isinstance(result, ValueError)
     ]
     if faults:
-        more = len(faults) - _NAMED_FAULTS
-        named = "\n".join(sorted(faults)[:_NAMED_FAULTS])
         raise ValueError(
             f"{len(faults)} shards could not be converted; the others are kept, "
             "and the same command goes on with these once they are mended:\n"
-            f"{named}{f' and {more} more' if more > 0 else ''}"
+            f"{_first(sorted(faults))}"
         )
 
 
@@ -188,13 +186,16 @@ def _finish(
 
 def _require_few(left_out: tuple[str, ...], total: int, max_broken: float, out: Path) -> None:
     if len(left_out) > max_broken * total or (left_out and len(left_out) == total):
-        more = len(left_out) - _NAMED_FAULTS
-        named = "\n".join(left_out[:_NAMED_FAULTS])
         raise ValueError(
             f"{len(left_out)} of {total} episodes are faulty, more than the allowed share of "
             f"{max_broken:g}; allow a greater share (max_broken), or mend them, remove {out} and "
-            f"convert again:\n{named}{f' and {more} more' if more > 0 else ''}"
+            f"convert again:\n{_first(left_out)}"
         )
+
+
+def _first(faults: Sequence[str]) -> str:
+    more = len(faults) - _NAMED_FAULTS
+    return "\n".join(faults[:_NAMED_FAULTS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _write_statistics(
@@ -222,7 +223,7 @@ def _write_statistics(
 
 def _require_finished(found: ConversionSource, out: Path) -> None:
     """Refuse a folder that is not this source converted; clear what a kill at the end left."""
-    info = DatasetInfo.parse((out / INFO_FILE).read_text(), str(out / INFO_FILE))
+    info = DatasetInfo.read(out)
     same = info.file_format == "array_record" and all(
         (out / name).is_file() and (out / name).read_bytes() == content
         for name, content in found.metadata.items()

@@ -31,10 +31,7 @@ class ConversionSource:
 
     @classmethod
     def open(cls, url: str) -> ConversionSource:
-        """Read what the folder holds, without its shards.
-
-        Args:
-            url: a folder, local or any URL of fsspec, as gs://gresearch/robotics/NAME/0.1.0.
+        """Read what a folder holds, without its shards; it may be any URL of fsspec.
 
         Raises:
             FileNotFoundError: no such folder, or it lacks its metadata.

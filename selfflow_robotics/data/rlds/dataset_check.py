@@ -42,7 +42,6 @@ def check_dataset(
     """Check all splits of a data set, ArrayRecord or TFRecord.
 
     Args:
-        path: the folder that TFDS wrote.
         mapping: whose keys must be there too; when None, the declared mapping that fits.
         workers: processes; one a CPU when None.
 
@@ -54,7 +53,7 @@ def check_dataset(
         ValueError: the metadata is damaged, or the mapping does not fit.
     """
     features = read_features(require_folder(path))
-    info = DatasetInfo.parse((path / INFO_FILE).read_text(), str(path / INFO_FILE))
+    info = DatasetInfo.read(path)
     flat = flatten(features)
     if mapping is None:
         mapping = fitting_mapping(flat)

@@ -18,28 +18,18 @@ class EpisodeCheck:
     """Finds what is wrong with records of a data set, without decoding images.
 
     Every declared feature must be there, of the declared type, with as many rows as there are
-    steps; the numbers of every feature that acts ("steps/action...") must be finite.
-
-    Args:
-        features: what the data set declares.
-        finite: further keys, as "steps/observation/state", whose numbers must be finite.
+    steps; the numbers of every feature that acts ("steps/action...") must be finite, and those of
+    the keys `finite`, as "steps/observation/state".
     """
 
     def __init__(self, features: Any, finite: Iterable[str] = ()) -> None:
         infos = flatten(features.get_serialized_info())
-        optional = {key for key, f in flatten(features).items() if _is_optional(f)}
-        self._infos = {key: info for key, info in infos.items() if key not in optional}
+        kinds = {key: type(feature).__name__ for key, feature in flatten(features).items()}
+        self._infos = {k: info for k, info in infos.items() if kinds.get(k) != "Optional"}
         self._finite = {key for key in self._infos if key.startswith("steps/action")} | set(finite)
 
     def __call__(self, record: bytes, where: str) -> int:
-        """Check one episode.
-
-        Args:
-            record: its bytes.
-            where: what it is called in messages.
-
-        Returns:
-            Its number of steps.
+        """The number of steps of one episode, which is called `where` in messages.
 
         Raises:
             ValueError: what is wrong, and with which key.
@@ -51,7 +41,8 @@ class EpisodeCheck:
         rows: dict[str, int] = {}
         for key, info in self._infos.items():
             if sum(size is None for size in info.shape) > 1:
-                _require_ragged(stored, key, where)
+                if not any(name == key or name.startswith(f"{key}/ragged") for name in stored):
+                    raise _lacking(key, where)
                 continue
             values = self._values(stored, key, info, where)
             if key.startswith("steps/"):
@@ -72,7 +63,7 @@ class EpisodeCheck:
         kind = stored[key].WhichOneof("kind") if key in stored else None
         empty_is_known = key.startswith("steps/") or None in info.shape
         if key not in stored or (kind is None and not empty_is_known):
-            raise ValueError(f"{where} lacks {key}, which features.json promises; {_REMEDY}")
+            raise _lacking(key, where)
         wanted = _kind_of(info.np_dtype)
         if kind not in (wanted, None):
             raise ValueError(
@@ -88,10 +79,6 @@ class EpisodeCheck:
         return values
 
 
-def _is_optional(feature: Any) -> bool:
-    return type(feature).__name__ == "Optional"
-
-
 def _kind_of(dtype: Any) -> str:
     if np.issubdtype(dtype, np.floating):
         return "float_list"
@@ -100,9 +87,8 @@ def _kind_of(dtype: Any) -> str:
     return "bytes_list"
 
 
-def _require_ragged(stored: Any, key: str, where: str) -> None:
-    if not any(name == key or name.startswith(f"{key}/ragged") for name in stored):
-        raise ValueError(f"{where} lacks {key}, which features.json promises; {_REMEDY}")
+def _lacking(key: str, where: str) -> ValueError:
+    return ValueError(f"{where} lacks {key}, which features.json promises; {_REMEDY}")
 
 
 def _steps(rows: dict[str, int], where: str) -> int:

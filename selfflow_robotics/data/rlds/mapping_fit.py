@@ -14,18 +14,10 @@ from selfflow_robotics.data.rlds.mappings import MAPPINGS, RldsMapping
 def require_fit(
     mapping: RldsMapping, features: Mapping[str, Any], where: str
 ) -> tuple[int, int] | None:
-    """Refuse a mapping that reads what is not there.
-
-    Args:
-        mapping: which keys are read.
-        features: what the data set declares, flat.
-        where: what the data set is called in messages.
-
-    Returns:
-        Height and width of the images; None where they are free.
+    """Height and width of the images among these flat features; None where they are free.
 
     Raises:
-        ValueError: a feature is absent or has another size.
+        ValueError: a feature that the mapping reads is absent or has another size.
     """
     wanted = [*(f"steps/{key}" for key in mapping.step_keys), *mapping.episode_keys]
     actions = [f"steps/{key}" for key in mapping.actions]

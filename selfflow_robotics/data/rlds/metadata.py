@@ -120,6 +120,12 @@ class DatasetInfo:
     content: dict[str, Any]  # the whole file
 
     @classmethod
+    def read(cls, folder: Path) -> DatasetInfo:
+        """That of a folder; see :meth:`parse`."""
+        file = folder / INFO_FILE
+        return cls.parse(file.read_text(errors="replace"), str(file))
+
+    @classmethod
     def parse(cls, text: str, where: str) -> DatasetInfo:
         """Read the file's text.
 
@@ -171,13 +177,7 @@ def _file_name(name: Any) -> str:
 def shards_of(
     names: Iterable[str], split: DeclaredSplit, file_format: str, folder: str
 ) -> list[str]:
-    """The names of a split's files, in order.
-
-    Args:
-        names: all files of the folder.
-        split: whose.
-        file_format: "tfrecord" or "array_record".
-        folder: what the folder is called in messages.
+    """The names of a split's files, in order, among those of all files of a folder.
 
     Raises:
         FileNotFoundError: a file lacks, or all do.

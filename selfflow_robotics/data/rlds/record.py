@@ -14,23 +14,14 @@ from selfflow_robotics.data.rlds.metadata import flatten
 
 
 class RecordParser:
-    """Reads some keys of a record; images stay encoded.
-
-    Args:
-        features: what the data set declares.
-        keys: which of them, as "steps/action".
-    """
+    """Reads some of the keys that a data set declares, as "steps/action"; images stay encoded."""
 
     def __init__(self, features: Any, keys: Iterable[str]) -> None:
         infos = flatten(features.get_serialized_info())
         self._parser = ExampleParserNp({key: infos[key] for key in keys})
 
     def __call__(self, record: bytes, where: str) -> Mapping[str, Any]:
-        """The values by key; those of a step have the steps as their first axis.
-
-        Args:
-            record: an episode's bytes.
-            where: what it is called in messages.
+        """The values of an episode by key; those of a step have the steps as their first axis.
 
         Raises:
             ValueError: it does not hold what was declared.
@@ -53,15 +44,11 @@ class RecordParser:
 
 
 def columns(found: Mapping[str, Any], keys: Sequence[str], where: str) -> NDArray[np.float32]:
-    """Numeric step keys side by side.
+    """Numeric keys side by side, (S, entries of all keys).
 
     Args:
         found: what a :class:`RecordParser` returned.
         keys: relative to "steps".
-        where: what the episode is called in messages.
-
-    Returns:
-        (S, entries of all keys).
 
     Raises:
         ValueError: a number is not finite, or the keys differ in their number of steps.
@@ -86,7 +73,6 @@ def texts(values: NDArray[Any], where: str) -> tuple[str, ...]:
 
     Args:
         values: (S,) of bytes, (S, 1) of them, or (S, length) of integers that end in zeros.
-        where: what the episode is called in messages.
 
     Raises:
         ValueError: they are neither.

@@ -100,7 +100,6 @@ def convert_shard(shard: Shard, mapping: RldsMapping | None, leave_out: bool = F
     """Copy the records of a shard, check every episode, and verify what was written.
 
     Args:
-        shard: source and target.
         mapping: what to keep for the statistics.
         leave_out: go on without an episode that is faulty, instead of raising.
 

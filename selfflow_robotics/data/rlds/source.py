@@ -21,7 +21,6 @@ from selfflow_robotics.data.rlds.array_record import ArrayRecords
 from selfflow_robotics.data.rlds.mapping_fit import require_fit
 from selfflow_robotics.data.rlds.mappings import RldsMapping, mapping_named
 from selfflow_robotics.data.rlds.metadata import (
-    INFO_FILE,
     DatasetInfo,
     flatten,
     read_features,
@@ -130,7 +129,6 @@ class RldsSource(MappedSource[RldsMapping]):
         )
 
     def numbers(self) -> Callable[[int], Numbers]:
-        """See :meth:`MappedSource.numbers`."""
         mapping = self.mapping
         keys = [f"steps/{key}" for key in (*mapping.actions, *mapping.states)]
         parse = RecordParser(self._features, keys)
@@ -205,7 +203,7 @@ class RldsSource(MappedSource[RldsMapping]):
 
 def _records(path: Path, split: str) -> tuple[list[Path], ArrayRecords | TFRecords]:
     """The shards of a split, and the records in them."""
-    info = DatasetInfo.parse((path / INFO_FILE).read_text(errors="replace"), str(path / INFO_FILE))
+    info = DatasetInfo.read(path)
     declared = {one.name: one for one in info.splits}
     if split not in declared:
         raise ValueError(f'{path} has no split "{split}"; it has {sorted(declared)}')

@@ -27,10 +27,8 @@ def published_form(
     followers do. The data set's own specification keeps the gripper as it is stored.
 
     Args:
-        spec: meaning of the actions.
         actions: (S, A), of all episodes one after another, as stored.
         states: (S, P) or None.
-        state_spec: names of the states.
         lengths: steps of every episode.
     """
     actions = actions.copy()

@@ -31,9 +31,6 @@ class TFRecords:
 
     Only lengths are read at first; each record's checksum is verified when it is read.
 
-    Args:
-        paths: the files.
-
     Raises:
         ValueError: a file is truncated or is no TFRecord file.
     """
@@ -70,11 +67,7 @@ class TFRecords:
 
 
 class TFRecordWriter:
-    """Writes records to a new file, one after another.
-
-    Args:
-        path: the file; it is replaced when it exists.
-    """
+    """Writes records to a file, one after another; what was there is replaced."""
 
     def __init__(self, path: str | Path) -> None:
         self._file = Path(path).open("wb")  # noqa: SIM115  closed by close()
@@ -91,11 +84,7 @@ class TFRecordWriter:
 
 
 def read_in_order(file: BinaryIO, name: str) -> Iterator[bytes]:
-    """The records of an open file from the beginning, each verified by its checksums.
-
-    Args:
-        file: its bytes, which need not be seekable.
-        name: what the file is called in messages.
+    """The records of an open file, which need not be seekable, each verified by its checksums.
 
     Raises:
         ValueError: the file is truncated, is no TFRecord file, or disagrees with a checksum.

@@ -152,11 +152,7 @@ def rt1_features(image_size: tuple[int, int]) -> tfds.features.FeaturesDict:
 
 
 def serialize(episode: Rt1Episode, image_size: tuple[int, int]) -> bytes:
-    """One record of the data set.
-
-    Args:
-        episode: its images must be of image_size.
-        image_size: height and width the data set declares.
+    """One record of a data set whose images have this (height, width).
 
     Raises:
         ValueError: the images have another size.

@@ -13,16 +13,11 @@ EMBEDDING_SIZE = 512
 
 @lru_cache(maxsize=4096)
 def embed_instruction(instruction: str) -> NDArray[np.float32]:
-    """Hashed bag of words of unit length.
+    """Hashed bag of words, (512,) of unit length, read-only; case does not matter.
 
     It is not the Universal Sentence Encoder of the real data set: it knows words, not meanings. It
-    has the real one's shape and norm, so that tools that read RT-1 work.
-
-    Args:
-        instruction: any text; case does not matter.
-
-    Returns:
-        (512,) float32, norm 1; for a text without words the first unit vector. Read-only.
+    has the real one's shape and norm, so that tools that read RT-1 work. A text without words has
+    the first unit vector.
     """
     total = np.zeros(EMBEDDING_SIZE)
     for word in instruction.lower().split():

@@ -54,7 +54,6 @@ class Rt1Writer(WholeFolder):
     frame on: RT-1 has no features for them.
 
     Args:
-        path: the data set's folder, which must not exist.
         image_size: height and width of every image.
         container: ArrayRecord, for random access, or TFRecord, for programs that read through
             tf.data.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from itertools import count
 from typing import BinaryIO
 
 import av
@@ -56,9 +56,12 @@ def readable_seconds(open_file: Open) -> float:
         rate = float(stream.average_rate or 25)
         promised = _promised(container, stream, _first_time(container, stream))
     try:
-        last = _last_time(_by_time(open_file, max(0.0, promised - 1 / rate)))
+        shown = deque(_by_time(open_file, max(0.0, promised - 1 / rate)), maxlen=1)
     except _TimesJumpError:
         return _count(open_file) / rate
+    if not shown:
+        raise ValueError("it ends before its last frame: truncated?")
+    last, _ = shown[0]
     if promised and last < promised - max(1.0, 3 / rate) and not _sound_is_whole(open_file):
         raise ValueError(f"it ends after {last:.1f} of {promised:.1f} s: truncated?")
     return last + 1 / rate
@@ -68,11 +71,7 @@ def readable_seconds(open_file: Open) -> float:
 def _opened(open_file: Open) -> Iterator[tuple[InputContainer, VideoStream]]:
     limit = {"max_pixels": str(MOST_PIXELS)}
     with av.open(open_file(), "r", options=limit) as container:
-        if not container.streams.video:
-            raise ValueError("it has no video stream")
-        stream = container.streams.video[0]
-        if not stream.codec_context:
-            raise ValueError("its codec is unknown")
+        stream = stream_of(container)
         if stream.time_base is None:
             raise ValueError("its video stream has no time base")
         if not 0 < stream.width * stream.height <= MOST_PIXELS:
@@ -82,6 +81,20 @@ def _opened(open_file: Open) -> Iterator[tuple[InputContainer, VideoStream]]:
             )
         stream.codec_context.options = limit
         yield container, stream
+
+
+def stream_of(container: InputContainer) -> VideoStream:
+    """The first video stream.
+
+    Raises:
+        ValueError: there is none, or FFmpeg knows no codec that would decode it.
+    """
+    if not container.streams.video:
+        raise ValueError("it has no video stream")
+    stream = container.streams.video[0]
+    if not stream.codec_context:
+        raise ValueError("its codec is unknown")
+    return stream
 
 
 def _sampled(
@@ -153,7 +166,7 @@ def _by_count(open_file: Open) -> Shown:
     """From the first frame on, at an even rate."""
     with _opened(open_file) as (container, stream):
         rate = stream.average_rate or Fraction(25)
-        for number, frame in zip(count(), container.decode(stream), strict=False):
+        for number, frame in enumerate(container.decode(stream)):
             yield float(number / rate), frame
 
 
@@ -177,15 +190,6 @@ def _promised(container: InputContainer, stream: VideoStream, first: Fraction) -
     if container.duration is not None:
         return max(0.0, container.duration / av.time_base - float(first))
     return 0.0
-
-
-def _last_time(shown_at: Shown) -> float:
-    last: float | None = None
-    for time, _ in shown_at:
-        last = time
-    if last is None:
-        raise ValueError("it ends before its last frame: truncated?")
-    return last
 
 
 def _count(open_file: Open) -> int:

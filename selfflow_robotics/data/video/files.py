@@ -111,10 +111,7 @@ def _named_by(path: str) -> Iterator[str]:
     elif os.path.lexists(path):
         yield path
     else:
-        for file in glob.glob(path, recursive=True):
-            if os.path.isdir(file):
-                continue
-            yield file
+        yield from (file for file in glob.glob(path, recursive=True) if not os.path.isdir(file))
 
 
 def _inside(folder: str) -> Iterator[str]:

@@ -15,6 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from selfflow_robotics.data.video.decoding import stream_of
 from selfflow_robotics.data.video.upright import upright
 
 _MARGINS = (0.0, 1.0, 10.0)  # s before a frame to seek to, until one before it comes
@@ -43,7 +44,6 @@ def read_frames(
     beginning of the file: times of some containers jump back or repeat.
 
     Args:
-        file: a video file.
         first: a frame's number, 0 for the first that is shown.
         count: how many; fewer come where the file ends.
         size: height and width that they must have.
@@ -83,11 +83,7 @@ def _opened(file: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         raise FileNotFoundError(f"there is no video file {file}; copy or download it again")
     try:
         with av.open(file) as container:
-            if not container.streams.video:
-                raise ValueError("it has no video stream")
-            stream = container.streams.video[0]
-            if not stream.codec_context:  # FFmpeg knows none that would decode it
-                raise ValueError("its codec is unknown")
+            stream = stream_of(container)
             # A damaged frame shall be an error, not a grey patch.
             stream.codec_context.options = {"err_detect": "explode"}
             yield container, stream
@@ -115,18 +111,14 @@ def _gather(
                 break
             left += 1
             continue
-        image = _picture(frame)
+        image = upright(frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False), frame)
         if image.shape[:2] != size:
             raise _size_error(image.shape[:2], size)
         times.append(-1.0 if frame.time is None else frame.time)
         images.append(image)
-    if not all(a < b for a, b in pairwise(times)):
-        return Frames(None, tuple(images), left)
-    return Frames(np.array([time - times[0] for time in times]), tuple(images), left)
-
-
-def _picture(frame: VideoFrame) -> NDArray[np.uint8]:
-    return upright(frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False), frame)
+    rise = all(a < b for a, b in pairwise(times))
+    since_first = np.array([time - times[0] for time in times]) if rise else None
+    return Frames(since_first, tuple(images), left)
 
 
 def _size_error(found: tuple[int, ...], size: tuple[int, int]) -> ValueError:

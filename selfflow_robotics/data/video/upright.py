@@ -8,11 +8,7 @@ from numpy.typing import NDArray
 
 
 def upright(image: NDArray[np.uint8], frame: VideoFrame) -> NDArray[np.uint8]:
-    """A picture (height, width, 3), turned as the file of its frame asks.
-
-    Args:
-        image: of the frame, as it is stored.
-        frame: tells by how much.
+    """The picture (height, width, 3) of a frame, turned as its file asks.
 
     Raises:
         ValueError: it asks for another angle than a multiple of 90 degrees.

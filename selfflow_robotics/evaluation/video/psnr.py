@@ -41,6 +41,24 @@ class Imagination:
         """PSNR gained over copying the last frame, in dB."""
         return tuple(a - b for a, b in zip(self.psnr_H, self.copy_psnr_H, strict=True))
 
+    def __str__(self) -> str:
+        """PSNR per step ahead, as a table."""
+        lines = [
+            f"imagined frames at {self.height}x{self.width}, "
+            f"{self.clips} clips of {self.episodes} episodes, PSNR in dB:",
+            "  steps ahead       " + "".join(f"{h:>8}" for h in range(1, self.horizon + 1)),
+        ]
+        for name, values in (
+            ("true actions", self.psnr_H),
+            ("copy of last frame", self.copy_psnr_H),
+            ("of the mean error", self.pooled_psnr_H),
+            ("copy, the same", self.pooled_copy_psnr_H),
+            ("shuffled actions", self.shuffled_psnr_H),
+            ("error ratio", self.shuffled_error_ratio_H),
+        ):
+            lines.append(f"  {name:18}" + "".join(f"{value:8.2f}" for value in values))
+        return "\n".join(lines)
+
 
 def mean_squared_error(images: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Mean over the last three axes, in squared levels.
@@ -69,7 +87,6 @@ def imagine_episode(
     """Imagine a whole episode in pieces: after every H frames the truth is shown again.
 
     Args:
-        world_model: imagines.
         episode: S steps with actions, S at least 2.
         horizon: H, frames imagined in a row.
         actions: (S, A) to imagine with instead of the episode's, environment units; history keeps
@@ -106,7 +123,6 @@ def imagination(
     in one call, so that they start from the same noise.
 
     Args:
-        world_model: imagines.
         episodes: held out from training, with actions.
         horizon: H.
         max_clips: at most this many clips.

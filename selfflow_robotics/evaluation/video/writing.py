@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from selfflow_robotics.storage.whole_file import write_whole
 
 Frames = NDArray[np.uint8]  # (T, height, width, 3)
-_GAP = 4
+_GAP, _LABEL = 4, 20  # pixels between columns, and above each
 _PAPER, _INK = (24, 26, 30), (235, 237, 240)
 
 
@@ -92,30 +92,18 @@ def side_by_side(columns: Sequence[tuple[str, Frames]], width: int = 240) -> Fra
     if not columns:
         raise ValueError("no videos to put side by side; give at least one column")
     length = max(len(frames) for _, frames in columns)
-    bar = 20
-    drawn = []
-    for label, frames in columns:
-        height = round(frames.shape[1] * width / frames.shape[2])
-        label_bar = _label(label, width, bar)
+    heights = [round(frames.shape[1] * width / frames.shape[2]) for _, frames in columns]
+    whole = (length, _LABEL + max(heights), len(columns) * (width + _GAP) - _GAP, 3)
+    canvas = np.full(whole, _PAPER, np.uint8)
+    for number, (label, frames) in enumerate(columns):
         enlarging = width >= frames.shape[2]
         method = Image.Resampling.NEAREST if enlarging else Image.Resampling.BOX
-        scaled = np.stack(
-            [
-                np.vstack(
-                    [label_bar, np.asarray(Image.fromarray(f).resize((width, height), method))]
-                )
-                for f in frames
-            ]
-        )
-        drawn.append(np.concatenate([scaled, scaled[-1:].repeat(length - len(scaled), axis=0)]))
-    tallest = max(column.shape[1] for column in drawn)
-    gap = np.full((length, tallest, _GAP, 3), _PAPER, np.uint8)
-    parts: list[Frames] = []
-    for column in drawn:
-        below = np.full((length, tallest - column.shape[1], width, 3), _PAPER, np.uint8)
-        parts += [gap] if parts else []
-        parts.append(np.concatenate([column, below], axis=1))
-    return np.concatenate(parts, axis=2)
+        size = (width, heights[number])
+        shown = [np.asarray(Image.fromarray(frame).resize(size, method)) for frame in frames]
+        column = canvas[:, :, number * (width + _GAP) :][:, :, :width]
+        column[:, :_LABEL] = _label(label, width)
+        column[:, _LABEL : _LABEL + size[1]] = np.stack(shown + shown[-1:] * (length - len(shown)))
+    return canvas
 
 
 def h264_available() -> bool:
@@ -123,8 +111,8 @@ def h264_available() -> bool:
     return "libx264" in av.codecs_available
 
 
-def _label(text: str, width: int, height: int) -> Frames:
-    image = Image.new("RGB", (width, height), _PAPER)
+def _label(text: str, width: int) -> Frames:
+    image = Image.new("RGB", (width, _LABEL), _PAPER)
     font = ImageFont.load_default(size=13)
     while len(text) > 1 and font.getlength(text) > width - 8:
         text = text[:-2] + "…"

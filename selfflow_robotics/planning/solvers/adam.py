@@ -56,7 +56,6 @@ class Adam(Search):
             )
 
     def sample(self, run: Run) -> Tensor:
-        """See :meth:`Search.sample`."""
         if run.iteration > 1:
             (actions_BKHA,) = run.memory.param_groups[0]["params"]
             return self.bounds.clamp(actions_BKHA)
@@ -64,7 +63,6 @@ class Adam(Search):
         return run.mean_BHA[:, None] + self.initial_std * run.noise(self.candidates)
 
     def update(self, run: Run, elites_BKHA: Tensor, cost_BK: Tensor) -> None:
-        """See :meth:`Search.update`."""
         run.mean_BHA = elites_BKHA[:, 0]
         if run.completed < 1:
             return

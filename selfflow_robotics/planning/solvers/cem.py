@@ -26,7 +26,6 @@ class CEM(Gaussian):
     """
 
     def update(self, run: Run, elites_BKHA: Tensor, cost_BK: Tensor) -> None:
-        """See :meth:`Search.update`."""
         # The mean of elites cut at a bound would never reach it.
         run.mean_BHA = elites_BKHA.mean(dim=1)
         run.std_BHA = deviation(elites_BKHA, self.bounds).clamp(min=self.min_std)

@@ -42,11 +42,9 @@ class Gaussian(Search):
 
     @property
     def learns_from(self) -> int:
-        """See :attr:`Search.learns_from`."""
         return self.topk
 
     def sample(self, run: Run) -> Tensor:
-        """See :meth:`Search.sample`."""
         return self.around_mean(run, run.noise(self.candidates))
 
     def around_mean(self, run: Run, noise_BKHA: Tensor) -> Tensor:

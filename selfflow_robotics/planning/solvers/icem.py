@@ -61,11 +61,9 @@ class ICEM(Gaussian):
 
     @property
     def keeps(self) -> int:
-        """See :attr:`Search.keeps`."""
         return max(1, math.ceil(self.keep * self.topk))
 
     def sample(self, run: Run) -> Tensor:
-        """See :meth:`Search.sample`."""
         count = self._population(run.iteration)
         sampled_BKHA = self.around_mean(run, colored(run.noise(count), self.noise_beta))
         if run.iteration > 1:
@@ -81,7 +79,6 @@ class ICEM(Gaussian):
         return first_BKHA
 
     def update(self, run: Run, elites_BKHA: Tensor, cost_BK: Tensor) -> None:
-        """See :meth:`Search.update`."""
         run.mean_BHA = elites_BKHA.mean(dim=1).lerp(run.mean_BHA, self.momentum)
         std_BHA = deviation(elites_BKHA, self.bounds).lerp(run.std_BHA, self.momentum)
         run.std_BHA = std_BHA.clamp(min=self.min_std)

@@ -43,7 +43,6 @@ class MPPI(Gaussian):
             raise ValueError(f"MPPI got temperature={self.temperature}; it must be above 0")
 
     def update(self, run: Run, elites_BKHA: Tensor, cost_BK: Tensor) -> None:
-        """See :meth:`Search.update`."""
         above_BK = cost_BK - cost_BK[:, :1]
         spread_B1 = above_BK.std(dim=1, correction=0, keepdim=True).clamp(min=_LEAST_SPREAD)
         weight_BK = torch.softmax(above_BK / (-self.temperature * spread_B1), dim=1)

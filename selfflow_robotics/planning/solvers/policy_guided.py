@@ -63,11 +63,9 @@ class PolicyGuided(Search):
 
     @property
     def learns_from(self) -> int:
-        """See :attr:`Search.learns_from`."""
         return self.topk
 
     def sample(self, run: Run) -> Tensor:
-        """See :meth:`Search.sample`."""
         if run.iteration == 1 or self.refine is None:
             return run.mean_BHA[:, None]
         elites_BKHA: Tensor = run.memory
@@ -82,6 +80,5 @@ class PolicyGuided(Search):
         return self.draw(run, refined, self.candidates, "refine")
 
     def update(self, run: Run, elites_BKHA: Tensor, cost_BK: Tensor) -> None:
-        """See :meth:`Search.update`."""
         run.memory = elites_BKHA
         run.mean_BHA, run.std_BHA = elites_BKHA[:, 0], elites_BKHA.std(dim=1, correction=0)

@@ -40,10 +40,8 @@ class PredictiveSampling(Search):
         check_deviations(self.initial_std, 0.0, "PredictiveSampling")
 
     def sample(self, run: Run) -> Tensor:
-        """See :meth:`Search.sample`."""
         run.std_BHA = torch.full_like(run.mean_BHA, self.initial_std)
         return run.mean_BHA[:, None] + self.initial_std * run.noise(self.candidates)
 
     def update(self, run: Run, elites_BKHA: Tensor, cost_BK: Tensor) -> None:
-        """See :meth:`Search.update`."""
         run.mean_BHA = elites_BKHA[:, 0]

@@ -12,7 +12,7 @@ from rt1_material import SIZE, altered, rt1_episode, write_records
 from tensorflow_datasets.proto import tf_example_pb2
 
 from selfflow_robotics.cli.data_check import Config, run
-from selfflow_robotics.cli.dataset import WholeDataConfig
+from selfflow_robotics.data.config import WholeDataConfig
 from selfflow_robotics.data.rlds.dataset_check import check_dataset
 from selfflow_robotics.data.rlds.mappings import mapping_named
 from selfflow_robotics.data.rt1.features import rt1_features, serialize

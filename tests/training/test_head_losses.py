@@ -9,7 +9,7 @@ from tiny_world import VOCABULARY, clips, randn, world_model
 
 from selfflow_robotics.data.clips import NEVER
 from selfflow_robotics.model.heads import ProgressHead, StepsHead
-from selfflow_robotics.training.heads import progress_error, steps_error, told
+from selfflow_robotics.training.head_losses import progress_error, steps_error, told
 
 CLEAN = torch.tensor([[True, True, False], [True, False, False]])
 
