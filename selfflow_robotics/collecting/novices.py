@@ -14,7 +14,7 @@ from selfflow_robotics.collecting.behaviours import Novice
 from selfflow_robotics.envs.mapping import Observations
 from selfflow_robotics.planning.config import PlannerConfig
 from selfflow_robotics.policies.base import Policy
-from selfflow_robotics.policies.build import imagining_policy
+from selfflow_robotics.policies.build import make_policy
 from selfflow_robotics.world_model.world_model import WorldModel
 
 AROUND_PRIOR = PlannerConfig()
@@ -60,7 +60,7 @@ def prior(world_model: str) -> Novice:
 def _planner(world_model: str, around_prior: bool) -> Policy:
     model = _model(world_model)
     around_prior = around_prior and model.prior is not None
-    return imagining_policy("planner", model, AROUND_PRIOR if around_prior else AROUND_NOTHING)
+    return make_policy("planner", model, None, AROUND_PRIOR if around_prior else AROUND_NOTHING)
 
 
 @cache
