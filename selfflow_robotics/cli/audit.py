@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..data.config import DataConfig
 from ..envs.mapping import EnvMapping
-from ..machine.precision import use_threads
+from ..machine.precision import Precision, use_threads
 from ..planning.config import PlannerConfig
 from ..registry import import_own
 from ..storage.keys import key
@@ -33,6 +33,7 @@ class Config(OfWorldModel):
     out: Path = key("folder to write", Path("outputs/audit"))
     data: DataConfig = field(default_factory=DataConfig)
     threads: int | None = key("of the processor, for the world model; all when null", None, least=1)
+    precision: Precision = key("numbers to compute with; auto: bf16 where it is faster", "auto")
     planner: PlannerConfig = field(default_factory=PlannerConfig)
     imports: tuple[str, ...] = key(
         "modules that register other people's tasks; the working folder's come first", ()

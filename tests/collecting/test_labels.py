@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from selfflow_robotics.policies import experts
-from selfflow_robotics.policies.experts import Expert, make_expert
+from selfflow_robotics.policies.experts import Expert
 from selfflow_robotics.policies.steps_left import ExpertSteps
 
 from selfflow_robotics.collecting.labels import Labeller, Labels, check_labels, share_asked
@@ -36,10 +35,7 @@ def labelled(
 
     seed = np.random.SeedSequence(5, spawn_key=(number,))
 
-    def acting(inner: Any) -> Callable[[], NDArray[np.float32]]:
-        return make_expert(inner).act
-
-    episode = record(env, acting, source, seed, task, 12, watch=watch)
+    episode = record(env, source, seed, task, 12, watch=watch)
     assert episode.demonstrated is not None
     found = labeller.labels(episode.demonstrated, episode.success, share, seed)
     return episode, found, states, env
