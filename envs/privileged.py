@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
-from selfflow_robotics.envs.base import TabletopEnv
+from selfflow_robotics.envs.base import TabletopEnv, Vector
 from selfflow_robotics.envs.close_drawer import CloseDrawer
 from selfflow_robotics.envs.move_near import MoveNear
 from selfflow_robotics.envs.open_drawer import OpenDrawer
@@ -54,13 +54,21 @@ def _robot(env: TabletopEnv) -> Numbers:
     yield env.gripper_closed
 
 
+def _way(env: TabletopEnv, position: Vector) -> Numbers:
+    """From the tool to where something is; lengths, for steps are counted along them."""
+    way = position - env.tool_position
+    from_tool = env.tool_rotation.T @ way
+    yield from_tool
+    yield np.linalg.norm(way), np.hypot(*way[:2]), np.hypot(*from_tool[:2])
+
+
 def _thing(env: TabletopEnv, thing: Thing) -> Numbers:
     data = env.world.data
     body = data.body(thing.body)
     base = data.xmat[env.world.base].reshape(3, 3)
     position = env.thing_position(thing)
     yield position
-    yield env.tool_rotation.T @ (position - env.tool_position)
+    yield from _way(env, position)
     yield (base.T @ body.xmat.reshape(3, 3)).ravel()
     yield data.joint(thing.body).qvel[:3]
     yield env.grasped(thing.body)
@@ -71,7 +79,7 @@ def _drawer(env: TabletopEnv, drawer: str) -> Numbers:
     handle = env.handle_position(drawer)
     yield env.drawer_opening(drawer)
     yield handle
-    yield env.tool_rotation.T @ (handle - env.tool_position)
+    yield from _way(env, handle)
     yield env.grasped(f"{drawer}_handle")
 
 

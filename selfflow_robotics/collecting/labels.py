@@ -24,7 +24,7 @@ from selfflow_robotics.policies.steps_left import ExpertSteps
 Labelling = Literal["none", "expert", "teacher"]
 
 _TRIES = 3
-_LEAST_SHARE, _WANTED = 0.1, 1000
+_LEAST_SHARE, _WANTED = 0.25, 2000
 _FRAMES = 15  # of an episode that are not known in hindsight, about
 
 
@@ -116,7 +116,9 @@ class Labeller:
 
 
 def share_asked(episodes: int) -> float:
-    """Which share of a task's frames is played out: a tenth, more of so few that it teaches little.
+    """Which share of a task's frames that are not known in hindsight is played out.
+
+    A quarter, about a tenth of all; more where that would teach a teacher little.
 
     Args:
         episodes: of the task.

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from selfflow_robotics.collecting.assignments import Assignment
 from selfflow_robotics.collecting.labels import Labels
+from selfflow_robotics.world_model.rank_correlation import rank_correlation
 
 BINS = 41
 """Answers of a net: equal stretches of steps, and last "never"."""
@@ -166,19 +167,6 @@ def _print_errors(
         order = rank_correlation(truth[both], said[both])
         agreed = float(np.mean(np.isinf(truth) == np.isinf(said)))
         print(f"{task:32} {source:10} {len(truth):8} {error:8.2f} {order:8.2f} {agreed:8.1%}")
-
-
-def rank_correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Spearman's correlation of two rows of numbers (N,); NaN where one of them never changes."""
-    ranks = [_ranks(a), _ranks(b)]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return float(np.asarray(np.corrcoef(ranks))[0, 1])
-
-
-def _ranks(values: NDArray[np.float32]) -> NDArray[np.float64]:
-    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks: NDArray[np.float64] = np.cumsum(counts) - (counts - 1) / 2
-    return ranks[which]
 
 
 @contextmanager

@@ -71,16 +71,16 @@ def test_only_a_share_is_played_out_and_the_rest_is_not_guessed() -> None:
 
 def test_what_a_teacher_learns_on_the_way_is_right() -> None:
     _, labels, _, _ = labelled("CloseDrawer", "random", 1.0, teacher=True)
-    assert labels.seen.shape == (13, 37 + 7)
-    assert labels.branches.shape == (len(labels.branches_left), 44)
+    assert labels.seen.shape == (13, 40 + 7)
+    assert labels.branches.shape == (len(labels.branches_left), 47)
     # Each branch goes down to one step before the end.
     assert labels.branches_left.min() == 1.0
     assert len(labels.branches) == (labels.left[np.isfinite(labels.left)] - 1).sum()
 
 
-def test_few_episodes_are_played_out_whole_of_many_a_tenth() -> None:
-    assert share_asked(10) == 1.0 and share_asked(10_000) == 0.1
-    assert 0.1 < share_asked(200) < 1.0
+def test_few_episodes_are_played_out_whole_of_many_a_quarter() -> None:
+    assert share_asked(10) == 1.0 and share_asked(10_000) == 0.25
+    assert 0.25 < share_asked(200) < 1.0
 
 
 class Idle(Expert):

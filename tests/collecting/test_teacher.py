@@ -8,7 +8,7 @@ import torch
 
 from selfflow_robotics.collecting.assignments import Assignment
 from selfflow_robotics.collecting.labels import Labels
-from selfflow_robotics.collecting.teacher import BINS, fit_teacher, rank_correlation, taught
+from selfflow_robotics.collecting.teacher import BINS, fit_teacher, taught
 
 
 def lesson(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -69,10 +69,3 @@ def test_what_is_known_stays_and_the_error_is_printed(capsys: pytest.CaptureFixt
     assert words[:2] == ["walk", "random"]
     assert int(words[2]) == sum(labels.asked.sum() for _, labels in episodes[::10])
     assert float(words[3]) < 1.0 and float(words[4]) > 0.9
-
-
-def test_rank_correlation_is_spearmans() -> None:
-    a, b = np.array([1, 2, 2, 4], np.float32), np.array([3, 1, 2, 9], np.float32)
-    # Ranks 1, 2.5, 2.5, 4 and 3, 1, 2, 4: products 1.5, squares 4.5 and 5.
-    assert rank_correlation(a, b) == pytest.approx(1.5 / np.sqrt(22.5), abs=1e-6)
-    assert np.isnan(rank_correlation(a, np.ones(4, np.float32)))

@@ -38,12 +38,13 @@ def test_what_is_grasped_is_among_it() -> None:
     env.reset(seed=0)
     look, expert = privileged_of(env), make_expert(env)
     before = look(env.unwrapped)
-    assert before[33] == 0.0 and before[26] == 0.0  # not grasped, not open
+    assert before[36] == 0.0 and before[26] == 0.0  # not grasped, not open
     over = False
     while not over:
         over = env.step(expert.act())[2]
     after = look(env.unwrapped)
-    assert after[33] == 1.0 and after[26] >= 0.15
+    assert after[36] == 1.0 and after[26] >= 0.15
+    assert after[33] == pytest.approx(np.linalg.norm(after[27:30] - after[:3]), rel=1e-5)
     drawer = env.unwrapped.episode.goal
     np.testing.assert_allclose(after[27:30], env.unwrapped.handle_position(drawer), rtol=1e-5)
 
