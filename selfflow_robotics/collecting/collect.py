@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from selfflow_robotics.collecting.assignments import Assignment, assign
 from selfflow_robotics.collecting.behaviours import WITH_NOVICE
-from selfflow_robotics.collecting.labels import Labels, check_labels, share_asked
+from selfflow_robotics.collecting.labels import Labels, check_labels, counted, share_asked
 from selfflow_robotics.collecting.workers import Playing, Recorded, environment, record_all
 from selfflow_robotics.data.rt1.writer import Rt1Writer
 
@@ -88,6 +88,8 @@ def collect(
             bar.set_postfix_str(f"{steps / (time.monotonic() - begin):.0f} steps/s", refresh=False)
             bar.update()
         bar.close()
+        if labelled:
+            print(counted([labels for _, labels in labelled]))
         if playing.labels == "teacher":
             from selfflow_robotics.collecting.teacher import taught
 

@@ -115,6 +115,17 @@ class Labeller:
         return np.concatenate([self._privileged(env), action])
 
 
+def counted(labels: Sequence[Labels]) -> str:
+    """How many frames are labelled in which way, in words."""
+    frames = sum(len(one.left) for one in labels)
+    known = sum(int((~np.isnan(one.left)).sum()) for one in labels)
+    asked = sum(int(one.asked.sum()) for one in labels)
+    return (
+        f"{frames} frames labelled: {known - asked} in hindsight, {asked} played out, "
+        f"{frames - known} by a teacher"
+    )
+
+
 def share_asked(episodes: int) -> float:
     """Which share of a task's frames that are not known in hindsight is played out.
 

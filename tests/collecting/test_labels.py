@@ -13,7 +13,13 @@ from selfflow_robotics.policies import experts
 from selfflow_robotics.policies.experts import Expert
 from selfflow_robotics.policies.steps_left import ExpertSteps
 
-from selfflow_robotics.collecting.labels import Labeller, Labels, check_labels, share_asked
+from selfflow_robotics.collecting.labels import (
+    Labeller,
+    Labels,
+    check_labels,
+    counted,
+    share_asked,
+)
 from selfflow_robotics.collecting.recording import record
 from selfflow_robotics.data.rt1.features import Rt1Episode
 
@@ -67,6 +73,12 @@ def test_only_a_share_is_played_out_and_the_rest_is_not_guessed() -> None:
     assert 0 < known.sum() < len(known) and every.asked.all()
     np.testing.assert_array_equal(some.left[known], every.left[known])
     np.testing.assert_array_equal(some.asked, known)
+    _, shown, _, _ = labelled("CloseDrawer", "expert", 1.0)
+    steps, asked = len(shown.left), int(some.asked.sum())
+    assert counted([some, shown]) == (
+        f"{13 + steps} frames labelled: {steps} in hindsight, {asked} played out, {13 - asked} by "
+        "a teacher"
+    )
 
 
 def test_what_a_teacher_learns_on_the_way_is_right() -> None:
