@@ -152,6 +152,7 @@ def imagined(model: WorldModel) -> dict[str, Any]:
     found: dict[str, Any] = {"goal": told(goal)}
     for together in (False, True):
         future = model.rollout(context, actions, 2, together)
+        assert future.features_BKHMD is not None
         found[f"rollout together={together}"] = {
             "latents": told(future.latents_BKHCHW),
             "features": told(future.features_BKHMD),

@@ -193,6 +193,7 @@ def compare() -> dict[str, Any]:
             return plain.rollout(actions, STEPS, together)
 
         imagined, (video, features) = ours(), straightforward()
+        assert imagined.features_BKHMD is not None
         difference = max(
             float((imagined.latents_BKHCHW[0] - unpatchify(video, 2, network.grid)).abs().max()),
             float((imagined.features_BKHMD[0] - features).abs().max()),

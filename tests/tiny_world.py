@@ -82,6 +82,36 @@ def world_model(
     return model.eval()
 
 
+def cells_model(
+    seed: int = 0, *, depth: int = 0, markov: bool = True, history_len: int = 1
+) -> WorldModel:
+    """One that mixes cells and is given where the arm is, with every weight of it at random."""
+    network = DiTConfig(
+        C,
+        GRID,
+        32,
+        depth,
+        2,
+        action_dim=A,
+        state_dim=P,
+        vocabulary=VOCABULARY.size,
+        cells=8,
+        patch=PATCH,
+        markov=markov,
+        kinematics=True,
+    )
+    config = WorldModelConfig(
+        network, PATCH, IMAGE, history_len, RT1_ACTIONS, RT1_STATE, VOCABULARY
+    )
+    model = WorldModel(config, Patches(FACTOR).requires_grad_(False))
+    generator = seeded(seed)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.12, generator=generator)
+    assert model.network.kinematics is not None
+    nn.init.normal_(model.network.kinematics.linear, std=0.05, generator=generator)
+    return model.eval()
+
+
 def history(batch: int, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Frames, past actions and states."""
     random = np.random.default_rng(seed)

@@ -8,5 +8,6 @@ OBJECTIVES = {
     "diffusion_forcing": f"{_HERE}:DiffusionForcing",
     "sra": f"{_HERE}:Sra",
     "repa": f"{_HERE}:Repa",
+    "unrolled": "selfflow_robotics.flow.unrolled:Unrolled",
 }
 """Classes derived from `FlowMatching` and made with `(noising, patch, weights)`, as it is."""

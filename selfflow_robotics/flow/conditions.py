@@ -19,6 +19,7 @@ def conditions_at(
     time: float,
     *,
     action_time: float = 0.0,
+    clean: Collection[str] = (),
     unknown: Collection[str] = (),
     instruction_BD: Tensor | None = None,
     step: float = 0.0,
@@ -34,6 +35,7 @@ def conditions_at(
             or as noised if `action_time` is above 0.
         time: of all but actions, 0 clean to 1 noise.
         action_time: of the actions' tokens.
+        clean: modalities that are given without noise at any time.
         unknown: modalities of which zeros are given, for want of values.
         instruction_BD: what all frames are told, from `DiT.encode_instruction`.
         step: size of the step they take, as a `Step` has it; told to networks that learned it.
@@ -49,8 +51,8 @@ def conditions_at(
     rows = []
     for one in network.modalities:
         if one.name != ACTION:
-            missing = one.name in unknown
-            rows.append(row(1.0 if missing else time).expand(1, 1, one.tokens))
+            at = 1.0 if one.name in unknown else 0.0 if one.name in clean else time
+            rows.append(row(at).expand(1, 1, one.tokens))
         elif action_time > 0 or known is True:
             rows.append(row(action_time))
         elif known is False:

@@ -16,6 +16,7 @@ What is noised is so to a timestep t, some video tokens to another, s; each obje
 | Self-Flow         | one a clip          | as t, unsorted  | `mask_ratio`      | min(t, s)        |
 | SRA               | one a clip          | t - U[0, `gap`] | none              | min(t, s) = s    |
 | REPA              | one a clip          |                 | none              |                  |
+| unrolled          | one a frame         |                 | none              |                  |
 
 A frame has up to four distinct timesteps: t and s for its video tokens, t again for its action
 where that is noised, and 1 for what is not known at all: such a token holds zeros.
@@ -54,6 +55,8 @@ class Noising:
     2407.01392); for `gap` see :func:`dual_timesteps`. A share `shortcut` of the clips takes a step
     of some size, all of a clip from one timestep; see the module `shortcut`. Modalities that the
     network declares itself stand in `more`; each is noised at its own ratio where video is.
+    With `ahead`, just so many last frames of a clip are noised. With `given_state`, proprioception
+    stays clean in world-model clips: kinematics say it (`model/kinematics.py`).
     """
 
     distribution: TimestepDistribution
@@ -66,6 +69,8 @@ class Noising:
     gap: float = 0.0
     shortcut: float = 0.0
     more: tuple[Modality, ...] = ()
+    ahead: int = 0
+    given_state: bool = False
 
     def __post_init__(self) -> None:
         if not sum(self.uses) > 0:
@@ -140,6 +145,11 @@ def _draw(
         0 if value is None else value.shape[-1] for value in (clips.action_BTA, clips.state_BTP)
     )
     ratios = {one.name: one.mask_ratio for one in noising.more}
+    if noising.ahead >= count:
+        raise ValueError(
+            f"clips of {count} frames have no {noising.ahead} frames after a first one; use longer "
+            "clips (trainer.frames) or a smaller objective.ahead"
+        )
 
     # To the schedule, a sample is what has timesteps of its own: a clip, or one of its frames.
     samples, each = (count, (tokens,)) if noising.per_frame else (1, (count, tokens))
@@ -148,9 +158,13 @@ def _draw(
         times = dual_timesteps(
             samples, each, noising.distribution, noising.mask_ratio, stream, noising.gap
         )
+        if noising.ahead:
+            prefix = torch.tensor([count - noising.ahead], device="cpu")
+        else:
+            prefix = clean_prefix(1, count, stream, allow_none=noising.min_prefix == 0)
         drawn = _Draws(
             torch.zeros(1, device="cpu"),
-            clean_prefix(1, count, stream, allow_none=noising.min_prefix == 0),
+            prefix,
             torch.multinomial(shares, 1, generator=stream),
             torch.rand(1, 1, generator=stream).ge(noising.state_drop),
             times.t.expand(1, count),
@@ -188,12 +202,13 @@ def _draw(
     return _Draws(torch.cat(step), *map(joined, drawn))
 
 
-def anchors(tokens_BTNC: Tensor, prefix_B: Tensor) -> Tensor:
-    """The last clean frame before each frame, zeros before the first: (B, T, N, C)."""
-    frames = torch.arange(tokens_BTNC.shape[1], device=tokens_BTNC.device)
+def anchors(values: Tensor, prefix_B: Tensor) -> Tensor:
+    """Values (B, T, ...) of the last clean frame before each frame, zeros before the first."""
+    frames = torch.arange(values.shape[1], device=values.device)
     last = torch.minimum(frames[None] - 1, prefix_B[:, None] - 1)
-    rows = torch.arange(len(prefix_B), device=tokens_BTNC.device)[:, None]
-    return tokens_BTNC[rows, last.clamp(min=0)] * (last >= 0)[..., None, None]
+    rows = torch.arange(len(prefix_B), device=values.device)[:, None]
+    there = (last >= 0).view(*last.shape, *[1] * (values.dim() - 2))
+    return values[rows, last.clamp(min=0)] * there
 
 
 def _uses(use_B: Tensor, clips: Clips, future_BT: Tensor) -> tuple[Tensor, Tensor]:
@@ -243,6 +258,10 @@ def noise_clips(
 
     given = {VIDEO: clean, **clips.modalities}
     anchor = anchors(clean, prefix)
+    anchor_state = None
+    if clips.state_BTP is not None:
+        anchor_state = anchors(clips.state_BTP * state_known[..., None], prefix)
+    told = (use == WORLD)[:, None] & noising.given_state  # of proprioception
     acted = None if clips.action_BTA is None else (known & ~acts_noised).float()
     text = clips.text_BTE
     if text is not None:
@@ -252,15 +271,18 @@ def noise_clips(
         """The clips with t and s on the frames and actions that are noised, 0 on the others."""
         t_frame, s_frame, t_action = t * shown_noised, s * shown_noised, t * acts_noised
         values, rows = {}, []
-        frames = Frames(clean, anchor).with_values(given)  # in the order of their tokens
+        frames = Frames(clean, anchor, anchor_state_BTP=anchor_state)
+        frames = frames.with_values(given)  # in the order of their tokens
         for name, value in frames.values():
             noise = drawn.noise[name]
             if name == ACTION:
                 values[name] = _between(value, noise, t_action) * known[..., None]
                 rows.append(torch.where(known, ROW_ACTION, ROW_UNKNOWN)[..., None])
             elif name == PROPRIOCEPTION:
-                values[name] = _between(value, noise, t_frame) * state_known[..., None]
-                row = torch.where(state_known, ROW_T, ROW_UNKNOWN)
+                values[name] = _between(value, noise, t_frame * ~told) * state_known[..., None]
+                # Where it is told, actions are clean, and theirs is a row of time 0.
+                row = torch.where(told, ROW_ACTION, ROW_T)
+                row = torch.where(state_known, row, ROW_UNKNOWN)
                 rows.append(row.expand(-1, count)[..., None])
             else:
                 takes_s = drawn.takes_s[name]
@@ -283,7 +305,7 @@ def noise_clips(
         student = replace(student, conditions=replace(student.conditions, step_BT=steps))
     cleaner = torch.minimum(drawn.t_BT, drawn.s_BT)
     shown = shown_noised & counts
-    own = {PROPRIOCEPTION: shown & state_known, ACTION: acts_noised & counts & known}
+    own = {PROPRIOCEPTION: shown & state_known & ~told, ACTION: acts_noised & counts & known}
     return NoisedClips(
         student=student,
         teacher=view(cleaner, cleaner),

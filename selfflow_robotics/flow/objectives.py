@@ -35,13 +35,14 @@ Counts = Mapping[str, Tensor]
 class Losses:
     """Scalars of a step: their weighted sum, and each with its gradient.
 
-    `measured` is for the curves only. `features_BTMD` are the student's at the teacher's layer.
+    `measured` is for the curves only. `features_BTMD` are the student's at the teacher's layer;
+    None where frames have none (`DiTConfig.markov`).
     """
 
     total: Tensor
     parts: dict[str, Tensor]
     measured: dict[str, Tensor]
-    features_BTMD: Tensor
+    features_BTMD: Tensor | None
     clean_BT: Tensor
 
 
@@ -68,7 +69,8 @@ class FlowMatching:
     """Velocity losses alone.
 
     How training noises its clips stands in `masks` (some tokens at a second timestep), `per_frame`
-    (each frame draws its own) and `gap` (the teacher is up to so much cleaner).
+    (each frame draws its own), `gap` (the teacher is up to so much cleaner) and `unrolls` (exactly
+    the last `Noising.ahead` frames are noised).
 
     A step is `noise`, then `counts`, then the objective itself. Counts add up over the parts of a
     batch (micro-batches, ranks); with the sum of all, the losses of the parts add up as well, to
@@ -78,6 +80,7 @@ class FlowMatching:
     masks: ClassVar[bool] = False
     per_frame: ClassVar[bool] = False
     gap: ClassVar[float] = 0.0
+    unrolls: ClassVar[bool] = False
 
     def __init__(
         self, noising: Noising, patch: int, weights: dict[str, float] | None = None

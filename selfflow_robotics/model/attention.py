@@ -67,15 +67,19 @@ def rotate(x_BLXHD: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
     return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
 
 
-def frame_causal_mask(frames: int, tokens: int, past: int, device: torch.device) -> Tensor | None:
+def frame_causal_mask(
+    frames: int, tokens: int, past: int, device: torch.device, alone: bool = False
+) -> Tensor | None:
     """Boolean (frames * tokens, past + frames * tokens), True where attention is allowed.
 
-    None for a single frame: it sees everything there is.
+    None for a single frame: it sees everything there is. With `alone`, frames see only themselves.
     """
     if frames == 1:
         return None
     index = torch.arange(frames, device=device).repeat_interleave(tokens)
     own = index[:, None] >= index[None, :]
+    if alone:
+        own = own & own.T
     return torch.cat((own.new_ones(len(index), past), own), dim=1)
 
 

@@ -11,7 +11,7 @@ R distinct timesteps a frame, A action, P proprioception, E values of a text enc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +24,10 @@ from .attention import (
     frame_causal_mask,
     rotary_time,
 )
+from .cells import Cells, Local
 from .conditioning import Conditioning, InstructionEncoder, select_rows, start_at_zero
 from .conditioning import Conditions as Conditions
+from .kinematics import Kinematics
 from .modality import ACTION, PROPRIOCEPTION, VIDEO, ByModality, Modality
 from .tokens import Frames, TokensIn, TokensOut
 
@@ -39,6 +41,11 @@ class DiTConfig:
     Without `anchor` the network has no projections of the last clean frame (an image model); with
     `step_sizes` it can be told how far the step goes that its velocity is for. Instructions have up
     to `max_words` words. Modalities beyond video, actions and proprioception stand in `more`.
+
+    With `cells`, so many channels of convolutions mix latent cells around the tokens, each of
+    `patch` * `patch` of them, and `depth` may be 0. With `markov`, frames do not attend to one
+    another: what came before is known by the anchor alone. With `kinematics`, the network holds
+    where actions take the arm.
     """
 
     token_dim: int
@@ -57,6 +64,21 @@ class DiTConfig:
     text_dim: int = 0
     max_words: int = MAX_WORDS
     more: tuple[Modality, ...] = ()
+    cells: int = 0
+    patch: int = 1
+    markov: bool = False
+    kinematics: bool = False
+
+    def __post_init__(self) -> None:
+        if self.depth < 1 and not (self.cells and self.markov):
+            raise ValueError(
+                f"a network of depth {self.depth} attends to nothing; give it 1 block or more, or "
+                "cells, and frames that do not attend to one another (markov)"
+            )
+        if self.cells and self.token_dim % self.patch**2:
+            raise ValueError(f"tokens of {self.token_dim} values are no patches of {self.patch}")
+        if self.kinematics and not (self.action_dim and self.state_dim):
+            raise ValueError("kinematics need actions and proprioception")
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -135,7 +157,15 @@ class DiT(nn.Module):
         super().__init__()
         self.config = config
         out_dim = config.out_dim or config.token_dim
-        self.tokens_in = TokensIn(config.width, config.modalities, config.grid, config.anchor)
+        modalities, anchor = config.modalities, config.anchor
+        self.cells = _cells(config)
+        self.kinematics = (
+            Kinematics(config.state_dim, config.action_dim) if config.kinematics else None
+        )
+        if self.cells is not None:
+            out_dim, anchor = config.cells * config.patch**2, False  # the anchor is told to cells
+            modalities = (replace(modalities[0], size=out_dim), *modalities[1:])
+        self.tokens_in = TokensIn(config.width, modalities, config.grid, anchor)
         self.conditioning = Conditioning(
             config.width,
             num_classes=config.num_classes,
@@ -154,7 +184,7 @@ class DiT(nn.Module):
         )
         self.final_norm = nn.LayerNorm(config.width, elementwise_affine=False, eps=1e-6)
         self.final_modulation = nn.Linear(config.width, 2 * config.width)
-        self.tokens_out = TokensOut(config.width, config.modalities, out_dim, config.anchor)
+        self.tokens_out = TokensOut(config.width, modalities, out_dim, anchor)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -179,12 +209,18 @@ class DiT(nn.Module):
         if self.instruction is not None:
             nn.init.normal_(self.instruction.word.weight)
             nn.init.normal_(self.instruction.position.weight)
+        if self.cells is not None:
+            self.cells.start_from_anchor()
+        if self.kinematics is not None:
+            self.kinematics.start_as_linear()
 
     def start_from_anchor(self) -> None:
         """Begin by predicting "the frame stays as the anchor" at t=1: velocity = x_t - anchor.
 
         For networks trained from random weights; one that starts from an image keeps its zeros.
         """
+        if self.cells is not None:
+            return  # they always do
         size = self.config.token_dim
         skip = self.tokens_out.skip
         if skip is None or self.config.out_dim not in (0, size):
@@ -209,6 +245,12 @@ class DiT(nn.Module):
             raise ValueError("this model was built without instructions (vocabulary=0)")
         return self.instruction(words_BL)  # type: ignore[no-any-return]
 
+    def next_state(self, state: Tensor, action: Tensor) -> Tensor:
+        """Proprioception (..., P) that an action (..., A) leads to, both normalised."""
+        if self.kinematics is None:
+            raise ValueError("this model was built without kinematics (kinematics=False)")
+        return self.kinematics(state, action)  # type: ignore[no-any-return]
+
     def forward(
         self,
         frames: Frames,
@@ -228,13 +270,22 @@ class DiT(nn.Module):
             keep_cache: False leaves the new cache empty, which saves the memory of its keys and
                 values where nothing follows these frames.
         """
-        x = self.tokens_in(frames)
-        _, count, tokens, width = x.shape
         rows = F.silu(self.conditioning(conditions))
+        local = None
+        if self.cells is None:
+            x = self.tokens_in(frames)
+        else:
+            local = self._local(frames, conditions, rows)
+            video = self.cells.tokens(local, len(frames.video_BTNC))
+            x = self.tokens_in(replace(frames, video_BTNC=video, anchor_BTNC=None))
+        _, count, tokens, width = x.shape
+        markov = self.config.markov
+        if markov:
+            cache, keep_cache = None, False
         first = cache.frames if cache else 0
         past = cache.own[0][0].shape[1] if cache and cache.own else 0
         rotation = rotary_time(count, tokens, width // self.config.heads, first, x.device)
-        mask = frame_causal_mask(count, tokens, past, x.device)
+        mask = frame_causal_mask(count, tokens, past, x.device, alone=markov)
         features: dict[int, Tensor] = {}
         new_layers = []
         for number, block in enumerate(self.blocks, start=1):
@@ -251,4 +302,32 @@ class DiT(nn.Module):
         shift, scale = select_rows(self.final_modulation(rows), conditions.row_BTM).chunk(2, dim=-1)
         x = self.final_norm(x) * (1 + scale) + shift
         found = Output(None, None, None, features, Cache(tuple(new_layers), count))
-        return found.with_values(self.tokens_out(x, frames))
+        velocity = self.tokens_out(
+            x, frames if local is None else replace(frames, anchor_BTNC=None)
+        )
+        if self.cells is not None and local is not None:
+            velocity[VIDEO] = self.cells.velocity(local, velocity[VIDEO], frames)
+        return found.with_values(velocity)
+
+    def _local(self, frames: Frames, conditions: Conditions, rows_BTRD: Tensor) -> Local:
+        """Cells of the frames before they are tokens."""
+        assert self.cells is not None
+        count = frames.video_BTNC.shape[2]
+        tokens = count + sum(v.shape[2] if v.dim() == 4 else 1 for _, v in frames.values(VIDEO))
+        times = select_rows(conditions.timesteps_BTR[..., None], conditions.row_BTM)[..., 0]
+        told = select_rows(rows_BTRD, conditions.row_BTM)[:, :, :count].mean(dim=2)
+        return self.cells(frames, times.expand(-1, -1, tokens), told)  # type: ignore[no-any-return]
+
+
+def _cells(config: DiTConfig) -> Cells | None:
+    if not config.cells:
+        return None
+    return Cells(
+        config.token_dim // config.patch**2,
+        config.cells,
+        config.grid,
+        config.patch,
+        config.width,
+        config.state_dim,
+        config.action_dim,
+    )

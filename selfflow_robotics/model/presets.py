@@ -22,6 +22,9 @@ PRESETS: dict[str, Preset] = {
     "B": Preset(768, 12, 12),
     "L": Preset(1024, 24, 16),
     "XL": Preset(1152, 28, 16),
+    # Around which cells are mixed (model.cells); the second without attention.
+    "cells": Preset(128, 2, 2),
+    "cells0": Preset(128, 0, 2),
 }
 
 

@@ -20,14 +20,15 @@ from .modality import VIDEO, ByModality, Modality
 class Frames(ByModality):
     """The tokens of T frames, noised or clean.
 
-    `anchor_BTNC` is the last clean frame before each frame, zeros where there is none; `action_BTA`
-    led to the frame.
+    `anchor_BTNC` is the last clean frame before each frame, zeros where there is none, and
+    `anchor_state_BTP` proprioception in it, which only cells read; `action_BTA` led to the frame.
     """
 
     video_BTNC: Tensor
     anchor_BTNC: Tensor | None = None
     action_BTA: Tensor | None = None
     state_BTP: Tensor | None = None
+    anchor_state_BTP: Tensor | None = None
 
 
 def patchify(latents: Tensor, patch: int) -> Tensor:

@@ -17,9 +17,14 @@ if TYPE_CHECKING:
 class ModelConfig:
     """Which network."""
 
-    preset: str = key("tiny, small, S, B, L or XL (675M)", "small")
+    preset: str = key(
+        "tiny, small, S, B, L, XL (675M), or cells, cells0 (around model.cells)", "small"
+    )
     patch: int = key("latent cells along each side of a token", 2, least=1, most=64)
     history_len: int = key("frames of history when acting", 2, least=1)
+    cells: int = key("channels of convolutions that mix latent cells around tokens; 0: none", 0)
+    kinematics: bool = key("imagined frames are given where the arm is; it is not dreamt", False)
+    markov: bool = key("frames see the last one alone: quick to imagine, no policy or heads", False)
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class ObjectiveConfig:
     inverse: float = key("share with clean frames, noised actions", 0.1, most=1)
     action_weight: float = key("of the actions' velocity loss", 1.0)
     state_weight: float = key("of proprioception's velocity loss", 0.2)
+    ahead: int = key("unrolled: frames imagined one after another", 3, least=1)
 
     def __post_init__(self) -> None:
         require_name(self.name, OBJECTIVES, "objective.name")

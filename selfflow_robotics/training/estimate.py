@@ -16,6 +16,7 @@ from ..data.action_spec import RT1_ACTIONS, RT1_STATE
 from ..data.clips import Clips
 from ..data.vocabulary import Vocabulary
 from ..flow.objectives import FlowMatching, Repa, SelfFlow
+from ..model.cells import MAPS
 from ..model.dit import MAX_WORDS, DiTConfig
 from ..streams import RowStreams
 from ..tokenizers.tokenizer import Tokenizer
@@ -74,7 +75,13 @@ class Task:
                 "the encoder's own weights and passes"
             )
         tokenizer = Tokenizer(self.channels, self.factor)
-        return build_objective(self.objective, self.model.patch, 1 if self.words else 0, tokenizer)
+        return build_objective(
+            self.objective,
+            self.model.patch,
+            1 if self.words else 0,
+            tokenizer,
+            given_state=self.model.kinematics,
+        )
 
     def kinds(self) -> list[tuple[Task, float]]:
         """The same with clips of one kind, and their share: those that take a step cost more."""
@@ -185,7 +192,7 @@ def estimate(
                 for kind, share in task.kinds()
             )
         )
-    heads = _size(model.progress_head, model.steps_head)
+    heads = _size(*(one for one in (model.progress_head, model.steps_head) if one))
     return Estimate(_size(model.network), heads, _size(projector), flops, memory)
 
 
@@ -208,7 +215,7 @@ def estimate_memory(
     held = averaged + _size(projector)
     parameters = [*model.parameters(), *projector.parameters()]
     taught = sum(p.numel() for p in parameters if p.grad is not None)
-    block, number = _size(model.network.blocks[0]), 2 if bf16 else 4
+    block, number = _size(*model.network.blocks[:1]), 2 if bf16 else 4
     if gpus == 1:
         gathered = 2 * taught if bf16 else 0
     else:
@@ -298,8 +305,10 @@ def activation_bytes(task: Task, network: DiTConfig, clips: int, bf16: bool) -> 
         pooled = width * (4 + (4 if bf16 else 0) + 2 * own) + 96 * 3 * small
         kept += round((2 + 1 / task.frames) * tokens * pooled)
     # Noise, noised tokens, anchors, velocities and errors.
-    pixels = clips * task.frames * network.grid[0] * network.grid[1] * network.token_dim
-    return kept + pixels * 8 * 4
+    places = clips * task.frames * network.grid[0] * network.grid[1]
+    # Of a cell, what convolutions and GELUs read; see `model/cells.py`.
+    kept += places * network.patch**2 * (12 * network.cells + 2 * MAPS) * small
+    return kept + places * network.token_dim * 8 * 4
 
 
 def _size(*parts: nn.Module) -> int:

@@ -28,6 +28,7 @@ from .config import (
 )
 from .diagnostics import diagnose
 from .fitted_critic import add_critic
+from .kinematics import fit_kinematics
 from .memory_check import require_memory
 from .prior import add_prior, demonstrations, prior_sizes
 from .ranks import Ranks
@@ -88,7 +89,7 @@ def finetune(
     tokenizer = tokenizer.to(ranks.device)
     fit = common_fit(sources, image_size, image_fit, tokenizer.factor * model.patch)
     with ranks.first_alone():
-        learns = build_objective(objective, model.patch, 1, tokenizer)
+        learns = build_objective(objective, model.patch, 1, tokenizer, given_state=model.kinematics)
         found: dict[str, Any] = {
             "data.identity": [dict(one.identity) for one in sources],
             "tokenizer.weights": weights_digest(tokenizer),
@@ -122,6 +123,8 @@ def finetune(
     with_prior = _has_prior(prior, world_model, train)
     if start is not None:
         print(f"took over {start_from(world_model, start):,} weights of {start}")
+    if world_model.network.kinematics is not None:
+        fit_kinematics(world_model.network.kinematics, train)
     judge = _judge(model.history_len, held_out)
     trained = train_into(
         out, settings, world_model, learns, train, trainer, judge, repeat, ranks=ranks

@@ -31,8 +31,11 @@ def judge_losses(
     student: WorldModel, clips: Clips, losses: Losses, counts: Counts
 ) -> dict[str, Tensor]:
     """Losses of the heads, on features that the objective computed anyway, divided by `counts`."""
+    if student.progress_head is None or student.steps_head is None:
+        return {}
     if clips.words_BTL is None or clips.steps_BT is None:
         return {}
+    assert losses.features_BTMD is not None
     seen, clean, told_BTD = losses.features_BTMD, losses.clean_BT, told(student.network, clips)
     progress = progress_error(student.progress_head, seen, clean, clips.steps_BT, told_BTD)
     found = {"progress": progress / counts["progress"].clamp(min=1)}

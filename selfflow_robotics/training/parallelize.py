@@ -39,8 +39,10 @@ def shard(module: WorldModel | nn.Module, ranks: Ranks, bf16: bool) -> None:
     for block in module.network.blocks:
         spread(block)
     for part in (module.network, module.progress_head, module.steps_head):
-        spread(part)
-    register_fsdp_forward_method(module.network, "encode_instruction")
+        if part is not None:
+            spread(part)
+    for method in ("encode_instruction", "next_state"):
+        register_fsdp_forward_method(module.network, method)
 
 
 def keep_fewer_activations(network: DiT, every: int) -> None:

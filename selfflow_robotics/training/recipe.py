@@ -32,10 +32,12 @@ def build_objective(
     min_prefix: int,
     tokenizer: Tokenizer,
     more: tuple[Modality, ...] = (),
+    given_state: bool = False,
 ) -> FlowMatching:
     """The objective; `min_prefix` is 0 where a clip may have no clean frame.
 
-    Modalities that the network declares itself stand in `more`.
+    Modalities that the network declares itself stand in `more`; `given_state` where it has
+    kinematics.
 
     Raises:
         ValueError: REPA's encoder is not given or cannot be used.
@@ -54,6 +56,8 @@ def build_objective(
         gap=kind.gap,
         shortcut=config.shortcut,
         more=more,
+        ahead=config.ahead if kind.unrolls else 0,
+        given_state=given_state,
     )
     weights = {"action": config.action_weight, "proprioception": config.state_weight}
     if config.representation is not None:
@@ -113,6 +117,10 @@ def build_world_model(
         text_dim=text_dim,
         max_words=vocabulary.length,
         more=more,
+        cells=model.cells,
+        patch=model.patch if model.cells else 1,
+        markov=model.markov,
+        kinematics=model.kinematics and actions is not None and states is not None,
     )
     config = WorldModelConfig(
         network,
@@ -179,7 +187,7 @@ def start_from(world_model: WorldModel, start: Path) -> int:
                     given.pop(f"network.{part}.state.{kind}", None)
     own = world_model.state_dict()
     fits = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
-    if not any(k.startswith("network.blocks.") for k in fits):
+    if not any(k.startswith(("network.blocks.", "network.cells.")) for k in fits):
         raise ValueError(
             f"no block of {start} fits this network of width {world_model.config.network.width}; "
             "choose the preset it was trained with"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -31,6 +33,9 @@ def clean_pass(
     known[:, 0] = False
     action = led_to_BTA * known[..., None]
     frames = Frames(video_BTNC, anchor, action, states_BTP)
+    if states_BTP is not None:
+        before = torch.cat((torch.zeros_like(states_BTP[:, :1]), states_BTP[:, :-1]), dim=1)
+        frames = replace(frames, anchor_state_BTP=before)
     lacking = zeros_for(network.config, frames)
     found: Output = network(
         frames.with_values(lacking),

@@ -30,13 +30,22 @@ class Judging(nn.Module):
     config: WorldModelConfig
     network: DiT
     translation: Translation
-    progress_head: ProgressHead
-    steps_head: StepsHead
+    progress_head: ProgressHead | None
+    steps_head: StepsHead | None
     critic: Critic | None
     feature_layer: int
 
+    def _require_features(self, use: str) -> None:
+        if self.config.network.markov:
+            raise ValueError(
+                f"this model cannot {use}: its frames see the last one alone, and it only imagines "
+                "what actions lead to; use a model trained without model.markov"
+            )
+
     def progress(self, context: Context, rollout: Rollout) -> Tensor:
         """gamma ** (steps left to success) of every imagined frame, (B, K, H) in [0, 1]."""
+        self._require_features("tell progress")
+        assert self.progress_head is not None and rollout.features_BKHMD is not None
         if context.instruction_BD is None:
             raise ValueError("progress needs an instruction; give one to observe()")
         instruction = context.instruction_BD[:, None, None]
@@ -69,6 +78,7 @@ class Judging(nn.Module):
 
     def goal_features(self, latents_BCHW: Tensor, state_BP: Tensor | None) -> Tensor:
         """Features (B, M, D) of frames as latents; `state_BP` is normalised, None where unknown."""
+        self._require_features("compare with a goal")
         video = patchify(latents_BCHW, self.config.patch)[:, None]
         unknown = video.new_zeros(len(video), 1, self.config.known_actions.size)
         state, layer = None if state_BP is None else state_BP[:, None], self.feature_layer
@@ -77,6 +87,8 @@ class Judging(nn.Module):
 
     def steps_to_goal(self, rollout: Rollout, goal_features: Tensor) -> Tensor:
         """Predicted environment steps from every imagined frame to the goal, (B, K, H) >= 0."""
+        self._require_features("compare with a goal")
+        assert self.steps_head is not None and rollout.features_BKHMD is not None
         goal = goal_features[:, None, None]
         with gradients_of(rollout.features_BKHMD):
             return self.steps_head(rollout.features_BKHMD, goal).expm1()  # type: ignore[no-any-return]

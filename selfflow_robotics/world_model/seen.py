@@ -47,13 +47,15 @@ def seen(
     told = None if states is None else translation.states(states, count, total)
     given = None if told is None else told[:, ::block]
     video = patchify(latents, config.patch)
-    layer = feature_layer
-    out = clean_pass(translation.network, video, led_to, given, layer, features_alone=True)
-    future = slice(known, None)
+    layer, future = feature_layer, slice(known, None)
+    features = None
+    if not config.network.markov:
+        out = clean_pass(translation.network, video, led_to, given, layer, features_alone=True)
+        features = out.features[layer][None, :, future]
     ahead = rearrange(actions_KSA[:, history - 1 :], "k (h n) a -> 1 k h (n a)", n=block)
     return Rollout(
         latents_BKHCHW=latents[None, :, future],
-        features_BKHMD=out.features[layer][None, :, future],
+        features_BKHMD=features,
         states_BKHP=None if given is None else given[None, :, future],
         actions_BKHA=ahead,
         last_BCHW=latents[:1, known - 1],

@@ -142,6 +142,8 @@ class WorldModelConfig:
             raise ValueError(
                 f"the critic reads latents of {self.critic.latent}, the tokenizer makes {read}"
             )
+        if network.cells and network.patch != patch:
+            raise ValueError(f"the network's cells are in patches of {network.patch}, not {patch}")
         told = {one.vocabulary for one in (network, self.prior, self.critic) if one}
         if not told <= {0, self.vocabulary.size}:
             raise ValueError(
@@ -174,12 +176,13 @@ class Rollout:
     `actions_BKHA` are those asked for, in the environment's units, as float32 on the model's
     device. `passes` counts frames sent through the network: each frame of each candidate once a
     denoising step and once more, clean, for its features; those of history are not counted.
-    `last_BCHW` is the last frame that was seen. `more` are the values (B, K, H, tokens, size) of
-    modalities that the network declares itself.
+    Frames that do not attend to one another (`DiTConfig.markov`) are not sent clean and have no
+    features. `last_BCHW` is the last frame that was seen. `more` are the values (B, K, H, tokens,
+    size) of modalities that the network declares itself.
     """
 
     latents_BKHCHW: Tensor
-    features_BKHMD: Tensor
+    features_BKHMD: Tensor | None
     states_BKHP: Tensor | None
     actions_BKHA: Tensor
     last_BCHW: Tensor

@@ -19,6 +19,7 @@ from torch import Tensor
 from ..data.action_spec import ActionSpec, StateSpec
 from ..images.fit import ImageFit, fitted_frames
 from ..machine.precision import usable
+from ..model.attention import Cache
 from ..model.critic import Critic
 from ..model.dit import DiT
 from ..model.heads import ProgressHead, StepsHead
@@ -54,8 +55,10 @@ class WorldModel(Judging):
         self.network = DiT(config.network)
         self.prior = PolicyPrior(config.prior) if config.prior else None
         self.critic = Critic(config.critic) if config.critic else None
-        self.progress_head = ProgressHead(config.network.width)
-        self.steps_head = StepsHead(config.network.width)
+        # Heads read features of clean frames, which frames that see none but themselves have not.
+        reads = not config.network.markov
+        self.progress_head = ProgressHead(config.network.width) if reads else None
+        self.steps_head = StepsHead(config.network.width) if reads else None
         self.feature_layer = config.network.layer(0.7)
         self.translation = Translation(config, tokenizer, self.network)
         self.imagination = Imagination(self.network, self.feature_layer, config.time_shift)
@@ -181,10 +184,13 @@ class WorldModel(Judging):
         `led_to_BSA[:, f]` is the action that led to frame f; that of the first frame is not used.
         """
         video = patchify(latents_BSCHW, self.config.patch)
-        out = clean_pass(self.network, video, led_to_BSA, states_BSP, self.feature_layer)
+        cache = Cache((), 0)
+        if not self.config.network.markov:
+            layer = self.feature_layer
+            cache = clean_pass(self.network, video, led_to_BSA, states_BSP, layer).cache
         last = None if states_BSP is None else states_BSP[:, -1]
         told = self.translation.instruction(instruction, len(video))
-        return Context(len(video), out.cache, video[:, -1], last, *told)
+        return Context(len(video), cache, video[:, -1], last, *told)
 
     def rollout(
         self,
@@ -223,7 +229,7 @@ class WorldModel(Judging):
             shown.pop(PROPRIOCEPTION, None),
             actions_BKHA,
             unpatchify(context.anchor_BNC, self.config.patch, self.config.network.grid),
-            passes=actions_BKHA.shape[:3].numel() * (steps + 1),
+            passes=actions_BKHA.shape[:3].numel() * (steps + (features is not None)),
             more=shown,
         )
 
@@ -255,6 +261,7 @@ class WorldModel(Judging):
         generator: Sequence[torch.Generator] | None = None,
     ) -> Tensor:
         """Actions (B, K, H, A) in the environment's units, denoised together with their frames."""
+        self._require_features("propose or refine actions")
         if min(candidates, horizon) < 1:
             raise ValueError(f"{candidates} candidates of {horizon} steps; ask for 1 or more")
         streams = streams_of_rows(generator, context.batch)
@@ -285,6 +292,7 @@ class WorldModel(Judging):
         Returns:
             Actions (B, K, H, A) in the environment's units.
         """
+        self._require_features("propose or refine actions")
         actions_BKHA = self.translation.actions(context, actions_BKHA)
         if not 0 <= time <= 1:
             raise ValueError(f"time is {time}; give 0 (keep the actions) to 1 (forget them)")
@@ -366,6 +374,7 @@ class WorldModel(Judging):
         Raises:
             ValueError: too few frames, a shape that does not fit, or actions that are not finite.
         """
+        self._require_features("infer actions")
         block = self.action_block
         images = fitted_frames(frames, self.image_fit, most=10**6)
         batch, count = images.shape[:2]

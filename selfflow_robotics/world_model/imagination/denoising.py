@@ -16,16 +16,16 @@ from ...flow.conditions import conditions_at
 from ...flow.samplers import Step
 from ...model.attention import Cache
 from ...model.dit import Conditions, DiT
-from ...model.modality import ACTION, VIDEO
+from ...model.modality import ACTION, PROPRIOCEPTION, VIDEO
 from ...model.tokens import Frames
 
 
 @dataclass(frozen=True)
 class Imagined:
-    """Frames without noise, and their features (F, H, M, D)."""
+    """Frames without noise, and their features (F, H, M, D); None where nobody reads them."""
 
     frames: Frames
-    features_FHMD: Tensor
+    features_FHMD: Tensor | None
 
 
 def frame_after_frame(
@@ -35,15 +35,22 @@ def frame_after_frame(
     anchor_FNC: Tensor,
     cache: Cache,
     steps: Sequence[Step],
+    state_FP: Tensor | None = None,
 ) -> Imagined:
     """Each frame is denoised after the ones before it are done, as history of its own.
+
+    Frames that do not attend to one another (`DiTConfig.markov`) are done then; others go through
+    the network once more, clean.
 
     Args:
         layer: the block whose output are the features.
         noise: video (F, H, N, C) and proprioception at the first step's time, actions clean.
         anchor_FNC: the last frame of history.
         steps: from noise to 0; a pass of the network each.
+        state_FP: proprioception in the last frame of history, from which a network with kinematics
+            says that of the others.
     """
+    noise = with_kinematics(network, noise, state_FP)
     horizon = noise.video_BTNC.shape[1]
     made: list[Frames] = []
     features = []
@@ -51,6 +58,8 @@ def frame_after_frame(
         anchor = anchor_FNC[:, None] if f == 0 else made[-1].video_BTNC
         frame = replace(_frame(noise, f), anchor_BTNC=anchor)
         made.append(denoise(network, frame, cache, steps))
+        if network.config.markov:
+            continue
         last = f == horizon - 1
         out = network(
             made[-1],
@@ -63,7 +72,7 @@ def frame_after_frame(
         features.append(out.features[layer])
         if not last:
             cache = cache.append(out.cache)
-    return Imagined(_joined(made), torch.cat(features, dim=1))
+    return Imagined(_joined(made), torch.cat(features, dim=1) if features else None)
 
 
 def all_together(
@@ -73,6 +82,7 @@ def all_together(
     anchor_FNC: Tensor,
     cache: Cache,
     steps: Sequence[Step],
+    state_FP: Tensor | None = None,
 ) -> Imagined:
     """As :func:`frame_after_frame`, but all frames are denoised in the same passes.
 
@@ -80,11 +90,21 @@ def all_together(
     """
     horizon = noise.video_BTNC.shape[1]
     anchor = anchor_FNC[:, None]
-    noise = replace(noise, anchor_BTNC=anchor.expand(-1, horizon, -1, -1))
-    made = denoise(network, noise, cache, steps)
+    noise = with_kinematics(network, noise, state_FP)
+    first = noise.anchor_state_BTP
+    made = denoise(
+        network,
+        replace(
+            noise,
+            anchor_BTNC=anchor.expand(-1, horizon, -1, -1),
+            anchor_state_BTP=None if first is None else first[:, :1].expand_as(first),
+        ),
+        cache,
+        steps,
+    )
     before = torch.cat((anchor, made.video_BTNC[:, :-1]), dim=1)
     out = network(
-        replace(made, anchor_BTNC=before),
+        replace(made, anchor_BTNC=before, anchor_state_BTP=first),
         _clean(network, made),
         cache=cache,
         feature_layers=(layer,),
@@ -103,7 +123,11 @@ def denoise(
     act: bool = False,
     instruction_FD: Tensor | None = None,
 ) -> Frames:
-    """Euler steps; with `act` of the actions too, else they are known."""
+    """Euler steps; with `act` of the actions too, else they are known.
+
+    Then proprioception is, too, where the network has kinematics.
+    """
+    known = () if act else (ACTION, PROPRIOCEPTION) if network.kinematics else (ACTION,)
     for now, then, size in steps:
         assert x.action_BTA is not None
         conditions = conditions_at(
@@ -112,6 +136,7 @@ def denoise(
             not act,
             now,
             action_time=now if act else 0.0,
+            clean=known,
             instruction_BD=instruction_FD,
             step=size,
         )
@@ -119,11 +144,26 @@ def denoise(
         x = x.with_values(
             {
                 name: value + (then - now) * change
-                for name, value in x.values(*(() if act else (ACTION,)))
+                for name, value in x.values(*known)
                 if (change := out.of(name)) is not None
             }
         )
     return x
+
+
+def with_kinematics(network: DiT, frames: Frames, state_FP: Tensor | None) -> Frames:
+    """Frames (F, H, ...) with the proprioception that their actions lead to, one after another.
+
+    As they are where the network has no kinematics.
+    """
+    if network.kinematics is None:
+        return frames
+    assert frames.action_BTA is not None and state_FP is not None
+    states = [state_FP]
+    for action in frames.action_BTA.unbind(1):
+        states.append(network.next_state(states[-1], action))
+    before, after = torch.stack(states[:-1], dim=1), torch.stack(states[1:], dim=1)
+    return replace(frames, state_BTP=after, anchor_state_BTP=before)
 
 
 def _clean(network: DiT, frames: Frames) -> Conditions:
@@ -133,7 +173,10 @@ def _clean(network: DiT, frames: Frames) -> Conditions:
 
 def _frame(noise: Frames, f: int) -> Frames:
     one = {name: value[:, f : f + 1] for name, value in noise.values()}
-    return Frames(one[VIDEO]).with_values(one)
+    before = noise.anchor_state_BTP
+    if before is not None:
+        before = before[:, f : f + 1]
+    return Frames(one[VIDEO], anchor_state_BTP=before).with_values(one)
 
 
 def _joined(made: Sequence[Frames]) -> Frames:

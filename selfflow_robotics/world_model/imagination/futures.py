@@ -15,7 +15,7 @@ from ...model.modality import ACTION, VIDEO
 from ...model.tokens import Frames
 from ..values import Context
 from . import memory
-from .denoising import all_together, denoise, frame_after_frame
+from .denoising import all_together, denoise, frame_after_frame, with_kinematics
 from .noise import own_noise, shared_noise
 
 
@@ -38,8 +38,12 @@ class Imagination:
         steps: int,
         together: bool,
         streams: Sequence[torch.Generator],
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Features (B, K, H, M, D), and the values (B, K, H, ...) of each modality but actions."""
+    ) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """Features (B, K, H, M, D), and the values (B, K, H, ...) of each modality but actions.
+
+        Frames that do not attend to one another have no features, and always come one by one.
+        """
+        together = together and not self.network.config.markov
         horizon = actions_BKHA.shape[2]
         noise = shared_noise(self.network.config, horizon, streams, context.anchor_BNC)
         along = steps_along(steps, self.time_shift)
@@ -54,13 +58,16 @@ class Imagination:
                 _repeated(context.anchor_BNC[rows], actions.shape[1]),
                 context.cache.rows(rows),
                 along,
+                self._state(context, rows, actions.shape[1]),
             )
             shown = (value for _, value in made.frames.values(ACTION))
-            return _by_row((made.features_FHMD, *shown), actions.shape[1])
+            features = () if made.features_FHMD is None else (made.features_FHMD,)
+            return _by_row((*shown, *features), actions.shape[1])
 
-        features, *shown = self._in_parts(run, context, actions_BKHA, horizon if together else 1)
-        names = (one.name for one in self.network.config.modalities if one.name != ACTION)
-        return features, dict(zip(names, shown, strict=True))
+        found = self._in_parts(run, context, actions_BKHA, horizon if together else 1)
+        names = [one.name for one in self.network.config.modalities if one.name != ACTION]
+        features = None if self.network.config.markov else found[-1]
+        return features, dict(zip(names, found, strict=False))
 
     def propose(
         self,
@@ -94,6 +101,8 @@ class Imagination:
                 anchor_BTNC=_anchors(context, rows, actions.shape[1], horizon),
             )
             cache = context.cache.rows(rows)
+            state = self._state(context, rows, actions.shape[1])
+            frames = with_kinematics(self.network, frames, state)
             made = denoise(self.network, frames, cache, steps_along(1, self.time_shift))
             return _by_row([value for _, value in made.values()], actions.shape[1])
 
@@ -115,9 +124,14 @@ class Imagination:
             values = {name: value[rows, candidates] for name, value in noised.items()}
             count = values[ACTION].shape[1]
             flat = {name: rearrange(v, "b k ... -> (b k) ...") for name, v in values.items()}
+            frames = Frames(
+                flat[VIDEO],
+                _anchors(context, rows, count, horizon),
+                anchor_state_BTP=_each_frame(self._state(context, rows, count), horizon),
+            )
             made = denoise(
                 self.network,
-                Frames(flat[VIDEO], _anchors(context, rows, count, horizon)).with_values(flat),
+                frames.with_values(flat),
                 context.cache.rows(rows),
                 steps,
                 act=True,
@@ -127,6 +141,16 @@ class Imagination:
             return _by_row([made.action_BTA], count)
 
         return self._in_parts(run, context, noised[ACTION], horizon)[0]
+
+    def _state(self, context: Context, rows: slice, candidates: int) -> Tensor | None:
+        """Proprioception (rows * K, P) in the last frame of history; zeros where not known."""
+        size = self.network.config.state_dim
+        if not size:
+            return None
+        known = context.state_BP
+        if known is None:
+            known = context.anchor_BNC.new_zeros(context.batch, size)
+        return _repeated(known[rows], candidates)
 
     def _in_parts(
         self, run: memory.Run, context: Context, actions_BKHA: Tensor, frames: int
@@ -155,6 +179,10 @@ def _repeated(value: Tensor, candidates: int) -> Tensor:
 
 def _anchors(context: Context, rows: slice, candidates: int, horizon: int) -> Tensor:
     return repeat(context.anchor_BNC[rows], "b n c -> (b k) h n c", k=candidates, h=horizon)
+
+
+def _each_frame(state_FP: Tensor | None, horizon: int) -> Tensor | None:
+    return None if state_FP is None else repeat(state_FP, "f p -> f h p", h=horizon)
 
 
 def _by_row(parts: Sequence[Tensor], candidates: int) -> tuple[Tensor, ...]:

@@ -60,6 +60,7 @@ def bytes_each(network: DiTConfig, horizon: int, frames: int) -> int:
     the pass, keys and values of all frames twice (while they are appended), features.
     """
     block = frames * network.tokens * (31 + 2 * network.mlp_ratio) * network.width
+    block += frames * network.grid[0] * network.grid[1] * network.patch**2 * 8 * network.cells
     kept = horizon * network.tokens * (4 * network.depth * (frames < horizon) + 3) * network.width
     return int(4 * (block + kept))
 
