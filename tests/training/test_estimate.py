@@ -32,6 +32,8 @@ from selfflow_robotics.training.trainer import Trainer
 
 TASK = Task(ModelConfig("tiny"), ObjectiveConfig(), IMAGE, FACTOR, CHANNELS, frames=4)
 
+ATTENDING = [name for name in PRESETS if not name.startswith("cells")]
+
 
 def size(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
@@ -39,15 +41,25 @@ def size(module: torch.nn.Module) -> int:
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=[pytest.mark.slow] if n in ("L", "XL") else []) for n in PRESETS],
+    [pytest.param(n, marks=[pytest.mark.slow] if n in ("L", "XL") else []) for n in ATTENDING],
 )
 def test_parameters_are_those_of_the_model(name: str) -> None:
     task = replace(TASK, model=ModelConfig(name), words=30)
     found = estimate(task, batch=1, gpus=1, accumulate=1, bf16=True)
     built = task.build()
+    assert built.progress_head is not None and built.steps_head is not None
     assert found.network == size(built.network)
     assert found.heads == size(built.progress_head) + size(built.steps_head)
     assert found.projector == size(ProjectionHead(built.config.network.width))
+
+
+@pytest.mark.parametrize("name", ["cells", "cells0"])
+def test_model_that_only_imagines_has_no_heads(name: str) -> None:
+    model = ModelConfig(name, cells=8, kinematics=True, markov=True)
+    task = replace(TASK, model=model, objective=ObjectiveConfig("unrolled"), words=30)
+    found = estimate(task, batch=1, gpus=1, accumulate=1, bf16=True)
+    assert found.network == size(task.build().network) and found.heads == 0
+    assert found.flops > 0
 
 
 @pytest.mark.parametrize("words", [0, 30])
