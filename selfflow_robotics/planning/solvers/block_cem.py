@@ -19,8 +19,8 @@ from selfflow_robotics.planning.start import shifted_elites
 from selfflow_robotics.streams import normal
 
 _SCALES = (1.0, 0.5, 0.25)  # of the noise, in turn: ways across the table, and the last centimetre
-_WIDE = 0.25  # of the first candidates are around rest, wherever the search starts
-_FRESH = 0.3  # of the gripper's choices are drawn anew, the others are an elite's
+_WIDE = 0.5  # of the first candidates are around rest, wherever the search starts
+_FRESH = 0.5  # of the gripper's choices are drawn anew, the others are an elite's
 
 
 @dataclass(eq=False)
@@ -29,8 +29,8 @@ class BlockCEM(CEM):
 
     Noise comes in three sizes in every iteration: what a cost errs by ends no search before it is
     fine. A relative gripper (:attr:`ActionSpec.relative_grippers`) has none: from a step on it
-    opens, keeps or closes, and before it keeps. From the second iteration on most candidates take
-    over the commands of an elite, so that what the elites do often is drawn often.
+    opens, keeps or closes, and before it keeps. From the second iteration on half of the candidates
+    take over the commands of an elite, so that what the elites do often is drawn often.
 
     Elites stay from iteration to iteration and, shifted, from plan to plan. The start is the last
     plan, else the first proposal, else rest. The plan is the best candidate, not the mean: where
@@ -49,7 +49,7 @@ class BlockCEM(CEM):
     iterations: int = 3
     horizon: int = 8
     topk: int = 6
-    initial_std: float = 0.5
+    initial_std: float = 0.7
     min_std: float = 0.1
     hold: int = 4
 
