@@ -129,9 +129,9 @@ class Search(ABC):
         """How many elites a whole round teaches."""
         return 1
 
-    def likeliest(self, proposals_BKHA: Tensor) -> Tensor:
-        """Those whose mean a search without a previous plan starts from."""
-        return proposals_BKHA
+    def first_mean(self, run: Run, proposals_BKHA: Tensor) -> Tensor:
+        """Where the search starts, (B, H, A): the last plan, and the proposals' mean after it."""
+        return first_mean(self.bounds, run.previous, run.executed, self.horizon, proposals_BKHA)
 
     @abstractmethod
     def sample(self, run: Run) -> Tensor:
@@ -235,9 +235,7 @@ class Search(ABC):
             kept_cost_BK=torch.empty(shape[0], 0),
         )
         proposals_BKHA = self._propose(run)
-        run.mean_BHA = first_mean(
-            self.bounds, plans, executed, self.horizon, self.likeliest(proposals_BKHA)
-        )
+        run.mean_BHA = self.first_mean(run, proposals_BKHA)
         return run, proposals_BKHA
 
     def _propose(self, run: Run) -> Tensor:

@@ -33,8 +33,9 @@ class BlockCEM(CEM):
     take over the commands of an elite, so that what the elites do often is drawn often.
 
     Elites stay from iteration to iteration and, shifted, from plan to plan. The start is the last
-    plan, else the first proposal, else rest. The plan is the best candidate, not the mean: where
-    the cost's errors do not average out, the mean lies where none of the candidates was.
+    plan and then rest, else the first proposal, else rest. The plan is the best candidate, not the
+    mean: where the cost's errors do not average out, the mean lies where none of the candidates
+    was.
 
     Args:
         hold: steps that an action is held, 1 or more.
@@ -66,9 +67,13 @@ class BlockCEM(CEM):
         """See :attr:`Search.keeps`."""
         return self.topk
 
-    def likeliest(self, proposals_BKHA: Tensor) -> Tensor:
-        """See :meth:`Search.likeliest`."""
-        return proposals_BKHA[:, :1]
+    def first_mean(self, run: Run, proposals_BKHA: Tensor) -> Tensor:
+        """See :meth:`Search.first_mean`; after the last plan comes rest."""
+        mean_BHA = super().first_mean(run, proposals_BKHA[:, :0])
+        if not proposals_BKHA.shape[1]:
+            return mean_BHA
+        afresh_B = torch.tensor([plan is None for plan in run.previous])
+        return torch.where(afresh_B[:, None, None], proposals_BKHA[:, 0], mean_BHA)
 
     def sample(self, run: Run) -> Tensor:
         """See :meth:`Search.sample`."""

@@ -93,7 +93,7 @@ def test_the_last_plan_is_a_candidate_of_the_next() -> None:
     assert (asked_BKHA == left_BHA[:, None]).all(-1).all(-1).any(dim=1).all()
 
 
-def test_without_a_last_plan_it_starts_from_the_first_proposal() -> None:
+def test_it_starts_from_the_first_proposal_else_from_the_last_plan_and_then_rests() -> None:
     given = torch.tensor([0.1, 0.2, -0.3])[:, None, None].expand(-1, H, 2)
 
     def propose(context: Any, candidates: int, horizon: int, /, *, generator: Any) -> Tensor:
@@ -101,8 +101,12 @@ def test_without_a_last_plan_it_starts_from_the_first_proposal() -> None:
 
     model = PointMass(ARM)
     solver = BlockCEM(model, Effort(torch.ones(1, 2)), propose=propose, proposals=3)
-    solver.plan(start(1))
+    last = solver.plan(start(1))
     torch.testing.assert_close(model.asked[0][0, :4], given[[0, 0, 1, 2]])
+    model.asked.clear()
+    solver.plan(start(1), last, executed=2)
+    left_HA = ARM.denormalize(last.mean_BHA)[0, 2:]
+    torch.testing.assert_close(model.asked[0][0, 0], torch.cat([left_HA, torch.zeros(2, 2)]))
 
 
 def test_a_row_is_planned_as_it_is_alone() -> None:
