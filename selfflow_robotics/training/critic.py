@@ -98,8 +98,9 @@ def _questions(
 ) -> list[Asked]:
     """The rows of a batch: of instructions, and of goals."""
     of_goals = round(config.goals * config.batch_size) if len(targets.begun) else 0
-    drawn = _drawn(targets.frames, config.batch_size - of_goals, generator)
-    asked = [targets.of_words(drawn)]
+    asked = []
+    if of_words := config.batch_size - of_goals:
+        asked.append(targets.of_words(_drawn(targets.frames, of_words, generator)))
     if of_goals:
         asked.append(targets.of_goals(_drawn(targets.begun, of_goals, generator), generator))
     return asked
