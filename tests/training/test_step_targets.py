@@ -95,3 +95,23 @@ def test_later_moves_chances_and_what_is_lost_stays_lost() -> None:
     expected = torch.tensor([[[0.0, 0.5, 0.25, 0.25]]])
     torch.testing.assert_close(later_by(chance, torch.tensor([1])), expected)
     torch.testing.assert_close(later_by(chance, torch.tensor([0])), chance)
+
+
+def test_labels_that_count_to_a_tasks_end_are_parted_among_its_instructions() -> None:
+    made = latent_episodes((5, 3, 2))
+    texts, told = np.array(["open drawer", "pick can"]), np.array([0, 0, 0, 1, 1, 0, 0, 0, 1, 1])
+    labels = np.float32([9, 8, 7, 5, np.inf, 20, 19, 18, np.inf, 3])
+    steps = np.float32([NEVER] * 10)
+    given = replace(
+        made,
+        texts=texts,
+        told=told.astype(np.int32),
+        steps_left=labels,
+        steps_to_success=steps,
+        demonstrated=np.zeros(10, np.bool_),
+    )
+    nan = np.nan
+    expected = [4, 3, 2, 5, np.inf, nan, nan, nan, np.inf, 3]
+    np.testing.assert_array_equal(known_steps(given), np.float32(expected))
+    solved = replace(given, steps_to_success=np.where(np.arange(10) < 8, 1, steps))
+    np.testing.assert_array_equal(known_steps(solved)[5:8], np.float32([20, 19, 18]))
