@@ -35,7 +35,7 @@ class Teacher(nn.Module):
 
     Args:
         states: (N, F) states that it learns from, for their scale.
-        longest: most steps of those that are solved.
+        longest: most steps that it tells apart, save for a few in a thousand.
     """
 
     mean: Tensor
@@ -65,7 +65,8 @@ class Teacher(nn.Module):
         """Cross-entropy with the truth (N,) blurred over neighbouring bins, of all nets."""
         edges = (torch.arange(BINS) + 0.5) * self.bin_steps
         blur = _BLUR * self.bin_steps * math.sqrt(2.0)
-        below = torch.erf((edges - left[:, None].nan_to_num(posinf=0.0)) / blur)
+        told = left.clamp(max=float(edges[-1]))[:, None]
+        below = torch.erf((edges - told) / blur)
         wanted = below.diff(dim=1)
         wanted = wanted / wanted.sum(dim=1, keepdim=True)
         never = left.isinf()[:, None]
@@ -95,7 +96,7 @@ def fit_teacher(states: NDArray[np.float32], left: NDArray[np.float32], seed: in
     with _one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         given, wanted = torch.from_numpy(states), torch.from_numpy(left)
-        teacher = Teacher(given, float(finite.max(initial=1.0)))
+        teacher = Teacher(given, float(np.quantile(np.append(finite, 1.0), 0.999)))
         optimizer = torch.optim.AdamW(teacher.parameters(), lr=_RATE, weight_decay=1e-2)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=updates + 1)
         for _ in range(updates):
