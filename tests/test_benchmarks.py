@@ -16,6 +16,7 @@ SHIPPED = "tabletop-small"
 SMALLEST = {
     "allocator": "",
     "any_action": "--steps 40 --parts free --out {out}/found.json",
+    "imagined_frame": "--candidates 2 --turns 1",
     "opening": "--episodes 20 --rounds 1",
     "saving": "model=tiny",
     "true_dynamics": "--json --runs {out}",

@@ -22,6 +22,10 @@ KeysValues = tuple[Tensor, Tensor]
 """Each (B, frames * M, heads, head width)."""
 
 
+SHORT = 256
+"""Tokens up to which scores may be held whole, as products that are not fused do."""
+
+
 @dataclass(frozen=True)
 class Cache:
     """Keys and values of clean frames, a pair a layer.
@@ -156,6 +160,22 @@ def _attend_jointly(
     return out + torch.einsum("bhlp,bphd->blhd", near, own[1])
 
 
+def _attention(q_BHLD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, mask: Tensor | None) -> Tensor:
+    """Attention (B, heads, L, head width), fused but where that trains slowly.
+
+    In bfloat16 on a processor the fused kernel's backward pass takes twice to four times as long
+    as these products, at the lengths of clips.
+    """
+    slow = q_BHLD.device.type == "cpu" and q_BHLD.dtype == torch.bfloat16
+    trained = torch.is_grad_enabled() and q_BHLD.requires_grad and q_BHLD.shape[2] <= SHORT
+    if not (slow and trained):
+        return F.scaled_dot_product_attention(q_BHLD, k_BHLD, v_BHLD, attn_mask=mask)
+    scores = (q_BHLD * q_BHLD.shape[-1] ** -0.5) @ k_BHLD.transpose(-1, -2)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    return scores.softmax(dim=-1).to(v_BHLD.dtype) @ v_BHLD  # type: ignore[no-any-return]
+
+
 class FrameCausalAttention(nn.Module):
     """Multi-head attention over the tokens of all frames, (B, T, M, D) -> (B, T, M, D)."""
 
@@ -189,7 +209,7 @@ class FrameCausalAttention(nn.Module):
             k, v = torch.cat((own[0], k), dim=1), torch.cat((own[1], v), dim=1)
         if shared is None:
             q, k, v = (part.transpose(1, 2) for part in (q, k, v))
-            out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2)
+            out = _attention(q, k, v, mask).transpose(1, 2)
         else:
             out = attend(q, (k, v), shared, x_BTMD.shape[1], mask)
         return self.proj(out.flatten(2)).view_as(x_BTMD), new

@@ -339,3 +339,19 @@ def test_new_text_changes_nothing_and_can_be_learned() -> None:
     assert torch.equal(model(frames, unsaid).video_BTNC, expected)
     with pytest.raises(ValueError, match="without a text encoder's width"):
         DiT(DiTConfig(token_dim=4, grid=(2, 2), width=32, depth=2, heads=2))(frames, told)
+
+
+def test_training_in_half_precision_attends_as_the_fused_kernel_does() -> None:
+    def gradients(exact: bool) -> list[Tensor]:
+        torch.manual_seed(0)
+        trained = DiT(CONFIG)
+        for parameter in trained.parameters():
+            nn.init.normal_(parameter, std=0.2)
+        with torch.autocast("cpu", torch.bfloat16, enabled=not exact):
+            out = trained(*clip(trained)).video_BTNC
+        assert out is not None
+        out.float().square().mean().backward()
+        return [block.attention.qkv.weight.grad.flatten() for block in trained.blocks]  # type: ignore[union-attr]
+
+    for exact, half in zip(gradients(True), gradients(False), strict=True):
+        assert torch.cosine_similarity(exact, half.float(), dim=0) > 0.99
