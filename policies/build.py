@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from selfflow_robotics.policies.base import Policy
@@ -15,7 +15,9 @@ from selfflow_robotics.policies.random import RandomPolicy
 from selfflow_robotics.policies.zero import ZeroPolicy
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, ActionSpec
+from selfflow_robotics.planning.chance import ByChance, DealtOut
 from selfflow_robotics.planning.config import PlannerConfig, make_solver
+from selfflow_robotics.planning.judge import Judge
 from selfflow_robotics.registry import named
 from selfflow_robotics.storage.typed_yaml import ConfigError, nearest
 
@@ -56,19 +58,53 @@ def make_policy(
     return POLICIES[name].make(world_model, vector_env, config or PlannerConfig())
 
 
-def _planner(world_model: WorldModel, _: Any, config: PlannerConfig) -> Policy:
+def _planner(world_model: WorldModel, _: Any, config: PlannerConfig) -> PlannerPolicy:
     if config.receding_horizon > config.horizon:
         raise ValueError(
             f"planner.receding_horizon={config.receding_horizon} carries out more steps than "
             f"planner.horizon={config.horizon} imagines; lower it or raise the horizon"
         )
-    return PlannerPolicy(
-        world_model,
-        make_solver(world_model, config),
-        config.receding_horizon,
-        config.warm_start,
-        config.gripper_threshold,
+    return PlannerPolicy(world_model, make_solver(world_model, config), **_acting(config))
+
+
+def _acting(config: PlannerConfig) -> dict[str, Any]:
+    """How plans are carried out."""
+    names = ("receding_horizon", "warm_start", "gripper_threshold")
+    return {name: getattr(config, name) for name in names}
+
+
+def _shuffled(world_model: WorldModel, _: Any, config: PlannerConfig) -> Policy:
+    return _judged("shuffled", DealtOut, world_model, config)
+
+
+def _random_choice(world_model: WorldModel, _: Any, config: PlannerConfig) -> Policy:
+    once = replace(config, iterations=1, min_gain=0.0)
+    return _judged("random-choice", ByChance, world_model, once)
+
+
+def _judged(
+    name: str, kind: type[Judge], world_model: WorldModel, config: PlannerConfig
+) -> PlannerPolicy:
+    """The planner with a judge of another kind."""
+    policy = _planner(world_model, None, config)
+    solver: Any = policy.solver
+    solver.judge = kind(
+        solver.world_model, solver.objective, solver.samples, solver.pessimism, solver.seed
     )
+    solver.trusts_mean = False  # a mean over chance is none of the candidates
+    policy.name = name
+    return policy
+
+
+def _true_frames(
+    world_model: WorldModel, vector_env: VectorEnv[Any, Any, Any] | None, config: PlannerConfig
+) -> Policy:
+    from selfflow_robotics.policies.true_frames import TrueFramesPolicy
+    from selfflow_robotics.policies.within_reach import within_reach
+
+    solver: Any = _planner(world_model, None, config).solver
+    envs = within_reach(vector_env, "planners with true frames") if vector_env else ()
+    return TrueFramesPolicy(world_model, solver, envs, **_acting(config))
 
 
 def _prior(world_model: WorldModel, _: Any, config: PlannerConfig) -> Policy:
@@ -111,6 +147,11 @@ class Kind:
 POLICIES: Mapping[str, Kind] = {
     "planner": Kind(_planner, imagines=True),
     "prior": Kind(_prior, imagines=True),
+    "random-choice": Kind(_random_choice, imagines=True),
+    "shuffled": Kind(_shuffled, imagines=True),
+    "true-frames": Kind(
+        _true_frames, imagines=True, tasks="selfflow_robotics.envs.base:TabletopEnv"
+    ),
     "joint": Kind(_joint, imagines=True),
     "expert": Kind(_expert, tasks="selfflow_robotics.policies.experts:MASTERED"),
     "oracle": Kind(_oracle, tasks="selfflow_robotics.envs.shortfall:MEASURED"),

@@ -17,8 +17,10 @@ class Comparison:
 
     tasks: tuple[str, ...] = key("as PickCokeCan, or any Gymnasium id; all five when empty", ())
     policies: tuple[str, ...] = key(
-        "which of planner, prior, joint, expert, random, zero, and oracle: the "
-        "planner with the simulator for its world model; or module:Class of your own",
+        "which of planner, prior, joint, expert, random, zero; oracle: a planner with the "
+        "simulator for its world model; random-choice: one of the planner's candidates; shuffled: "
+        "the planner, its costs dealt out anew; true-frames: the planner, its candidates carried "
+        "out in copies; or module:Class of your own",
         ("planner", "prior", "joint", "expert", "random", "zero"),
     )
     episodes: int = key("episodes a task and policy", 50, least=1)

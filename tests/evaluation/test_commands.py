@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 
 import av
@@ -13,10 +14,12 @@ from counting import TASK
 from PIL import Image
 from selfflow_robotics.policies.build import POLICIES, make_policy
 
+from selfflow_robotics import WorldModel
 from selfflow_robotics.cli.main import main
 from selfflow_robotics.data.action_spec import RT1_ACTIONS
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.evaluation.demo import success_table
+from selfflow_robotics.evaluation.evaluate import evaluate
 from selfflow_robotics.evaluation.results import (
     EpisodeResult,
     PlanningTime,
@@ -24,6 +27,7 @@ from selfflow_robotics.evaluation.results import (
     read_results,
 )
 from selfflow_robotics.evaluation.video.other_actions import mirrored, shuffled, zero
+from selfflow_robotics.planning.config import PlannerConfig
 
 CHEAP = (
     "threads=1",
@@ -228,7 +232,8 @@ def test_policies_are_made_by_name() -> None:
     }
     with pytest.raises(ValueError, match="needs a world model"):
         make_policy("joint", None, None)  # type: ignore[arg-type]
-    assert set(POLICIES) == {"planner", "prior", "joint", "expert", "oracle", "random", "zero"}
+    plans = {"planner", "random-choice", "shuffled", "true-frames", "oracle"}
+    assert set(POLICIES) == plans | {"prior", "joint", "expert", "random", "zero"}
 
 
 def test_success_table_counts() -> None:
@@ -258,3 +263,23 @@ class TestOtherActions:
 
     def test_zero_keeps_still(self) -> None:
         assert not zero(self.episode(3, 0.1), [], RT1_ACTIONS).any()
+
+
+@pytest.mark.parametrize("name", ["random-choice", "shuffled", "true-frames"])
+def test_a_row_of_the_planner_plays_a_seed_alike_alone_and_in_company(
+    model: Path, name: str
+) -> None:
+    world_model = WorldModel.from_pretrained(str(model))
+    config = PlannerConfig(candidates=3, iterations=2, horizon=2, topk=1, start="joint")
+
+    def played(seeds: list[int]) -> Episode:
+        factory = partial(make_policy, name, world_model, config=config)
+        size, task = (64, 80), "selfflow/CloseDrawer-v0"
+        found = evaluate(task, factory, seeds, 2, size, max_steps=3, record=2)
+        assert found.policy == name
+        return found.recorded[-1].episode
+
+    alone, together = played([7]), played([6, 7])
+    np.testing.assert_array_equal(alone.images, together.images)
+    assert alone.actions is not None and together.actions is not None
+    np.testing.assert_allclose(alone.actions, together.actions, atol=1e-5)
