@@ -35,6 +35,7 @@ class TrueFrames:
 
     def __init__(self, world_model: WorldModel, envs: Sequence[gymnasium.Env[Any, Any]]) -> None:
         self.world_model, self.action_spec = world_model, world_model.action_spec
+        self.observe = world_model.observe
         self._originals = [simulation_of(env) for env in envs]
         self._copy = copy_of(envs[0]) if envs else None
         self._now: list[tuple[Any, Window]] = []
