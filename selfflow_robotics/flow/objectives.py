@@ -135,7 +135,16 @@ def seen(
     feature_layers: tuple[int, ...],
     stop_after: int | None = None,
 ) -> Output:
-    """What a network, which encodes the instructions itself, makes of its view."""
+    """What a network, which encodes the instructions itself, makes of its view.
+
+    Raises:
+        ValueError: its features are asked for, and it has no block to make any.
+    """
+    if feature_layers and not network.config.depth:
+        raise ValueError(
+            "a network without attention has no features for others to learn from; train it with "
+            "objective=unrolled"
+        )
     view = noised.telling(
         view, network.encode_instruction if network.instruction is not None else None
     )

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_world import C, N, clips, randn, streams, without_actions, world_model
+from tiny_world import C, N, cells_model, clips, randn, streams, without_actions, world_model
 from torch import Tensor, nn
 
 from selfflow_robotics.flow.noising import NoisedClips, Noising, View
@@ -54,6 +54,15 @@ def networks() -> tuple[DiT, DiT, ProjectionHead]:
     """A student, a teacher that differs from it, and a projector."""
     torch.manual_seed(0)
     return world_model(0).network.train(), world_model(1).network, ProjectionHead(32)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_network_without_attention_is_for_another_objective(name: str) -> None:
+    objective, network = objectives()[name], cells_model().network
+    noised = objective.noise(clips(), streams(6))
+    projector = objective.projector(32)
+    with pytest.raises(ValueError, match="objective=unrolled"):
+        objective(network, network, projector, noised)
 
 
 def test_representation_loss_reaches_the_early_student_and_the_projector_only() -> None:
