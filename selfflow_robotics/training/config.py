@@ -131,7 +131,7 @@ class CriticTraining:
     ahead: int = key("steps counted in an episode before the critic is asked", 4, least=1)
     expectile: float = key(
         "weight of targets above what is expected; below 0.5 it learns how few steps do",
-        0.2,
+        0.05,
         above=0,
         most=1,
     )

@@ -44,7 +44,7 @@ def test_walks_that_stray_teach_how_few_steps_are_needed() -> None:
     """No label, no demonstration: success of walks that take twice as long as needed."""
     episodes, places = chain()
     fitted = critic()
-    fit_critic(fitted, episodes, replace(QUICK, ahead=4, expectile=0.05))
+    fit_critic(fitted, episodes, replace(QUICK, ahead=4))
     steps = counted(fitted).mean(dim=1)
     took = episodes.steps_to_success[(places == 4) & (episodes.steps_to_success < NEVER)]
     assert (steps[:6].diff() > 0).all()
