@@ -21,7 +21,7 @@ from selfflow_robotics.policies.steps_left import LONGEST, ExpertSteps
 
 _AGAIN = 2  # noisy experts whose mean is the label a second time
 _NOISE = 0.007  # m
-_NEVER = LONGEST + 5.0  # steps that count for an expert that does not finish
+_NEVER = 1.5 * LONGEST  # steps that count for an expert that does not finish
 
 
 @dataclass(frozen=True)
