@@ -37,6 +37,7 @@ _SUBSTEPS = round(1.0 / RT1_ACTIONS.rate_hz / TIMESTEP)
 _CHUNK = 4  # simulation steps for each new set-point
 _MOVING = 0.85  # share of a control step in which the set-points move; then the arm settles
 _GRIPPER_KEEPS = 1e-2
+_LEAST_SHIFT = 1 / 3  # of the most that places are shifted by
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 _TEXT = frozenset("abcdefghijklmnopqrstuvwxyz0123456789 ")
 
@@ -103,6 +104,7 @@ class TabletopEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]], ABC):
         image_size: (height, width) of the image in pixels, each 8 to 4096.
         robot: "primitive", drawn with this project's shapes, or "menagerie", with meshes.
         render_mode: "rgb_array" lets ``render()`` return the image; None turns that off.
+        places: "usual", where demonstrations start, or "shifted", where none does.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 3}  # noqa: RUF012
@@ -112,14 +114,17 @@ class TabletopEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]], ABC):
         image_size: tuple[int, int] = (256, 320),
         robot: str = "primitive",
         render_mode: str | None = None,
+        places: str = "usual",
     ) -> None:
         height, width = checked_size(image_size)
+        if places not in ("usual", "shifted"):
+            raise ValueError(f"places={places!r} is unknown; choose usual or shifted")
         if robot not in BODIES:
             raise ValueError(f"robot={robot!r} is unknown; choose one of {', '.join(BODIES)}")
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode={render_mode!r} is unknown; choose rgb_array or None")
         self.render_mode = render_mode
-        self.robot = robot
+        self.robot, self.places = robot, places
         self.image_size = (height, width)
         self.observation_space = spaces.Dict(
             {
@@ -350,6 +355,17 @@ class TabletopEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]], ABC):
         return rt1_fields(self._proprioception(), episode.closedness, episode.start_quaternion)
 
     # For the tasks.
+
+    def _drawn(
+        self, rng: np.random.Generator, low: float, high: float, below: float, above: float
+    ) -> float:
+        """A coordinate (m) within low..high; where places are shifted, up to so far beyond it."""
+        if self.places == "usual":
+            return float(rng.uniform(low, high))
+        least, past = _LEAST_SHIFT, float(rng.uniform(-below, above))
+        if past < 0:
+            return low - least * below + (1 - least) * past
+        return high + least * above + (1 - least) * past
 
     def _place_robot(self, x: float, y: float) -> None:
         data = self.world.data

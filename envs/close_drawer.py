@@ -8,7 +8,7 @@ from typing import Any
 import mujoco
 import numpy as np
 from selfflow_robotics.envs.base import EpisodeState, TabletopEnv
-from selfflow_robotics.envs.open_drawer import ROBOT_X, ROBOT_Y
+from selfflow_robotics.envs.open_drawer import BEYOND_Y, ROBOT_X, ROBOT_Y
 from selfflow_robotics.envs.scene import DRAWERS, Slide, build
 
 CLOSED, START = 0.05, 0.2
@@ -25,7 +25,8 @@ class CloseDrawer(TabletopEnv):
         return build(self.robot, (), 0.0, slide=STIFF)
 
     def _arrange(self, rng: np.random.Generator) -> tuple[str, Any]:
-        self._place_robot(float(rng.uniform(*ROBOT_X)), float(rng.uniform(*ROBOT_Y)))
+        x = float(rng.uniform(*ROBOT_X))
+        self._place_robot(x, self._drawn(rng, *ROBOT_Y, *BEYOND_Y))
         drawer = DRAWERS[int(rng.integers(len(DRAWERS)))]
         self.world.data.joint(f"{drawer}_drawer").qpos[0] = START
         return f"close {drawer} drawer", drawer

@@ -36,6 +36,7 @@ LAYOUTS = (
 )
 _PAIRS = ((0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1))
 _JITTER = 0.02
+_BEYOND = 0.04  # further at most, where places are shifted
 _CABINET_Y = 0.21
 
 
@@ -71,7 +72,7 @@ class MoveNear(TabletopEnv):
         source, target = (things[i] for i in _PAIRS[int(rng.integers(len(_PAIRS)))])
         layout = LAYOUTS[int(rng.integers(len(LAYOUTS)))]
         for thing, (x, y) in zip(things, layout, strict=True):
-            dx, dy = (float(v) for v in rng.uniform(-_JITTER, _JITTER, 2))
+            dx, dy = (self._drawn(rng, -_JITTER, _JITTER, _BEYOND, _BEYOND) for _ in "xy")
             self._place_thing(thing, (x + dx, y + dy, TABLE_TOP + thing.height / 2))
         return f"move {source.name} near {target.name}", Goal(source, target, things, ())
 

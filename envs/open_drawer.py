@@ -12,6 +12,8 @@ from selfflow_robotics.envs.scene import DRAWERS, Slide, build
 
 ROBOT_X, ROBOT_Y = (0.65, 0.78), (-0.12, 0.12)
 """Where the robot may stand (m): the nearer part of SIMPLER's 0.65..0.85 and -0.2..0.2."""
+BEYOND_Y = (0.06, 0.06)
+"""How far beyond it stands at most where places are shifted."""
 OPEN = 0.15
 
 
@@ -22,7 +24,8 @@ class OpenDrawer(TabletopEnv):
         return build(self.robot, (), 0.0, slide=Slide())
 
     def _arrange(self, rng: np.random.Generator) -> tuple[str, Any]:
-        self._place_robot(float(rng.uniform(*ROBOT_X)), float(rng.uniform(*ROBOT_Y)))
+        x = float(rng.uniform(*ROBOT_X))
+        self._place_robot(x, self._drawn(rng, *ROBOT_Y, *BEYOND_Y))
         drawer = DRAWERS[int(rng.integers(len(DRAWERS)))]
         return f"open {drawer} drawer", drawer
 

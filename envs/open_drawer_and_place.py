@@ -28,7 +28,8 @@ class OpenDrawerAndPlace(TabletopEnv):
         return build(self.robot, (APPLE,), 0.0, slide=Slide())
 
     def _arrange(self, rng: np.random.Generator) -> tuple[str, Any]:
-        self._place_robot(float(rng.uniform(0.644, 0.72)), float(rng.uniform(-0.10, 0.10)))
+        robot_x = float(rng.uniform(0.644, 0.72))
+        self._place_robot(robot_x, self._drawn(rng, -0.10, 0.10, 0.04, 0.04))
         x, y = float(rng.uniform(-0.08, -0.02)), float(rng.uniform(-0.02, 0.08))
         self._place_thing(APPLE, (x, y, TABLE_TOP + APPLE.height / 2))
         return f"open {DRAWER} drawer", False

@@ -44,7 +44,7 @@ class PickCokeCan(TabletopEnv):
     def _arrange(self, rng: np.random.Generator) -> tuple[str, Any]:
         self._place_robot(0.35, 0.20)
         orientation = ORIENTATIONS[int(rng.integers(len(ORIENTATIONS)))]
-        x, y = float(rng.uniform(-0.35, -0.12)), float(rng.uniform(-0.02, 0.42))
+        x, y = self._drawn(rng, -0.35, -0.12, 0.0, 0.08), float(rng.uniform(-0.02, 0.42))
         half = COKE_CAN.height / 2 if orientation == "standing" else COKE_CAN.size[0]
         self._place_thing(COKE_CAN, (x, y, TABLE_TOP + half), _QUATERNIONS[orientation])
         return "pick coke can", Goal(TABLE_TOP + half, orientation, 0)

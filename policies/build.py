@@ -102,7 +102,8 @@ def _true_frames(
     from selfflow_robotics.policies.true_frames import TrueFramesPolicy
     from selfflow_robotics.policies.within_reach import within_reach
 
-    solver: Any = _planner(world_model, None, config).solver
+    # A search limited by the clock would measure how fast pictures are drawn.
+    solver: Any = _planner(world_model, None, replace(config, max_seconds=None)).solver
     envs = within_reach(vector_env, "planners with true frames") if vector_env else ()
     return TrueFramesPolicy(world_model, solver, envs, **_acting(config))
 

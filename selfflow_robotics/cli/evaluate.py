@@ -33,7 +33,10 @@ class Config(Comparison, OfWorldModel):
 
 def run(config: Config) -> int:
     from ..evaluation import comparison
+    from ..evaluation.bench import benched
+    from ..evaluation.paired import all_pairs
 
+    config = benched(config)
     use_threads(config.threads)
     for module in config.imports:
         import_own(module, "imports")
@@ -41,6 +44,7 @@ def run(config: Config) -> int:
     world_model, held_out = comparison.ready(config, name, config.data.open_given(), config.device)
     results = comparison.compare(config, world_model, name, out, comparison.options_of(config))
     print(comparison.table(results.tasks))
+    print(*all_pairs(results.tasks), sep="\n")
     results = comparison.judge_and_report(
         results, world_model, out, config.horizon, held_out, videos=config.videos
     )

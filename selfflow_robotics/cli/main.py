@@ -32,6 +32,7 @@ COMMANDS = (
     "pretrain",
     "finetune",
     "probe",
+    "prior",
     "submit pretrain",
     "submit finetune",
     "infer",

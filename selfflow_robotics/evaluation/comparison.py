@@ -43,6 +43,7 @@ from selfflow_robotics.policies.build import (
 from selfflow_robotics.storage.model_folder import find_model, weights_checksum
 from selfflow_robotics.storage.typed_yaml import show
 from selfflow_robotics.storage.whole_file import require_writable
+from selfflow_robotics.world_model.priors import give_prior
 from selfflow_robotics.world_model.world_model import WorldModel
 
 _MOST_EPISODES = 64  # held-out ones that are read
@@ -81,6 +82,8 @@ def ready(
     elif not needs_world_model(policies):
         return None, []
     world_model = WorldModel.from_pretrained(model_name, device)
+    if comparison.prior:
+        give_prior(world_model, model_name, comparison.prior)
     for name in policies:
         if name in POLICIES and POLICIES[name].imagines:
             make_policy(name, world_model, None, comparison.planner)  # which checks its settings
@@ -151,7 +154,7 @@ def compare(
                     comparison.num_envs,
                     image_size if ours else None,
                     mapping=None if ours else comparison.mapping,
-                    env_options={"robot": comparison.robot} if ours else None,
+                    env_options=_made_with(comparison) if ours else None,
                     record=record or max(comparison.videos, 4),
                     on_decision=_showing(bar, f"{short_name(task)} {policy}"),
                     on_episode=lambda _: bar.update(1),
@@ -162,6 +165,11 @@ def compare(
             results = replace(results, tasks=(*results.tasks, found))
             write_results(out / "results.json", results)
     return results
+
+
+def _made_with(comparison: Comparison) -> dict[str, str]:
+    """Options of this project's tasks."""
+    return {"robot": comparison.robot, "places": comparison.places}
 
 
 def _try_tasks(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.evaluation.intervals import Interval, wilson
+from selfflow_robotics.evaluation.paired import pairs_to_json
 from selfflow_robotics.evaluation.starts import Starts, doubt
 from selfflow_robotics.evaluation.video.psnr import Imagination
 from selfflow_robotics.storage.typed_yaml import build
@@ -170,7 +171,8 @@ def write_results(path: Path, results: Results) -> None:
     """Write results.json atomically.
 
     Beside what :func:`read_results` needs, each row holds its success rate with Wilson's interval
-    and its mean steps to success, for readers without this package.
+    and its mean steps to success, and `paired` compares every two policies on the same seeds, for
+    readers without this package.
     """
     document = {
         "format": FORMAT,
@@ -179,6 +181,7 @@ def write_results(path: Path, results: Results) -> None:
         "computing": dict(results.computing),
         "settings": asdict(results.settings),
         "tasks": [_task_to_json(task) for task in results.tasks],
+        "paired": pairs_to_json(results.tasks),
         "imagination": None if results.imagination is None else asdict(results.imagination),
     }
     write_whole(path, json.dumps(document, indent=1) + "\n")

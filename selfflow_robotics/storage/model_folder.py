@@ -31,7 +31,7 @@ _NEW_WEIGHTS = f".{WEIGHTS}.new"
 _CHECKSUM = "weights_sha256"
 _MAY_STAND_BESIDE = {
     *(CONFIG, WEIGHTS, _NEW_WEIGHTS, f".{CONFIG}.new"),  # the last by versions before
-    *("README.md", "SHA256SUMS", "training", "probes"),
+    *("README.md", "SHA256SUMS", "training", "probes", "priors"),
 }
 
 # Of what a model has, that which is made anew when it is loaded.
@@ -120,7 +120,7 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
         try:
-            wanted = [CONFIG, WEIGHTS, "probes/*"]
+            wanted = [CONFIG, WEIGHTS, "probes/*", "priors/*"]
             return Path(snapshot_download(str(name_or_path), allow_patterns=wanted))
         except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
             raise FileNotFoundError(

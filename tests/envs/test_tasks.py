@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 from selfflow_robotics.envs import TASKS
+from selfflow_robotics.envs.base import TabletopEnv
+from selfflow_robotics.envs.move_near import LAYOUTS
+from selfflow_robotics.envs.scene import COKE_CAN
+from selfflow_robotics.policies.experts import make_expert
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS
 
@@ -209,3 +213,33 @@ def test_action_space_is_rt1s() -> None:
     space: Any = gymnasium.make(TASKS[0], image_size=SMALL).action_space
     np.testing.assert_allclose(space.low, RT1_ACTIONS.low)
     np.testing.assert_allclose(space.high, RT1_ACTIONS.high)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_shifted_places_are_beyond_the_usual_ones_and_the_expert_succeeds_there(
+    task: str,
+) -> None:
+    usual, shifted = (
+        gymnasium.make(task, image_size=SMALL, places=places).unwrapped
+        for places in ("usual", "shifted")
+    )
+    assert isinstance(usual, TabletopEnv) and isinstance(shifted, TabletopEnv)
+
+    def placed(env: TabletopEnv, seed: int) -> list[float]:
+        env.reset(seed=seed)
+        if task == "selfflow/PickCokeCan-v0":
+            return [float(env.world.data.body(COKE_CAN.body).xpos[0])]
+        if task == "selfflow/MoveNear-v0":  # every thing by itself, from the middle of its places
+            rested = np.array(env.episode.goal.rested)[:, :2]
+            ways = [np.abs(rested - np.array(layout)).max(axis=1) for layout in LAYOUTS]
+            return [float(v) for v in min(ways, key=lambda way: float(way.sum()))]
+        return [float(env.world.data.mocap_pos[0, 1])]
+
+    known = [place for seed in range(40) for place in placed(usual, seed)]
+    for seed in range(4):
+        for place in placed(shifted, seed):
+            assert place < min(known) - 0.005 or place > max(known) + 0.005
+        expert = make_expert(shifted)
+        assert any(shifted.advance(expert.act()) for _ in range(80))
+    with pytest.raises(ValueError, match="places='far' is unknown; choose usual or shifted"):
+        gymnasium.make(task, places="far")

@@ -1,0 +1,86 @@
+"""Comparisons fixed beforehand, in which planning has something to gain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, TypeVar
+
+from selfflow_robotics.planning.config import PlannerConfig
+
+SEED = 2_000_000
+"""Of the first episode of every bench. Nothing is trained or tuned from here on."""
+
+Bench = Literal["no_prior", "prior_5", "prior_20", "shifted", "composed"]
+
+_SINGLE = ("PickCokeCan", "MoveNear", "OpenDrawer", "CloseDrawer")
+_KNOWING_NOTHING = ("random-choice", "shuffled", "random", "zero")
+_SEARCH = PlannerConfig(
+    solver="block-cem",
+    objective="critic",
+    start="prior",
+    candidates=64,
+    iterations=3,
+    horizon=8,
+    hold=4,
+    topk=6,
+    initial_std=0.7,
+    min_std=0.1,
+    min_gain=0.0,
+    doubt=1.0,
+    warm_start=True,
+    receding_horizon=2,
+    max_seconds=2.0,
+)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What a bench sets; what a command line sets otherwise goes before it."""
+
+    tasks: tuple[str, ...]
+    policies: tuple[str, ...]
+    planner: PlannerConfig
+    seed: int = SEED
+    num_envs: int = 1  # so that a decision's time is one environment's
+    prior: str = ""  # beside the world model
+    places: Literal["usual", "shifted"] = "usual"
+
+
+_OVER_PRIOR = ("planner", "prior", *_KNOWING_NOTHING, "true-frames", "oracle")
+BENCHES: Mapping[str, Preset] = {
+    "no_prior": Preset(
+        _SINGLE,
+        ("planner", *_KNOWING_NOTHING, "joint", "true-frames", "oracle"),
+        replace(_SEARCH, start="nothing"),
+    ),
+    "prior_5": Preset(_SINGLE, _OVER_PRIOR, _SEARCH, prior="5"),
+    "prior_20": Preset(_SINGLE, _OVER_PRIOR, _SEARCH, prior="20"),
+    "shifted": Preset(_SINGLE, _OVER_PRIOR, _SEARCH, prior="20", places="shifted"),
+    "composed": Preset(
+        ("OpenDrawerAndPlace",),
+        ("planner", "prior", *_KNOWING_NOTHING, "true-frames", "expert"),
+        _SEARCH,
+        prior="20",
+    ),
+}
+
+_Config = TypeVar("_Config")
+
+
+def benched(config: _Config) -> _Config:
+    """A comparison as its bench sets it, where it has one; what differs from the defaults stays."""
+    name = getattr(config, "bench", None)
+    return config if name is None else _set(config, BENCHES[name])
+
+
+def _set(config: Any, preset: Any) -> Any:
+    usual = {field.name: field for field in fields(config)}
+    changes = {}
+    for field in fields(preset):
+        given, value = getattr(config, field.name), getattr(preset, field.name)
+        if isinstance(value, PlannerConfig):
+            changes[field.name] = _set(given, value)
+        elif given == usual[field.name].default:
+            changes[field.name] = value
+    return replace(config, **changes)
