@@ -29,6 +29,7 @@ WALKED = {
     "rollout": "task=CloseDrawer",
     "plan": "task=CloseDrawer threads=1",
     "audit": "tasks=[CloseDrawer] states=1 candidates=2 threads=1",
+    "prior": "prior.steps=2",
     "evaluate": "tasks=[CloseDrawer] policies=[prior,random] episodes=1 num_envs=1 threads=1",
 }
 """What makes each small, or stands for what the reader has: their own data, their own videos."""

@@ -49,7 +49,7 @@ def mcnemar(gained: int, lost: int) -> float:
     """
     count = gained + lost
     tail = sum(math.comb(count, k) for k in range(min(gained, lost) + 1))
-    return min(1.0, 2 * tail / 2**count)
+    return min(1.0, float(2 * tail / 2**count))
 
 
 def paired_interval(both: int, gained: int, lost: int, neither: int) -> tuple[float, float]:
@@ -67,7 +67,7 @@ def paired_interval(both: int, gained: int, lost: int, neither: int) -> tuple[fl
     n = both + gained + lost + neither
     ours, theirs = both + gained, both + lost
     spread = math.sqrt(ours * (n - ours) * theirs * (n - theirs))
-    alike = both * neither - gained * lost
+    alike = float(both * neither - gained * lost)
     alike = max(alike - n / 2, 0.0) if alike > 0 else alike
     phi = alike / spread if spread else 0.0
     a, b = wilson(ours, n), wilson(theirs, n)
