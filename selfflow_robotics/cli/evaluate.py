@@ -34,7 +34,8 @@ class Config(Comparison, OfWorldModel):
 def run(config: Config) -> int:
     from ..evaluation import comparison
     from ..evaluation.bench import benched
-    from ..evaluation.paired import all_pairs
+    from ..evaluation.paired import first_against_others
+    from ..evaluation.results import solved
 
     config = benched(config)
     use_threads(config.threads)
@@ -44,7 +45,7 @@ def run(config: Config) -> int:
     world_model, held_out = comparison.ready(config, name, config.data.open_given(), config.device)
     results = comparison.compare(config, world_model, name, out, comparison.options_of(config))
     print(comparison.table(results.tasks))
-    print(*all_pairs(results.tasks), sep="\n")
+    print(*first_against_others(solved(results.tasks)), sep="\n")
     results = comparison.judge_and_report(
         results, world_model, out, config.horizon, held_out, videos=config.videos
     )

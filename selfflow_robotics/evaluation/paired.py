@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from selfflow_robotics.evaluation.intervals import wilson
 
-if TYPE_CHECKING:
-    from selfflow_robotics.evaluation.results import TaskResult
+Solved: TypeAlias = Mapping[tuple[str, str], Mapping[int, bool]]
+"""Of each task and policy, the seeds that were played and whether each was solved."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,9 @@ def paired_interval(both: int, gained: int, lost: int, neither: int) -> tuple[fl
     return difference - low, difference + high
 
 
-def paired(tasks: Sequence[TaskResult], policy: str, against: str) -> Paired | None:
-    """Compare on all seeds of all tasks that both played; None where there are none."""
-    solved = {
-        (task.task, task.policy): {one.seed: one.success for one in task.episodes} for task in tasks
-    }
-    names = [name for name in dict.fromkeys(t.task for t in tasks) if (name, policy) in solved]
+def paired(solved: Solved, policy: str, against: str, task: str | None = None) -> Paired | None:
+    """Compare on all seeds that both played, in one task or in all; None where there are none."""
+    names = [name for name, who in solved if who == policy and task in (None, name)]
     names = [name for name in names if (name, against) in solved]
     pairs = [
         (won, solved[name, against][seed])
@@ -92,27 +89,37 @@ def paired(tasks: Sequence[TaskResult], policy: str, against: str) -> Paired | N
     ]
     if not pairs:
         return None
-    count = {pair: pairs.count(pair) for pair in ((True, True), (True, False), (False, True))}
-    both, gained, lost = count.values()
-    neither = len(pairs) - both - gained - lost
-    low, high = paired_interval(both, gained, lost, neither)
-    difference = (gained - lost) / len(pairs)
-    p = mcnemar(gained, lost)
-    return Paired(policy, against, tuple(names), len(pairs), gained, lost, difference, low, high, p)
+    both, gained, lost, neither = (
+        pairs.count(one) for one in ((True, True), (True, False), (False, True), (False, False))
+    )
+    return Paired(
+        policy,
+        against,
+        tuple(names),
+        len(pairs),
+        gained,
+        lost,
+        (gained - lost) / len(pairs),
+        *paired_interval(both, gained, lost, neither),
+        mcnemar(gained, lost),
+    )
 
 
-def all_pairs(tasks: Sequence[TaskResult]) -> list[Paired]:
+def first_against_others(solved: Solved) -> list[Paired]:
     """The first policy minus each other one, over all tasks."""
-    first, *others = dict.fromkeys(task.policy for task in tasks)
-    found = [paired(tasks, first, other) for other in others]
+    first, *others = dict.fromkeys(policy for _, policy in solved)
+    found = [paired(solved, first, other) for other in others]
     return [one for one in found if one is not None]
 
 
-def pairs_to_json(tasks: Sequence[TaskResult]) -> list[dict[str, Any]]:
-    """Every two policies, over all tasks and in each."""
-    policies = list(dict.fromkeys(task.policy for task in tasks))
-    names = list(dict.fromkeys(task.task for task in tasks))
-    groups = [tasks] + [[t for t in tasks if t.task == name] for name in names if len(names) > 1]
-    pairs = [(one, two) for i, one in enumerate(policies) for two in policies[i + 1 :]]
-    found = [paired(group, one, two) for group in groups for one, two in pairs]
-    return [asdict(one) for one in found if one is not None]
+def every_two(solved: Solved) -> list[Paired]:
+    """Every two policies, over all tasks and, where there are several, in each."""
+    tasks = list(dict.fromkeys(task for task, _ in solved))
+    policies = list(dict.fromkeys(policy for _, policy in solved))
+    found = [
+        paired(solved, one, two, task)
+        for task in (None, *(tasks if len(tasks) > 1 else ()))
+        for i, one in enumerate(policies)
+        for two in policies[i + 1 :]
+    ]
+    return [one for one in found if one is not None]

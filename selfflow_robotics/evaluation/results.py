@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.evaluation.intervals import Interval, wilson
-from selfflow_robotics.evaluation.paired import pairs_to_json
+from selfflow_robotics.evaluation.paired import Solved, every_two
 from selfflow_robotics.evaluation.starts import Starts, doubt
 from selfflow_robotics.evaluation.video.psnr import Imagination
 from selfflow_robotics.storage.typed_yaml import build
@@ -181,7 +181,7 @@ def write_results(path: Path, results: Results) -> None:
         "computing": dict(results.computing),
         "settings": asdict(results.settings),
         "tasks": [_task_to_json(task) for task in results.tasks],
-        "paired": pairs_to_json(results.tasks),
+        "paired": [asdict(pair) for pair in every_two(solved(results.tasks))],
         "imagination": None if results.imagination is None else asdict(results.imagination),
     }
     write_whole(path, json.dumps(document, indent=1) + "\n")
@@ -222,6 +222,13 @@ def read_results(path: Path) -> Results:
             f"{path} lacks or has a field that results should not ({error}); "
             'run "selfflow evaluate" again'
         ) from error
+
+
+def solved(tasks: Sequence[TaskResult]) -> Solved:
+    """Which seeds were solved, to compare policies on."""
+    return {
+        (task.task, task.policy): {one.seed: one.success for one in task.episodes} for task in tasks
+    }
 
 
 def _finite(text: str) -> float:

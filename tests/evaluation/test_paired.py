@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from selfflow_robotics.evaluation.paired import mcnemar, paired, paired_interval, pairs_to_json
-from selfflow_robotics.evaluation.results import EpisodeResult, PlanningTime, TaskResult
+from selfflow_robotics.evaluation.paired import every_two, mcnemar, paired, paired_interval
+from selfflow_robotics.evaluation.results import EpisodeResult, PlanningTime, TaskResult, solved
 
 
-def result(task: str, policy: str, solved: dict[int, bool]) -> TaskResult:
-    rows = tuple(EpisodeResult(seed, won, 5, 0, 0.0) for seed, won in solved.items())
+def result(task: str, policy: str, won: dict[int, bool]) -> TaskResult:
+    rows = tuple(EpisodeResult(seed, one, 5, 0, 0.0) for seed, one in won.items())
     return TaskResult(task, policy, rows, PlanningTime(1, 1, 0, 0, 0))
 
 
@@ -36,19 +36,20 @@ def test_an_interval_of_pairs_holds_the_truth_as_often_as_it_says() -> None:
 
 
 def test_pairs_are_of_the_seeds_that_both_played() -> None:
-    tasks = [
+    results = [
         result("a", "planner", {1: True, 2: True, 3: False, 4: True}),
         result("a", "prior", {1: True, 2: False, 3: True, 5: True}),
         result("b", "planner", {1: True, 2: True}),
         result("b", "prior", {1: False, 2: False}),
         result("b", "zero", {1: False, 2: False}),
     ]
+    tasks = solved(results)
     found = paired(tasks, "planner", "prior")
     assert found is not None and found.tasks == ("a", "b")
     assert (found.seeds, found.gained, found.lost) == (5, 3, 1)
     assert found.difference == pytest.approx(2 / 5) and found.p == 0.625
     zero = paired(tasks, "planner", "zero")
     assert zero is not None and (zero.tasks, zero.gained) == (("b",), 2)
-    assert paired(tasks[:1], "planner", "prior") is None
-    told = [(one["policy"], one["against"], len(one["tasks"])) for one in pairs_to_json(tasks)]
+    assert paired(solved(results[:1]), "planner", "prior") is None
+    told = [(one.policy, one.against, len(one.tasks)) for one in every_two(tasks)]
     assert ("planner", "prior", 2) in told and ("prior", "zero", 1) in told
