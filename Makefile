@@ -70,27 +70,22 @@ lock: $(installed)  ## choose the pinned versions anew
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
-# The shipped model's recipe from nothing but seeds; some hours on 2 cores, never yet run in one go. How the shipped
-# weights themselves came about stands in selfflow_robotics/weights/tabletop-small/README.md.
+# A model's recipe from nothing but seeds: some hours on 2 cores, never yet run in one go. The shipped weights are of an
+# older one, see selfflow_robotics/weights/tabletop-small/README.md.
 tabletop-small: export OMP_NUM_THREADS = 2
 tabletop-small: $(installed)
-	$(bin)/selfflow collect out=$(RUNS)/tabletop seed=1 episodes=450 \
-	    episodes_of.PickCokeCan=1600 episodes_of.MoveNear=2000 episodes_of.OpenDrawer=1600 \
-	    episodes_of.OpenDrawerAndPlace=700 perturbed=0.7 random=0.06
+	$(bin)/selfflow collect out=$(RUNS)/tabletop seed=1 episodes=450 episodes_of.PickCokeCan=900 \
+	    episodes_of.MoveNear=900 episodes_of.OpenDrawer=900 perturbed=0.4 random=0.06 wander=0.3 \
+	    shut=0.1 labels=teacher
 	$(bin)/selfflow tokenizer out=$(RUNS)/tokenizer data=$(RUNS)/tabletop \
 	    physics_episodes=400 steps=3000
 	$(bin)/selfflow pretrain out=$(RUNS)/pretrained tokenizer=$(RUNS)/tokenizer \
-	    physics_episodes=400 cache=$(RUNS)/latents trainer=tabletop-pretrain
-	$(bin)/selfflow finetune out=$(RUNS)/world-0 start=$(RUNS)/pretrained \
-	    tokenizer=$(RUNS)/tokenizer data=$(RUNS)/tabletop cache=$(RUNS)/latents \
-	    objective=tabletop trainer=tabletop-finetune
-	data=$(RUNS)/tabletop; for round in 1 2 3; do \
-	    $(bin)/selfflow collect out=$(RUNS)/intervened-$$round seed=1$$round episodes=80 \
-	        episodes_of.PickCokeCan=900 episodes_of.MoveNear=1200 episodes_of.OpenDrawer=400 \
-	        episodes_of.OpenDrawerAndPlace=500 perturbed=0 random=0 intervened=1 \
-	        world_model=$(RUNS)/world-$$((round - 1)); \
-	    data=$$data,$(RUNS)/intervened-$$round; \
-	    $(bin)/selfflow finetune out=$(RUNS)/world-$$round start=$(RUNS)/world-$$((round - 1)) \
-	        tokenizer=$(RUNS)/tokenizer "data=[$$data]" cache=$(RUNS)/latents \
-	        trainer.steps=0 prior.steps=16000; \
-	done
+	    physics_episodes=400 cache=$(RUNS)/latents model=cells objective=unrolled \
+	    trainer=tabletop-pretrain
+	$(bin)/selfflow finetune out=$(RUNS)/world start=$(RUNS)/pretrained \
+	    tokenizer=$(RUNS)/tokenizer data=$(RUNS)/tabletop cache=$(RUNS)/latents model=cells \
+	    objective=unrolled trainer=tabletop-finetune prior.steps=8000 critic.steps=6000 \
+	    critic.imagined=0.5
+	$(bin)/selfflow improve out=$(RUNS)/improved world_model=$(RUNS)/world data=$(RUNS)/tabletop \
+	    cache=$(RUNS)/latents rounds=4 episodes=250 judged=12 objective=unrolled \
+	    trainer=tabletop-finetune trainer.steps=2000 critic.steps=4000 prior.steps=16000 seed=2

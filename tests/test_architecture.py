@@ -45,6 +45,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "collecting": {
         *("policies", "envs", "planning", "world_model", "data", "images", "machine"),
     },
+    "improving": {
+        *("collecting", "training", "envs", "planning", "world_model", "data", "model", "storage"),
+        "streams",
+    },
     "evaluation": {
         *("planning", "world_model", "data", "images", "envs", "policies", "storage", "machine"),
     },

@@ -24,6 +24,10 @@ WALKED = {
     "estimate": "model=tiny",
     "pretrain": f"physics_episodes=2 image_size=[32,48] {TRAINED}",
     "finetune": f"cache=runs/latents prior.steps=2 {TRAINED}",
+    "improve": "tasks=[CloseDrawer] episodes=2 rounds=1 judged=1 workers=1 labels=expert "
+    "trainer.steps=0 critic.steps=2 critic.batch_size=4 players.planner=0.5 players.wander=0 "
+    "players.shut=0 players.perturbed=0 planner.candidates=2 planner.iterations=1 planner.topk=1 "
+    "planner.horizon=2 planner.hold=2",
     "probe": "world_model=runs/world",
     "infer": "world_model=runs/world episodes=1 steps=1",
     "rollout": "task=CloseDrawer",
@@ -76,3 +80,4 @@ def test_every_command_goes_on_with_what_those_before_it_left(
             assert "weights of runs/video" in said.out
     assert WorldModel.from_pretrained("runs/world").prior is not None
     assert Path("outputs/evaluate/report.html").is_file()
+    assert Path("runs/improved/improve.json").is_file()

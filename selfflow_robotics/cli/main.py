@@ -31,6 +31,7 @@ COMMANDS = (
     "estimate",
     "pretrain",
     "finetune",
+    "improve",
     "probe",
     "prior",
     "submit pretrain",

@@ -27,6 +27,7 @@ SHARES: Mapping[str, float] = {
     "wander": 0.0,  # an expert, random play, and the expert to the end
     "shut": 0.0,  # the same with the gripper shut on nothing
     "planner": 0.0,  # a model's planner, after which the expert finishes or nobody does
+    "alone": 0.0,  # a model's planner to the end
 }
 """Who plays beside the expert, and in which share of a task's episodes by default."""
 

@@ -213,6 +213,17 @@ class Planned:
         return self._novice(observation) if self._begin <= self._step < self._end else expert()
 
 
+class Alone:
+    """A planner to the end."""
+
+    def __init__(self, rng: np.random.Generator, novice: Novice) -> None:
+        self._novice = novice
+
+    def act(self, expert: Callable[[], Action], observation: Observation) -> Action:
+        """See :meth:`Behaviour.act`."""
+        return self._novice(observation)
+
+
 def lead(rng: np.random.Generator) -> int:
     """Steps of an expert before somebody else acts: up to 13, or in a quarter of cases up to 40."""
     return int(rng.integers(0, 14) if rng.random() < 0.75 else rng.integers(14, 41))
@@ -244,6 +255,7 @@ _ALONE: dict[str, Callable[[np.random.Generator], Behaviour]] = {
 WITH_NOVICE: dict[str, Callable[[np.random.Generator, Novice], Behaviour]] = {
     "intervened": Intervened,
     "planner": Planned,
+    "alone": Alone,
 }
 """Behaviours of a novice, which a world model has to make."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -12,25 +13,28 @@ from numpy.typing import NDArray
 
 from selfflow_robotics.collecting.behaviours import Novice
 from selfflow_robotics.envs.mapping import Observations
-from selfflow_robotics.planning.config import PlannerConfig
+from selfflow_robotics.planning.config import BY_CRITIC, PlannerConfig
 from selfflow_robotics.policies.base import Policy
 from selfflow_robotics.policies.build import make_policy
 from selfflow_robotics.world_model.world_model import WorldModel
 
-AROUND_PRIOR = PlannerConfig()
-AROUND_NOTHING = PlannerConfig(proposals=0, candidates=16, initial_std=0.5, min_gain=0.0)
-"""How the planner searches where no prior proposes anything."""
+WITHOUT_CRITIC = PlannerConfig()
+WIDELY = PlannerConfig(start="nothing", candidates=16, initial_std=0.5, min_gain=0.0)
+"""How the planner of a model without a critic searches where no prior proposes anything."""
 
 
-def novice_for(source: str, world_model: str, seed: np.random.SeedSequence) -> Novice:
+def novice_for(
+    source: str, world_model: str, seed: np.random.SeedSequence, planner: PlannerConfig | None
+) -> Novice:
     """Who acts in an episode of this source: a world model's prior, or its planner.
 
-    The planner searches around the model's prior in half of the episodes that have one.
+    Where its planner plays until somebody takes over, it starts from nothing in half of the
+    episodes; where it plays alone, always as `planner` says.
     """
     if source == "intervened":
         return prior(world_model)
     word = int(seed.generate_state(2)[1])
-    policy = _planner(world_model, around_prior=word % 2 == 0)
+    policy = _planner(world_model, planner, source == "planner" and word % 2 == 1)
     policy.reset([0], [word])
 
     def act(seen: Mapping[str, Any]) -> NDArray[np.float32]:
@@ -56,11 +60,23 @@ def prior(world_model: str) -> Novice:
     return act
 
 
+def planner_of(model: WorldModel, planner: PlannerConfig | None, from_nothing: bool) -> Policy:
+    """The planner, as configured; by default with the critic where the model has one.
+
+    Around a prior that the model has not, it starts from nothing.
+
+    Raises:
+        ValueError: a setting that makes no sense.
+    """
+    config = planner or (WITHOUT_CRITIC if model.critic is None else BY_CRITIC)
+    if from_nothing or (model.prior is None and config.start == "prior"):
+        config = WIDELY if config is WITHOUT_CRITIC else replace(config, start="nothing")
+    return make_policy("planner", model, None, config)
+
+
 @cache
-def _planner(world_model: str, around_prior: bool) -> Policy:
-    model = _model(world_model)
-    around_prior = around_prior and model.prior is not None
-    return make_policy("planner", model, None, AROUND_PRIOR if around_prior else AROUND_NOTHING)
+def _planner(world_model: str, planner: PlannerConfig | None, from_nothing: bool) -> Policy:
+    return planner_of(_model(world_model), planner, from_nothing)
 
 
 @cache

@@ -36,7 +36,7 @@ def record(
         seed: decides the scene and every random choice.
         task: name stored with the episode.
         random_steps: length of random play.
-        novice: acts in "intervened" and "planner" episodes until the expert takes over.
+        novice: acts in "alone" episodes, and in "intervened" and "planner" until the expert does.
         watch: called at every frame, when it has been seen and before anybody acts.
 
     Returns:

@@ -22,6 +22,7 @@ from selfflow_robotics.collecting.labels import Labeller, Labelling, Labels
 from selfflow_robotics.collecting.recording import record
 from selfflow_robotics.data.rt1.features import serialize
 from selfflow_robotics.machine.worker_process import worker_processes
+from selfflow_robotics.planning.config import PlannerConfig
 
 _AHEAD = 8  # assignments a worker, so that none waits while a long episode holds back the others
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -38,6 +39,7 @@ class Playing:
     world_model: str | None = None  # whose prior or planner experts take over from
     labels: Labelling = "none"
     asked: Mapping[str, float] = field(default_factory=dict)  # of each task, see Labeller.labels
+    planner: PlannerConfig | None = None  # by default as the model is best searched with
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def play(playing: Playing, assignment: Assignment) -> Recorded:
         if playing.world_model is not None and source in WITH_NOVICE:
             from selfflow_robotics.collecting.novices import novice_for
 
-            novice = novice_for(source, playing.world_model, seed)
+            novice = novice_for(source, playing.world_model, seed, playing.planner)
         labeller = None if playing.labels == "none" else _labeller(env, playing.labels)
         watch = None if labeller is None else labeller.watch
         episode = record(env, source, seed, task, playing.random_steps, novice, watch)

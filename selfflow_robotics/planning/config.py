@@ -64,6 +64,21 @@ class PlannerConfig:
         return {"discount": self.discount} | ({"doubt": self.doubt} if self.doubt else {})
 
 
+BY_CRITIC = PlannerConfig(
+    solver="block-cem",
+    objective="critic",
+    candidates=64,
+    iterations=3,
+    horizon=8,
+    topk=6,
+    hold=4,
+    initial_std=0.7,
+    min_std=0.1,
+    min_gain=0.0,
+)
+"""A search that needs no prior, of a model with a critic."""
+
+
 def make_solver(
     world_model: WorldModel, config: PlannerConfig, objective: Objective | None = None
 ) -> Search:

@@ -215,14 +215,23 @@ class CriticError:
 
 @torch.no_grad()
 def critic_errors(
-    critic: Critic, episodes: LatentEpisodes, most: int = 4000
+    critic: Critic,
+    episodes: LatentEpisodes,
+    most: int = 4000,
+    apart: NDArray[np.str_] | None = None,
 ) -> dict[str, CriticError]:
-    """Errors on frames of which steps are known, by the first word of their instruction."""
+    """Errors on frames of which steps are known, by the first word of their instruction.
+
+    Args:
+        most: of each, so many frames.
+        apart: names (S,) to tell frames apart by instead.
+    """
     truth = known_steps(episodes)
-    told = np.array([str(text).partition(" ")[0] for text in episodes.texts])[episodes.told]
+    if apart is None:
+        apart = np.array([str(text).partition(" ")[0] for text in episodes.texts])[episodes.told]
     found = {}
-    for word in sorted(set(told) - {""}):
-        frames = np.flatnonzero((told == word) & (truth < critic.config.most))
+    for word in sorted(set(apart.tolist()) - {""}):
+        frames = np.flatnonzero((apart == word) & (truth < critic.config.most))
         if len(frames) < 2:
             continue
         frames = frames[np.linspace(0, len(frames) - 1, min(most, len(frames))).astype(np.int64)]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..data.clips import LatentEpisodes
 from ..world_model.world_model import WorldModel
+from .trainer import Evaluate
 
 IGNORES_ACTIONS = 1.05
 
@@ -106,3 +107,23 @@ def diagnose(
         float(torch.mean((last - truth) ** 2)),
         unexplained,
     )
+
+
+def held_out_errors(history: int, held_out: LatentEpisodes | None) -> Evaluate | None:
+    """What is measured on held-out episodes while training goes on."""
+    if held_out is None or len(held_out.starts(history + 1)) < 2:
+        print("the few held-out episodes are not enough to judge the model by; collect more")
+        return None
+
+    def evaluate(model: WorldModel, step: int) -> dict[str, float]:
+        found = diagnose(model, held_out)
+        if found.warning:
+            print(f"warning at step {step}: {found.warning}")
+        values = {
+            "next_frame": found.true_actions,
+            "shuffled_ratio": found.shuffled_ratio,
+            "copy_ratio": found.copy_ratio,
+        }
+        return values | ({} if found.unexplained is None else {"unexplained": found.unexplained})
+
+    return evaluate

@@ -8,12 +8,10 @@ from typing import Any
 
 import torch
 
-from ..data.action_spec import ActionSpec, StateSpec
 from ..data.clips import LatentEpisodes
 from ..data.episode import Dataset
-from ..data.fitted import common_fit, fitted
-from ..data.latents.cache import latents_of, weights_digest
-from ..data.split import SIDES, sides
+from ..data.fitted import common_fit
+from ..data.latents.cache import weights_digest
 from ..data.vocabulary import Vocabulary
 from ..images.fit import How, ImageFit
 from ..storage.model_folder import require_model_folder
@@ -26,16 +24,17 @@ from .config import (
     PriorTraining,
     TrainerConfig,
 )
-from .diagnostics import diagnose
+from .diagnostics import held_out_errors
 from .fitted_critic import add_critic
 from .kinematics import fit_kinematics
 from .memory_check import require_memory
 from .prior import add_prior, demonstrations, prior_sizes
 from .ranks import Ranks
 from .recipe import build_objective, build_world_model, load_tokenizer, start_from
+from .refit import encoded_sides, refit
 from .run_config import RunSettings
 from .shared_latents import forget_shared_latents, shared_cache
-from .trainer import Evaluate, train_into
+from .trainer import train_into
 
 
 def finetune(
@@ -84,7 +83,14 @@ def finetune(
     require_model_folder(out)
     _require_same_meaning(sources)
     if critic.steps and not trainer.steps and start is not None:
-        return _critic_alone(out, sources, start, cache, critic, ranks)
+        found_by = WorldModel.from_pretrained(str(start), ranks.device), str(start)
+        fitted = refit(
+            *found_by, sources, out / "training", cache=cache, critic=critic, ranks=ranks
+        )
+        if fitted is not None:
+            fitted.save_pretrained(str(out))
+            print(f"wrote {out}")
+        return fitted
     source, tokenizer = sources[0], tokenizer or load_tokenizer(start, None)
     tokenizer = tokenizer.to(ranks.device)
     fit = common_fit(sources, image_size, image_fit, tokenizer.factor * model.patch)
@@ -125,7 +131,7 @@ def finetune(
         print(f"took over {start_from(world_model, start):,} weights of {start}")
     if world_model.network.kinematics is not None:
         fit_kinematics(world_model.network.kinematics, train)
-    judge = _judge(model.history_len, held_out)
+    judge = held_out_errors(model.history_len, held_out)
     trained = train_into(
         out, settings, world_model, learns, train, trainer, judge, repeat, ranks=ranks
     )
@@ -143,33 +149,6 @@ def finetune(
     forget_shared_latents(out)
     print(f"wrote {out}")
     return trained
-
-
-def _critic_alone(
-    out: Path,
-    sources: Sequence[Dataset],
-    start: Path,
-    cache: Path | None,
-    critic: CriticTraining,
-    ranks: Ranks,
-) -> WorldModel | None:
-    """`start` with a critic; all else of it stays, and reads the episodes as it always did."""
-    world_model = WorldModel.from_pretrained(str(start), ranks.device)
-    actions = sources[0].action_spec
-    assert actions is not None  # the sources were compared
-    world_model.action_spec.require_match(actions, str(start), sources[0].name)
-    if world_model.state_spec is not None and sources[0].state_spec is not None:
-        world_model.state_spec.require_match(sources[0].state_spec, str(start), sources[0].name)
-    if not ranks.first:
-        return None
-    specs = world_model.action_spec, world_model.state_spec
-    parts = _latents(sources, world_model.tokenizer, world_model.image_fit, cache, specs)
-    train, *held_out = (part.with_words(world_model.config.vocabulary) for part in parts)
-    kept = out / "training" / "critic.pt"
-    add_critic(world_model, kept, train, critic, held_out[0] if held_out else None)
-    world_model.save_pretrained(str(out))
-    print(f"wrote {out}")
-    return world_model
 
 
 def _require_same_meaning(sources: Sequence[Dataset]) -> None:
@@ -196,27 +175,10 @@ def _encoded(
 ) -> tuple[LatentEpisodes, LatentEpisodes | None, Vocabulary]:
     """Latents to train on, held-out ones where there are any, and the words of both."""
     specs = sources[0].action_spec, sources[0].state_spec
-    parts = _latents(sources, tokenizer, fit, cache, specs)
+    parts = encoded_sides(sources, tokenizer, fit, cache, specs)
     vocabulary = Vocabulary.of(str(text) for part in parts for text in part.texts)
     train, *held_out = (part.with_words(vocabulary) for part in parts)
     return train, held_out[0] if held_out else None, vocabulary
-
-
-def _latents(
-    sources: Sequence[Dataset],
-    tokenizer: Tokenizer,
-    fit: ImageFit,
-    cache: Path | None,
-    specs: tuple[ActionSpec | None, StateSpec | None],
-) -> list[LatentEpisodes]:
-    """Latents to train on and, where there are any, held-out ones."""
-    return [
-        LatentEpisodes.join(
-            [latents_of(fitted(one, fit), tokenizer, cache, *specs) for one in one_side]
-        )
-        for one_side in (sides(sources, which) for which in SIDES)
-        if one_side
-    ]
 
 
 def _has_prior(prior: PriorTraining, world_model: WorldModel, train: LatentEpisodes) -> bool:
@@ -230,23 +192,3 @@ def _has_prior(prior: PriorTraining, world_model: WorldModel, train: LatentEpiso
             "policy prior, and planners start from what it proposes itself"
         )
     return len(frames) > 0
-
-
-def _judge(history: int, held_out: LatentEpisodes | None) -> Evaluate | None:
-    """What is measured on held-out episodes while training goes on."""
-    if held_out is None or len(held_out.starts(history + 1)) < 2:
-        print("the few held-out episodes are not enough to judge the model by; collect more")
-        return None
-
-    def evaluate(model: WorldModel, step: int) -> dict[str, float]:
-        found = diagnose(model, held_out)
-        if found.warning:
-            print(f"warning at step {step}: {found.warning}")
-        values = {
-            "next_frame": found.true_actions,
-            "shuffled_ratio": found.shuffled_ratio,
-            "copy_ratio": found.copy_ratio,
-        }
-        return values | ({} if found.unexplained is None else {"unexplained": found.unexplained})
-
-    return evaluate

@@ -31,9 +31,9 @@ def add_critic(
 ) -> None:
     """Give a world model a critic: the one of before from `path`, or fit it, and keep it.
 
-    It begins with what the policy prior sees, where the model has one. What lies there counts where
-    it was fitted with the same settings to the same episodes; a line says where it does not. Its
-    errors on held-out episodes are printed.
+    It begins with the critic that the model has, else with what its policy prior sees. What lies
+    there counts where it was fitted with the same settings to the same episodes; a line says where
+    it does not. Its errors on held-out episodes are printed.
 
     Raises:
         ValueError: what :func:`fit_critic` refuses.
@@ -43,7 +43,9 @@ def add_critic(
     critic = Critic(sizes).to(world_model.device)
     made_with = _made_with(world_model, sizes, config, episodes)
     if not take_fitted("critic", critic, path, made_with):
-        if world_model.prior is not None:
+        if world_model.critic is not None and world_model.config.critic == sizes:
+            critic.load_state_dict(world_model.critic.state_dict())
+        elif world_model.prior is not None:
             start_from_prior(critic, world_model.prior)
         dreamt = imagined_frames(world_model, episodes) if config.imagined else None
         fit_critic(critic, episodes, config, dreamt)
@@ -81,6 +83,7 @@ def _made_with(
     )
     from_weights = {
         "policy prior": world_model.prior,
+        "critic": world_model.critic,
         "network": world_model.network if config.imagined else None,
     }
     return {

@@ -40,24 +40,26 @@ class RunSettings:
         """
         return cls(folder, json.loads(json.dumps({**dict(_leaves(config)), **found}, default=str)))
 
-    def require_same(self) -> None:
-        """Refuse to go on with another run's checkpoints.
+    def require_same(self, what: str = "checkpoints") -> None:
+        """Refuse to go on with another run's checkpoints, or with what else it left.
 
         Raises:
             ValueError: there are some of a run with other settings; it names what differs.
         """
-        path = self.folder / FILE
-        if not path.exists() or not any((self.folder / "checkpoints").glob("step-*/.metadata")):
+        path, kept = self.folder / FILE, self.folder / "checkpoints"
+        begun = what != "checkpoints" or any(kept.glob("step-*/.metadata"))
+        if not path.exists() or not begun:
             return
         there = _read(path)
         differing = [
             f"{key} was {json.dumps(there.get(key))} and is {json.dumps(self.values.get(key))}"
             for key in sorted(there.keys() | self.values.keys())
-            if there.get(key) != self.values.get(key) and not _may_change(key)
+            if there.get(key) != self.values.get(key)
+            and not (what == "checkpoints" and _may_change(key))
         ]
         if differing:
             raise ValueError(
-                f"{self.folder} holds the checkpoints of another run: {'; '.join(differing)}; go "
+                f"{self.folder} holds the {what} of another run: {'; '.join(differing)}; go "
                 "on with what it was begun with, or give another out"
             )
 

@@ -71,7 +71,7 @@ class Trainer:
         )
         if self.ranks.first:
             _say_too_short(episodes, config.frames)
-        _require_divisible(config.batch_size, count, config.accumulate)
+        require_divisible(config.batch_size, count, config.accumulate)
         torch.manual_seed(config.seed)
         projector = objective.projector(world_model.config.network.width).to(world_model.device)
         ema = Ema(world_model, config.ema)
@@ -222,7 +222,8 @@ def _say_too_short(episodes: LatentEpisodes, frames: int) -> None:
         )
 
 
-def _require_divisible(batch_size: int, ranks: int, accumulate: int) -> None:
+def require_divisible(batch_size: int, ranks: int, accumulate: int) -> None:
+    """Refuse, with a ValueError, a batch that ranks and micro-batches cannot share out."""
     if accumulate < 1 or batch_size % (ranks * accumulate):
         raise ValueError(
             f"a batch of {batch_size} clips does not divide over {ranks} ranks in {accumulate} "

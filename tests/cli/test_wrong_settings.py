@@ -18,6 +18,7 @@ RUNS = {
     "plan": "world_model=nowhere",
     "rollout": "world_model=nowhere",
     "evaluate": "world_model=nowhere",
+    "improve": "world_model=nowhere",
     "collect": "world_model=nowhere",
     "estimate": "",
 }
@@ -55,6 +56,7 @@ WRONG = {
     "plan": ["planner.candidates=0", "planner.initial_std=0", "cost.target.x=nan", "threads=0"],
     "rollout": ["episode=-1", "horizon=0", "seed=-1"],
     "evaluate": ["episodes=0", "num_envs=-1", "mapping.scale=[nan]", "videos=-1", "horizon=0"],
+    "improve": ["rounds=0", "players.planner=1.5", "judged=0", "critic.imagined=2", "labels=none"],
     "collect": ["random=1.5", "episodes_of.OpenDrawer=-1", "workers=0", "image_size=[0,0]"],
     "estimate": ["gpus=0", "factor=0", "device=tpu", "words=-1", "temporal=0"],
 }
