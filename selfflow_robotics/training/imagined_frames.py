@@ -52,7 +52,8 @@ def _alike(
     left = np.minimum(ends - 1 - starts, ahead)
     for length in range(1, ahead + 1):
         rows = starts[left == length]
-        yield from ((length, some) for some in np.split(rows, range(_ROWS, len(rows), _ROWS)))
+        parts = np.split(rows, range(_ROWS, len(rows), _ROWS)) if len(rows) else []
+        yield from ((length, some) for some in parts)
 
 
 def _imagined(

@@ -32,3 +32,10 @@ def test_frames_are_those_that_true_actions_lead_to() -> None:
     torch.testing.assert_close(
         torch.from_numpy(found.states[4:7]), future.states_BKHP[0, 0].detach(), atol=1e-4, rtol=1e-4
     )
+
+
+def test_episodes_that_all_divide_leave_nothing_over() -> None:
+    model, episodes = world_model(), latent_episodes((7, 4))
+    changed = np.asarray(imagined_frames(model, episodes).latents) != np.asarray(episodes.latents)
+    firsts = episodes.offsets[:-1].tolist()
+    assert set(np.flatnonzero(~changed.any(axis=(1, 2, 3))).tolist()) == set(firsts)
