@@ -51,7 +51,7 @@ _OVER_PRIOR = ("planner", "prior", *_KNOWING_NOTHING, "true-frames", "oracle")
 BENCHES: Mapping[str, Preset] = {
     "no_prior": Preset(
         _SINGLE,
-        ("planner", *_KNOWING_NOTHING, "joint", "true-frames", "oracle"),
+        ("planner", *_KNOWING_NOTHING, "true-frames", "oracle"),
         replace(_SEARCH, start="nothing"),
     ),
     "prior_5": Preset(_SINGLE, _OVER_PRIOR, _SEARCH, prior="5"),

@@ -77,6 +77,11 @@ def ready(
             "mapping.* says how other people's tasks are read, and all of these are this project's;"
             " leave it out (a data set's is data.mapping)"
         )
+    if comparison.places != "usual" and not set(tasks) <= set(TASKS):
+        raise ValueError(
+            f"places={comparison.places} is known of this project's tasks alone; leave it out, or "
+            "other people's tasks"
+        )
     if source is not None:
         require_actions(source)
     elif not needs_world_model(policies):

@@ -129,6 +129,8 @@ def test_demo_without_weights_says_so(capsys: pytest.CaptureFixture[str], tmp_pa
         (["evaluate", "policies=zero", "tasks=PickCokeCans"], 'did you mean "PickCokeCan"?'),
         (["evaluate", "policies=zero", "episodes=0"], "episodes=0"),
         (["evaluate", "policies=zero", "mapping.take=[0]"], "leave it out"),
+        (["evaluate", "policies=zero", "bench=no_priors"], "no_prior"),
+        (["evaluate", "policies=zero", "tasks=Pendulum-v1", "places=shifted"], "tasks alone"),
         (["evaluate", "polices=zero"], 'did you mean "policies"?'),
         (["plan", "after=-1"], "after=-1"),
         (["rollout", "horizon=0"], "horizon=0"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from copy import copy
+from dataclasses import replace
+
 import pytest
 from selfflow_robotics.envs import TASKS
 from selfflow_robotics.policies.build import check_policies, make_policy
@@ -40,3 +43,11 @@ def test_a_policy_that_does_not_know_a_task_is_refused_before_anything_is_played
         check_policies(("expert",), ("CartPole-v1", *TASKS))
     with pytest.raises(ValueError, match=r"the policy: policies=\[planner,zero\]$"):
         check_policies(("planner", "expert", "zero"), ("CartPole-v1",))
+
+
+def test_a_model_that_only_imagines_has_no_joint_policy(world_model: WorldModel) -> None:
+    config = world_model.config
+    imagines = copy(world_model)
+    imagines.config = replace(config, network=replace(config.network, markov=True))
+    with pytest.raises(ValueError, match="has no joint policy; leave joint out"):
+        make_policy("joint", imagines, None)
