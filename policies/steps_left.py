@@ -31,9 +31,10 @@ class ExpertSteps:
         ValueError: no expert knows the task, or its state cannot be saved.
 
     Example:
-        >>> left = ExpertSteps(env)
-        >>> left(simulation_of(env).save())
-        9.0
+        >>> env = gymnasium.make("selfflow/CloseDrawer-v0")
+        >>> _ = env.reset(seed=0)
+        >>> ExpertSteps(env)(env.unwrapped.get_state())
+        11.0
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], noise: float = 0.0, seed: int = 0) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,16 @@ from selfflow_robotics.data.lerobot.export import export_lerobot
 from selfflow_robotics.flow.noising import Noising
 from selfflow_robotics.flow.objectives import SelfFlow
 from selfflow_robotics.flow.timesteps import TimestepDistribution
+from selfflow_robotics.model.critic import Critic
 from selfflow_robotics.training.config import TrainerConfig
+from selfflow_robotics.training.fitted_critic import critic_sizes
 from selfflow_robotics.world_model.probe import StateProbe
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "selfflow_robotics" / "weights" / "tabletop-small"
 PLANNING = (
     *("CEM", "ICEM", "Progress", "GoalImage", "WeightedSum", "Constraint", "StateOf"),
-    *("Readout", "ActionMagnitude"),
+    *("Readout", "ActionMagnitude", "BlockCEM"),
 )
 SHAPED = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -59,6 +62,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def at_hand(folder: Path) -> dict[str, Any]:
     """What examples name without making it: of futures, four candidates of three steps."""
     model = world_model()
+    sizes = critic_sizes(model)
+    model.critic, model.config = Critic(sizes), replace(model.config, critic=sizes)
     frames, past_actions, states = history(1, 2)
     actions_BKHA = candidate_actions(1, 4, 3)
     context = model.observe(frames, past_actions, "pick can", states)

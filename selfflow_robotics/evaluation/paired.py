@@ -62,7 +62,7 @@ def paired_interval(both: int, gained: int, lost: int, neither: int) -> tuple[fl
 
     Example:
         >>> paired_interval(1, 1, 7, 12)  # of 21
-        (-0.507..., -0.026...)
+        (-0.506..., -0.025...)
     """
     n = both + gained + lost + neither
     ours, theirs = both + gained, both + lost
