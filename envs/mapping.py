@@ -114,6 +114,21 @@ class EnvMapping:
         inside: NDArray[Any] = np.clip(mapped.astype(box.dtype), box.low, box.high)
         return inside
 
+    def from_environment(self, actions: NDArray[Any], action_size: int) -> NDArray[np.float32]:
+        """Actions (B, entries of the Box) as those (B, action_size) of a policy.
+
+        Inverse of :meth:`to_environment` within the Box; entries that the environment does not take
+        are 0.
+        """
+        count = actions.shape[-1]
+        take = range(count) if self.take is None else self.take
+        scale, offset = self.scale or (1.0,) * count, self.offset or (0.0,) * count
+        found = np.zeros((len(actions), action_size), np.float32)
+        for i, entry in enumerate(take):
+            if entry is not None and scale[i]:
+                found[:, entry] = (actions[:, i] - offset[i]) / scale[i]
+        return found
+
     def _action_plan(
         self, action_space: gymnasium.Space[Any], action_size: int
     ) -> tuple[gymnasium.spaces.Box, tuple[int | None, ...], tuple[float, ...], tuple[float, ...]]:

@@ -67,17 +67,7 @@ class TrueFrames:
         model = self.world_model
         steps_KSA = actions_KHA.reshape(len(actions_KHA), -1, model.step_spec.size)
         futures = [self._carry_out(saved, steps_SA) for steps_SA in steps_KSA.numpy()]
-        spare = (window.frames.shape[1] - 1) % model.action_block  # of the oldest, as in `observe`
-        frames = [
-            np.concatenate([window.frames[0, spare:], model.image_fit(images)])
-            for images, _ in futures
-        ]
-        states = None
-        if window.states is not None and model.state_spec is not None:
-            states = np.stack([np.concatenate([window.states[0, spare:], s]) for _, s in futures])
-        past = torch.from_numpy(window.past_actions[:, spare:]).expand(len(futures), -1, -1)
-        known = window.frames.shape[1] - spare
-        return model.seen(np.stack(frames), torch.cat((past, steps_KSA), dim=1), states, known)
+        return seen_after(model, window, steps_KSA, futures)
 
     def _carry_out(
         self, saved: Any, steps_SA: NDArray[np.float32]
@@ -94,6 +84,32 @@ class TrueFrames:
             images.append(shown.image[0])
             states.append(shown.proprioception[0])
         return np.stack(images), np.stack(states)
+
+
+def seen_after(
+    world_model: Any,
+    window: Window,
+    steps_KSA: Tensor,
+    futures: Sequence[tuple[NDArray[np.uint8], NDArray[np.float32] | None]],
+) -> Rollout:
+    """A rollout of K futures that happened, each of S steps after what one row has seen.
+
+    Args:
+        world_model: has a method ``seen``, as :class:`WorldModel`'s.
+        window: of one row.
+        steps_KSA: what was done, in the environment's units.
+        futures: of each, images (S, height, width, 3) and proprioception (S, P), if there is any.
+    """
+    fit, reads_states = world_model.image_fit, world_model.state_spec is not None
+    frames = [np.concatenate([window.frames[0], fit(images)]) for images, _ in futures]
+    states = None
+    if window.states is not None and reads_states:
+        felt = [told for _, told in futures if told is not None]
+        states = np.stack([np.concatenate([window.states[0], told]) for told in felt])
+    past_KSA = torch.from_numpy(window.past_actions).expand(len(futures), -1, -1)
+    done_KSA = torch.cat((past_KSA, steps_KSA), dim=1)
+    found: Rollout = world_model.seen(np.stack(frames), done_KSA, states, window.frames.shape[1])
+    return found
 
 
 class TrueFramesPolicy(PlannerPolicy):

@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "registry",
     },
     "collecting": {
-        *("policies", "envs", "planning", "world_model", "data", "images", "machine"),
+        *("policies", "envs", "planning", "world_model", "model", "data", "images", "machine"),
     },
     "improving": {
         *("collecting", "training", "envs", "planning", "world_model", "data", "model", "storage"),

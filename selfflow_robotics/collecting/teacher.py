@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from selfflow_robotics.collecting.assignments import Assignment
 from selfflow_robotics.collecting.labels import Labels
+from selfflow_robotics.model.step_chances import chances_of
 from selfflow_robotics.world_model.rank_correlation import rank_correlation
 
 BINS = 41
@@ -26,7 +27,6 @@ BINS = 41
 
 _NETS, _WIDTH, _BATCH, _RATE = 2, 256, 512, 2e-3
 _LEAST_UPDATES, _MOST_UPDATES, _STATES_AN_UPDATE = 200, 2000, 20
-_BLUR = 0.75  # deviation of what is wanted of the net around the true number, in bins
 _HELD_OUT = 10
 
 
@@ -63,14 +63,8 @@ class Teacher(nn.Module):
 
     def loss(self, states: Tensor, left: Tensor) -> Tensor:
         """Cross-entropy with the truth (N,) blurred over neighbouring bins, of all nets."""
-        edges = (torch.arange(BINS) + 0.5) * self.bin_steps
-        blur = _BLUR * self.bin_steps * math.sqrt(2.0)
-        told = left.clamp(max=float(edges[-1]))[:, None]
-        below = torch.erf((edges - told) / blur)
-        wanted = below.diff(dim=1)
-        wanted = wanted / wanted.sum(dim=1, keepdim=True)
-        never = left.isinf()[:, None]
-        wanted = torch.cat([torch.where(never, 0.0, wanted), never.float()], dim=1)
+        told = (left / self.bin_steps - 1).clamp(0, BINS - 2)
+        wanted = chances_of(torch.where(left.isinf(), torch.inf, told), BINS - 1)
         return -(wanted * self.logits(states).log_softmax(dim=-1)).sum(dim=-1).mean()
 
     def _middles(self) -> Tensor:

@@ -15,9 +15,10 @@ from tqdm import tqdm
 from ..data.clips import LatentEpisodes
 from ..model.critic import Critic
 from ..model.prior import PolicyPrior
+from ..model.step_chances import chances_of
 from ..world_model.rank_correlation import rank_correlation
 from .config import CriticTraining
-from .step_targets import Asked, StepTargets, chances_of, known_steps, later_by
+from .step_targets import Asked, StepTargets, known_steps, later_by
 
 _SLOW = 0.99  # decay of the average that is asked from frames further on
 

@@ -17,7 +17,7 @@ AHEAD, BATCH, LEARNING_RATE = 3, 512, 3e-3
 
 
 def fit_kinematics(kinematics: Kinematics, episodes: LatentEpisodes, steps: int = 1500) -> None:
-    """Fit to all frames: half a minute on a core, without a picture.
+    """Fit to all frames, in seconds, without a picture.
 
     The correction learns to be right after several steps on its own predictions. It is left
     without gradients: what trains the network afterwards does not move it.

@@ -16,8 +16,6 @@ from torch import Tensor
 
 from ..data.clips import NEVER, LatentEpisodes
 
-_BLUR = 0.75  # deviation of a target in steps (HL-Gauss, arXiv 2403.03950)
-
 
 @dataclass(frozen=True)
 class Asked:
@@ -109,16 +107,6 @@ def _last_frames(episodes: LatentEpisodes) -> NDArray[np.int64]:
     ends[:-1] = episodes.told[1:] != episodes.told[:-1]
     ends[episodes.offsets[1:] - 1] = True
     return np.flatnonzero(ends)[np.cumsum(ends) - ends]
-
-
-def chances_of(steps_B: Tensor, most: int) -> Tensor:
-    """Chances (B, most + 1) of 0, 1, ... steps and of never, around the steps given."""
-    edge = torch.arange(most - 1, device=steps_B.device) + 0.5
-    below = torch.special.ndtr((edge - steps_B.clamp(max=most)[:, None]) / _BLUR)
-    ends = below.new_zeros(len(below), 1), below.new_ones(len(below), 1)
-    chance = torch.cat((ends[0], below, ends[1]), dim=1).diff(dim=1)
-    lost = (steps_B >= most)[:, None]
-    return torch.cat((chance * ~lost, lost.to(chance)), dim=1)
 
 
 def later_by(chance_BKN: Tensor, gap_B: Tensor) -> Tensor:

@@ -30,13 +30,15 @@ def seen(
         translation: of a world model.
         feature_layer: the block whose output are a frame's features.
         frames: (K, history + H * block, height, width, 3) uint8, where `block` is the steps that a
-            frame of the world model spans.
+            frame of the world model spans; the oldest that do not fill one are left out.
         actions_KSA: (K, history - 1 + H * block, A) that led from each frame to the next, in the
             environment's units.
         states: (K, history + H * block, P) proprioception, None where there is none.
-        history: frames that had been seen when the futures began, `1 + n * block` of them.
+        history: frames that had been seen when the futures began.
     """
     config, block = translation.config, translation.tokenizer.temporal
+    spare = (history - 1) % block
+    frames, actions_KSA, history = frames[:, spare:], actions_KSA[:, spare:], history - spare
     known = (history - 1) // block + 1
     images = fitted_frames(frames, ImageFit(config.image_size, config.image_fit), most=10**6)
     count, total = images.shape[:2]
@@ -44,7 +46,7 @@ def seen(
     led_to = config.known_actions.step(block).normalize(actions_KSA)
     led_to = rearrange(led_to, "k (s n) a -> k s (n a)", n=block)
     led_to = torch.cat((torch.zeros_like(led_to[:, :1]), led_to), dim=1).to(latents)
-    told = None if states is None else translation.states(states, count, total)
+    told = None if states is None else translation.states(states[:, spare:], count, total)
     given = None if told is None else told[:, ::block]
     video = patchify(latents, config.patch)
     layer, future = feature_layer, slice(known, None)

@@ -19,8 +19,9 @@ from selfflow_robotics.policies.history import History
 from torch import Tensor
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS
+from selfflow_robotics.data.episode import Episode
 from selfflow_robotics.evaluation.audit.audit import audit
-from selfflow_robotics.evaluation.audit.excitation import _unexplained
+from selfflow_robotics.evaluation.audit.excitation import _unexplained, excitation
 from selfflow_robotics.evaluation.audit.of_model import audit_model
 from selfflow_robotics.evaluation.audit.playing import Playing
 from selfflow_robotics.evaluation.audit.scores import Bank, rank_correlation, scored, verdict
@@ -193,6 +194,32 @@ def test_excitation_is_what_the_state_does_not_say() -> None:
     rest = _unexplained(states @ np.array([[1.0, 2.0], [0.5, -1.0]]) + noise, states)
     assert rest is not None
     assert np.linalg.eigvalsh(np.cov(rest.T))[0] == pytest.approx(0.01, rel=0.1)
+
+
+def test_excitation_of_a_data_set_is_told_in_the_models_units() -> None:
+    rng = np.random.default_rng(0)
+    box = box_actions(spaces.Box(-4, 4, (2,), np.float32), 3.0)  # 4 are 1 when normalised
+
+    def episode(i: int) -> Episode:
+        states = rng.standard_normal((100, 2)).astype(np.float32)
+        played = states + rng.standard_normal((100, 2)) * [0.4, 0.2]
+        pictures = np.zeros((100, 8, 8, 3), np.uint8)
+        told = (f"task {i % 2}",) * 100
+        actions = played.astype(np.float32)
+        return Episode(pictures, actions, states, told, None, "random", f"train/{i}")
+
+    source: Any = [episode(i) for i in range(20)]
+    assert excitation(source, box) == pytest.approx((0.2 / 4) ** 2, rel=0.15)
+    still: Any = [replace(one, actions=None) for one in source]
+    with pytest.raises(ValueError, match="train/0 has no actions"):
+        excitation(still, box)
+
+
+def test_a_mapping_says_what_a_policy_would_have_done() -> None:
+    mapping = EnvMapping(take=(2, None, 0), scale=(2.0, 1.0, -1.0), offset=(0.5, 0.3, 0.0))
+    acted = np.array([[0.1, 0.0, -0.2]], np.float32)
+    own = mapping.to_environment(acted, spaces.Box(-1, 1, (3,)))
+    np.testing.assert_allclose(mapping.from_environment(own, 3), acted, atol=1e-7)
 
 
 assert selfflow_robotics.envs.TASKS  # registers the tasks

@@ -10,9 +10,9 @@ import torch
 from tiny_world import latent_episodes
 
 from selfflow_robotics.data.clips import NEVER, LatentEpisodes
+from selfflow_robotics.model.step_chances import chances_of
 from selfflow_robotics.training.step_targets import (
     StepTargets,
-    chances_of,
     known_steps,
     later_by,
 )

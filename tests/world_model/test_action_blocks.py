@@ -15,6 +15,7 @@ from torch import Tensor
 from selfflow_robotics.data.action_spec import RT1_ACTIONS
 from selfflow_robotics.model.dit import DiT
 from selfflow_robotics.model.prior import PolicyPrior
+from selfflow_robotics.model.tokens import patchify
 from selfflow_robotics.tokenizers.patches import Patches
 from selfflow_robotics.world_model.world_model import WorldModel
 
@@ -78,6 +79,26 @@ def test_history_is_encoded_in_blocks_that_end_now(model: WorldModel, count: int
     expected = model.observe_latents(latents[:, -2:], led_to[:, -2:], state[:, -2:], "pick can")
     torch.testing.assert_close(seen.anchor_BNC, expected.anchor_BNC)
     assert seen.cache.frames == expected.cache.frames == min(2, 1 + (count - 1) // BLOCK)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_true_frames_follow_the_blocks_of_what_was_seen(model: WorldModel, count: int) -> None:
+    frames, actions, states = history(2, count + 2 * BLOCK)
+    spare = (count - 1) % BLOCK
+    found = model.seen(frames, torch.from_numpy(actions), states, count)
+    latents = [model.tokenizer.encode_video(torch.from_numpy(v)) for v in frames[:, spare:]]
+    torch.testing.assert_close(found.latents_BKHCHW[0], torch.stack(latents)[:, -2:])
+    assert found.actions_BKHA.shape == (1, 2, 2, BLOCK * A)
+    done = found.actions_BKHA.reshape(2, -1, A).numpy()
+    np.testing.assert_array_equal(done, actions[:, -2 * BLOCK :])
+    seen = model.observe(
+        frames[:1, :count], actions[:1, : count - 1], "pick can", states[:1, :count]
+    )
+    shown = patchify(found.last_BCHW, model.config.patch)
+    torch.testing.assert_close(shown, seen.anchor_BNC)
+    assert model.state_spec is not None and found.states_BKHP is not None
+    felt = model.state_spec.normalize(torch.from_numpy(states))[:, [-1 - BLOCK, -1]]
+    torch.testing.assert_close(found.states_BKHP[0], felt)
 
 
 def test_history_longer_than_it_looks_at_is_refused(model: WorldModel) -> None:

@@ -7,6 +7,7 @@ Example:
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from selfflow_robotics.data.lerobot.meta import DEMONSTRATED, SOURCE, SUCCESS
 from selfflow_robotics.data.lerobot.part import Limits, Part
 from selfflow_robotics.data.lerobot.statistics import levels, of_levels, of_numbers
 from selfflow_robotics.data.mapped_source import ACTION_SPEC_FILE, STATE_SPEC_FILE
+from selfflow_robotics.storage.notice import Notice
 from selfflow_robotics.storage.whole_file import told_of_full_disk
 from selfflow_robotics.storage.whole_folder import WholeFolder
 
@@ -100,6 +102,13 @@ class LeRobotExport(WholeFolder):
         if self._episodes == 0:
             self._size = (episode.images.shape[1], episode.images.shape[2])
             self._marked = episode.demonstrated is not None
+            if episode.steps_left is not None:
+                warnings.warn(
+                    "steps_left stay behind: LeRobot data sets have no place for them; fit a "
+                    "critic to the data set that was exported",
+                    Notice,
+                    stacklevel=2,
+                )
         self._require_fit(episode)
         numbers = self._numbers_of(episode)
         with told_of_full_disk(self._path):

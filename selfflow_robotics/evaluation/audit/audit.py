@@ -23,6 +23,7 @@ from selfflow_robotics.envs.mapping import EnvMapping
 from selfflow_robotics.planning.bounds import Bounds
 from selfflow_robotics.planning.protocol import Objective
 from selfflow_robotics.policies.history import History
+from selfflow_robotics.policies.true_frames import seen_after
 from selfflow_robotics.storage.whole_file import write_whole
 from selfflow_robotics.world_model.protocol import Observes
 
@@ -157,7 +158,8 @@ def _banks(
             )
     if not any(found.values()):
         raise ValueError(
-            f"every episode of {playing.task} ended before a state could be taken; give other seeds"
+            f"every episode of {playing.task} ended before a state could be taken; give "
+            "another seed"
         )
     return found
 
@@ -225,16 +227,6 @@ def _cost_of_truth(
     """The objective of the true frames (K,); None of a model that cannot be shown them."""
     if not hasattr(world_model, "seen"):
         return None
-    window, count = start.window, len(futures)
-    fit = world_model.image_fit
-    history = window.frames.shape[1]
-    frames = [np.concatenate([window.frames[0], fit(future.images)]) for future in futures]
-    states = None
-    if window.states is not None and world_model.state_spec is not None:
-        told = [future.states for future in futures if future.states is not None]
-        states = np.stack([np.concatenate([window.states[0], one]) for one in told])
-    past = torch.from_numpy(window.past_actions).expand(count, -1, -1)
-    rollout = world_model.seen(
-        np.stack(frames), torch.cat((past, steps_KSA), dim=1), states, history
-    )
+    shown = [(future.images, future.states) for future in futures]
+    rollout = seen_after(world_model, start.window, steps_KSA, shown)
     return objective(context, rollout)[0].double().cpu().numpy()

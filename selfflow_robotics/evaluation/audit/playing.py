@@ -101,7 +101,8 @@ class Playing:
             if terminated or truncated:
                 return None
             actions.append(np.asarray(action))
-            self.history.act(self._as_policy(actions[-1:]), [0])
+            done = self.mapping.from_environment(actions[-1][None], self.history.action_size)
+            self.history.act(done, [0])
             self._see(observation)
         saved = None if self._simulation is None else self._simulation.save()
         return Start(self.task, seed, len(actions), self.history.window([0]), saved, tuple(actions))
@@ -151,19 +152,6 @@ class Playing:
 
     def _see(self, observation: Any) -> None:
         self.history.see(observe_env(observation, self.mapping, vectorized=False), [0])
-
-    def _as_policy(self, actions: list[NDArray[Any]]) -> NDArray[np.float32]:
-        """Actions (1, entries) of the environment as a policy's, which the model is told."""
-        mapping, size = self.mapping, self.history.action_size
-        found = np.zeros((1, size), np.float32)
-        entries = actions[0].shape[-1]
-        take = range(entries) if mapping.take is None else mapping.take
-        scale = mapping.scale or (1.0,) * entries
-        offset = mapping.offset or (0.0,) * entries
-        for i, entry in enumerate(take):
-            if entry is not None and scale[i]:
-                found[0, entry] = (float(actions[0][i]) - offset[i]) / scale[i]
-        return found
 
     def _require_repeatable(self) -> None:
         """Refuse an environment that two times the same leads to two states."""

@@ -23,6 +23,7 @@ from selfflow_robotics.data.lerobot.export import LeRobotExport
 from selfflow_robotics.data.lerobot.mappings import EXPORTED_IMAGE
 from selfflow_robotics.data.lerobot.part import DATA_PATH, EPISODES_PATH, VIDEO_PATH, Limits
 from selfflow_robotics.data.rt1.writer import Rt1Writer
+from selfflow_robotics.storage.notice import Notice
 
 KEY = "observation.images.image"
 GIF = (
@@ -81,6 +82,11 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     for i in (3, 0, 2, 1):
         require_same(source[i], made[i])
         assert psnr(source[i].images, made[i].images) > 36
+
+
+def test_labels_that_stay_behind_are_told_of(tmp_path: Path) -> None:
+    with pytest.warns(Notice, match="steps_left stay behind: LeRobot"):
+        write(tmp_path / "set", [episode(0, steps_left=np.arange(6, dtype=np.float32)[::-1])])
 
 
 def test_parts_begin_at_the_limits(tmp_path: Path) -> None:
