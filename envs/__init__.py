@@ -17,12 +17,23 @@ _TASKS = {
     "selfflow/OpenDrawerAndPlace-v0": ("open_drawer_and_place:OpenDrawerAndPlace", 200),
 }
 
+_LATE_GOALS = {
+    "selfflow/PickCokeCanReach-v0": ("late_goals:PickCokeCanReach", 80),
+    "selfflow/PickCokeCanAround-v0": ("late_goals:PickCokeCanAround", 80),
+    "selfflow/OpenDrawerAround-v0": ("late_goals:OpenDrawerAround", 113),
+    "selfflow/CloseDrawerAround-v0": ("late_goals:CloseDrawerAround", 113),
+    "selfflow/CloseDrawerAbove-v0": ("late_goals:CloseDrawerAbove", 113),
+}
+
 TASKS: tuple[str, ...] = tuple(_TASKS)
 """Ids of the five tasks."""
 
-for _id, (_entry, _steps) in _TASKS.items():
+LATE_GOALS: tuple[str, ...] = tuple(_LATE_GOALS)
+"""Ids of tasks whose goal is known only when an episode begins, to evaluate in."""
+
+for _id, (_entry, _steps) in {**_TASKS, **_LATE_GOALS}.items():
     gymnasium.register(
         _id, entry_point=f"selfflow_robotics.envs.{_entry}", max_episode_steps=_steps
     )
 
-__all__ = ["TASKS"]
+__all__ = ["LATE_GOALS", "TASKS"]

@@ -54,6 +54,7 @@ class EpisodeState:
         closedness: commanded, 0 open .. 1 closed.
         start_quaternion: (4,) wxyz, the tool's at the start, in base axes.
         goal: what the task needs to know, set when the episode begins or by progress.
+        late: what is asked for beside the instruction, or in its place; see ``late_goals``.
     """
 
     instruction: str
@@ -63,6 +64,7 @@ class EpisodeState:
     closedness: float
     start_quaternion: tuple[float, ...]
     goal: Any
+    late: Any = None
 
 
 @dataclass(frozen=True)

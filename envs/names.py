@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gymnasium
-from selfflow_robotics.envs import TASKS
+from selfflow_robotics.envs import LATE_GOALS, TASKS
 
 from selfflow_robotics.storage.typed_yaml import nearest
 
@@ -14,6 +14,7 @@ def short_name(task: str) -> str:
 
 
 _SHORT = {short_name(task): task for task in TASKS}
+_PLAYED = _SHORT | {short_name(task): task for task in LATE_GOALS}
 
 
 def own_task(name: str) -> str:
@@ -44,11 +45,11 @@ def task_ids(names: tuple[str, ...]) -> tuple[str, ...]:
     """
     found = []
     for name in names or TASKS:
-        task = _SHORT.get(name, name)
+        task = _PLAYED.get(name, name)
         if task not in gymnasium.registry:
-            hint = nearest(name, [*_SHORT, *gymnasium.registry])
+            hint = nearest(name, [*_PLAYED, *gymnasium.registry])
             raise ValueError(
-                f'there is no task "{name}"{hint or ";"} choose from {", ".join(_SHORT)}, or '
+                f'there is no task "{name}"{hint or ";"} choose from {", ".join(_PLAYED)}, or '
                 "import the package that registers it: imports=PACKAGE"
             )
         found.append(task)

@@ -14,6 +14,7 @@ import gymnasium
 import numpy as np
 from selfflow_robotics.envs.base import TabletopEnv, Vector
 from selfflow_robotics.envs.close_drawer import CLOSED, CloseDrawer
+from selfflow_robotics.envs.late_goals import LateGoal, Picture
 from selfflow_robotics.envs.move_near import MoveNear
 from selfflow_robotics.envs.open_drawer import OPEN, OpenDrawer
 from selfflow_robotics.envs.pick_coke_can import PickCokeCan
@@ -27,6 +28,7 @@ _UPRIGHT = 0.4  # rad from straight down that grasping from above allows
 _EARLY = 0.3  # for a gripper closed far from what it is to hold
 _PALM = 0.07  # the palm is further than this from the tool point, along the gripper
 _STRAYED = 3.0  # for each metre that a thing has moved which is to stay
+_LOST = 100.0
 _BEFORE = 0.06  # where the tool stands before a handle that it is to push
 
 
@@ -39,11 +41,23 @@ def shortfall_of(env: gymnasium.Env[Any, Any]) -> Callable[[Any], float]:
     task = env.unwrapped
     for kind, measure in _TASKS.items():
         if isinstance(task, kind):
-            return measure
+            return _towards_late(measure) if isinstance(task, LateGoal) else measure
     raise ValueError(
         f"no shortfall is known of {type(task).__name__}; there is one for each of "
         f"{', '.join(kind.__name__ for kind in _TASKS)}"
     )
+
+
+def _towards_late(measure: Callable[[Any], float]) -> Callable[[Any], float]:
+    """What is left to do of a goal that the episode has beside the task, or in its place."""
+
+    def left(env: LateGoal) -> float:
+        late = env.episode.late
+        if isinstance(late, Picture):
+            return _TASK * float(np.linalg.norm(env.tool_position - late.tool))
+        return _LOST if late.lost else measure(env)
+
+    return left
 
 
 def _open_drawer(env: OpenDrawer) -> float:

@@ -58,13 +58,19 @@ def make_policy(
     return POLICIES[name].make(world_model, vector_env, config or PlannerConfig())
 
 
-def _planner(world_model: WorldModel, _: Any, config: PlannerConfig) -> PlannerPolicy:
+def _planner(
+    world_model: WorldModel, vector_env: VectorEnv[Any, Any, Any] | None, config: PlannerConfig
+) -> PlannerPolicy:
+    from selfflow_robotics.policies.late_goals import late_goals
+
     if config.receding_horizon > config.horizon:
         raise ValueError(
             f"planner.receding_horizon={config.receding_horizon} carries out more steps than "
             f"planner.horizon={config.horizon} imagines; lower it or raise the horizon"
         )
-    return PlannerPolicy(world_model, make_solver(world_model, config), **_acting(config))
+    goals = late_goals(world_model, config, vector_env)
+    solver = make_solver(world_model, config, goals)
+    return PlannerPolicy(world_model, solver, goals=goals, **_acting(config))
 
 
 def _acting(config: PlannerConfig) -> dict[str, Any]:
@@ -73,20 +79,17 @@ def _acting(config: PlannerConfig) -> dict[str, Any]:
     return {name: getattr(config, name) for name in names}
 
 
-def _shuffled(world_model: WorldModel, _: Any, config: PlannerConfig) -> Policy:
-    return _judged("shuffled", DealtOut, world_model, config)
+def _shuffled(world_model: WorldModel, vector_env: Any, config: PlannerConfig) -> Policy:
+    return _judged("shuffled", DealtOut, _planner(world_model, vector_env, config))
 
 
-def _random_choice(world_model: WorldModel, _: Any, config: PlannerConfig) -> Policy:
+def _random_choice(world_model: WorldModel, vector_env: Any, config: PlannerConfig) -> Policy:
     once = replace(config, iterations=1, min_gain=0.0)
-    return _judged("random-choice", ByChance, world_model, once)
+    return _judged("random-choice", ByChance, _planner(world_model, vector_env, once))
 
 
-def _judged(
-    name: str, kind: type[Judge], world_model: WorldModel, config: PlannerConfig
-) -> PlannerPolicy:
+def _judged(name: str, kind: type[Judge], policy: PlannerPolicy) -> PlannerPolicy:
     """The planner with a judge of another kind."""
-    policy = _planner(world_model, None, config)
     solver: Any = policy.solver
     solver.judge = kind(
         solver.world_model, solver.objective, solver.samples, solver.pessimism, solver.seed
@@ -103,9 +106,10 @@ def _true_frames(
     from selfflow_robotics.policies.within_reach import within_reach
 
     # A search limited by the clock would measure how fast pictures are drawn.
-    solver: Any = _planner(world_model, None, replace(config, max_seconds=None)).solver
+    planner = _planner(world_model, vector_env, replace(config, max_seconds=None))
     envs = within_reach(vector_env, "planners with true frames") if vector_env else ()
-    return TrueFramesPolicy(world_model, solver, envs, **_acting(config))
+    solver: Any = planner.solver
+    return TrueFramesPolicy(world_model, solver, envs, goals=planner.goals, **_acting(config))
 
 
 def _prior(world_model: WorldModel, _: Any, config: PlannerConfig) -> Policy:

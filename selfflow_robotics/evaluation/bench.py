@@ -11,9 +11,13 @@ from selfflow_robotics.planning.config import PlannerConfig
 SEED = 2_000_000
 """Of the first episode of every bench. Nothing is trained or tuned from here on."""
 
-Bench = Literal["no_prior", "prior_5", "prior_20", "shifted", "composed"]
+Bench = Literal["no_prior", "prior_5", "prior_20", "shifted", "composed", "goals"]
 
 _SINGLE = ("PickCokeCan", "MoveNear", "OpenDrawer", "CloseDrawer")
+_LATE_GOALS = (
+    *("PickCokeCanReach", "PickCokeCanAround"),
+    *("OpenDrawerAround", "CloseDrawerAround", "CloseDrawerAbove"),
+)
 _KNOWING_NOTHING = ("random-choice", "shuffled", "random", "zero")
 _SEARCH = PlannerConfig(
     solver="block-cem",
@@ -63,6 +67,7 @@ BENCHES: Mapping[str, Preset] = {
         _SEARCH,
         prior="20",
     ),
+    "goals": Preset(_LATE_GOALS, _OVER_PRIOR, _SEARCH),
 }
 
 _Config = TypeVar("_Config")

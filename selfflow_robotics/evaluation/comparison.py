@@ -16,7 +16,7 @@ from tqdm import tqdm
 from selfflow_robotics.data.action_spec import RT1_ACTIONS
 from selfflow_robotics.data.episode import Dataset, Episode
 from selfflow_robotics.data.split import OneSide
-from selfflow_robotics.envs import TASKS
+from selfflow_robotics.envs import LATE_GOALS, TASKS
 from selfflow_robotics.envs.mapping import EnvMapping
 from selfflow_robotics.envs.names import short_name, task_ids
 from selfflow_robotics.evaluation.config import Comparison
@@ -31,7 +31,7 @@ from selfflow_robotics.evaluation.results import (
     versions,
     write_results,
 )
-from selfflow_robotics.evaluation.trial import try_task
+from selfflow_robotics.evaluation.trial import try_policy, try_task
 from selfflow_robotics.evaluation.video.psnr import imagination
 from selfflow_robotics.machine.precision import computing, resolve
 from selfflow_robotics.policies.build import (
@@ -46,6 +46,7 @@ from selfflow_robotics.storage.whole_file import require_writable
 from selfflow_robotics.world_model.priors import give_prior
 from selfflow_robotics.world_model.world_model import WorldModel
 
+_OURS = {*TASKS, *LATE_GOALS}
 _MOST_EPISODES = 64  # held-out ones that are read
 _TOLD_ELSEWHERE = {
     *("world_model", "tasks", "policies", "episodes", "seed", "num_envs", "image_size"),
@@ -72,12 +73,12 @@ def ready(
     """
     tasks, policies = task_ids(comparison.tasks), comparison.policies
     check_policies(policies, tasks)
-    if comparison.mapping != EnvMapping() and set(tasks) <= set(TASKS):
+    if comparison.mapping != EnvMapping() and _OURS.issuperset(tasks):
         raise ValueError(
             "mapping.* says how other people's tasks are read, and all of these are this project's;"
             " leave it out (a data set's is data.mapping)"
         )
-    if comparison.places != "usual" and not set(tasks) <= set(TASKS):
+    if comparison.places != "usual" and not _OURS.issuperset(tasks):
         raise ValueError(
             f"places={comparison.places} is known of this project's tasks alone; leave it out, or "
             "other people's tasks"
@@ -89,9 +90,10 @@ def ready(
     world_model = WorldModel.from_pretrained(model_name, device)
     if comparison.prior:
         give_prior(world_model, model_name, comparison.prior)
-    for name in policies:
-        if name in POLICIES and POLICIES[name].imagines:
-            make_policy(name, world_model, None, comparison.planner)  # which checks its settings
+    for name in [name for name in policies if name in POLICIES and POLICIES[name].imagines]:
+        make_policy(name, world_model, None, comparison.planner)  # which checks its settings
+        for task in [task for task in tasks if task in LATE_GOALS]:
+            try_policy(name, task, world_model, comparison.planner)
     if source is None:
         return world_model, []
     require_fit(source, world_model, model_name)
@@ -131,7 +133,7 @@ def compare(
         policies=policies,
         seeds=seeds,
         num_envs=comparison.num_envs,
-        image_size=image_size if set(TASKS) & set(tasks) else None,
+        image_size=image_size if _OURS.intersection(tasks) else None,
         options=options or {},
     )
     _try_tasks(settings, world_model, model_name, comparison.mapping)
@@ -150,7 +152,7 @@ def compare(
     total = len(tasks) * len(policies) * len(seeds)
     with tqdm(total=total, unit="episode", desc="evaluate", mininterval=interval) as bar:
         for task, policy in itertools.product(tasks, policies):
-            ours = task in TASKS
+            ours = task in _OURS
             with computing(comparison.precision, device):
                 found = evaluate(
                     task,
@@ -183,7 +185,7 @@ def _try_tasks(
     """Refuse what cannot be played, before anything is."""
     spec = RT1_ACTIONS if world_model is None else world_model.step_spec
     states = None if world_model is None else world_model.state_spec
-    foreign = [task for task in settings.tasks if task not in TASKS]
+    foreign = [task for task in settings.tasks if task not in _OURS]
     if world_model is not None and len(foreign) < len(settings.tasks):
         world_model.step_spec.require_match(RT1_ACTIONS, model_name, "the tasks of this project")
     for task in foreign:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.vector import SyncVectorEnv
 
 from selfflow_robotics.envs.mapping import EnvMapping, Observations, observe_env
 from selfflow_robotics.evaluation.rows import Row, failing
+from selfflow_robotics.planning.config import PlannerConfig
+from selfflow_robotics.policies.build import make_policy
+from selfflow_robotics.world_model.world_model import WorldModel
 
 
 def make_row(task: str, options: Mapping[str, Any]) -> Row:
@@ -61,6 +66,20 @@ def try_task(
         return seen
     finally:
         env.close()
+
+
+def try_policy(name: str, task: str, world_model: WorldModel, config: PlannerConfig) -> None:
+    """Make a policy for a task, and play nothing.
+
+    Raises:
+        ValueError: the world model cannot tell what the task asks for.
+    """
+    envs = SyncVectorEnv([partial(gymnasium.make, task)])
+    try:
+        with _named(task):
+            make_policy(name, world_model, envs, config)
+    finally:
+        envs.close()
 
 
 @contextmanager

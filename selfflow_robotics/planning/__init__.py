@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from .mixture import Mixture as Mixture
     from .objectives.action_prices import ActionMagnitude as ActionMagnitude
     from .objectives.action_prices import ActionSmoothness as ActionSmoothness
+    from .objectives.box import DepthInBox as DepthInBox
     from .objectives.constraint import Constraint as Constraint
     from .objectives.critic import StepsLeft as StepsLeft
     from .objectives.critic import StepsToGoal as StepsToGoal
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _HOME = {
     "judge": "Judge",
     "objectives.action_prices": "ActionMagnitude ActionSmoothness",
+    "objectives.box": "DepthInBox",
     "objectives.constraint": "Constraint",
     "objectives.critic": "StepsLeft StepsToGoal",
     "objectives.goal_distance": "GoalFeatures GoalLatents",

@@ -187,6 +187,11 @@ def test_a_model_is_audited_and_the_same_seed_says_the_same(model: Path, tmp_pat
     assert "imagined" in found.table()
 
 
+def test_a_goal_that_the_instruction_does_not_say_is_not_audited(model: Path) -> None:
+    with pytest.raises(ValueError, match=r"PickCokeCanReach-v0 asks for more .* leave it out"):
+        audit_model(str(model), ["CloseDrawer", "PickCokeCanReach"])
+
+
 def test_excitation_is_what_the_state_does_not_say() -> None:
     rng = np.random.default_rng(0)
     states = rng.standard_normal((4000, 2))

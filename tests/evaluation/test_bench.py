@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from selfflow_robotics.envs.names import task_ids
 from selfflow_robotics.policies.build import check_policies
 
+from selfflow_robotics import WorldModel
 from selfflow_robotics.cli.config import compose
 from selfflow_robotics.cli.evaluate import Config
 from selfflow_robotics.cli.main import main
 from selfflow_robotics.evaluation.bench import BENCHES, SEED, Bench, benched
 from selfflow_robotics.evaluation.config import Comparison
 from selfflow_robotics.planning.config import PlannerConfig
+from selfflow_robotics.tokenizers.autoencoder import Autoencoder
+from selfflow_robotics.training.config import ModelConfig
+from selfflow_robotics.training.recipe import build_world_model
 
 
 @pytest.mark.parametrize("name", get_args(Bench))
@@ -25,7 +29,8 @@ def test_a_bench_names_what_can_be_played_within_its_budget(name: str) -> None:
     assert {"planner", "random-choice", "shuffled", "random", "zero"} < set(config.policies)
     assert (config.seed, config.episodes, config.num_envs) == (SEED, 3, 1)
     assert config.planner.objective == "critic" and config.planner.max_seconds == 2.0
-    assert (config.planner.start == "nothing") == (name == "no_prior") == (config.prior == "")
+    assert (config.planner.start == "nothing") == (name == "no_prior")
+    assert (config.prior == "") == (name in ("no_prior", "goals"))
     assert (config.places == "shifted") == (name == "shifted")
 
 
@@ -66,3 +71,37 @@ def test_the_rows_of_a_bench_are_compared_on_the_same_seeds(
     assert pair["low"] <= pair["difference"] <= pair["high"] and pair["p"] == 1.0
     assert results["settings"]["seeds"] == [SEED, SEED + 1]
     assert results["settings"]["options"]["bench"] == "no_prior"
+
+
+def test_goals_that_a_model_cannot_tell_are_named_before_anything_is_played(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sees = WorldModel.from_pretrained(str(model))
+    spec, vocabulary = sees.step_spec, sees.config.vocabulary
+    tiny = ModelConfig(preset="tiny")
+    unfelt = build_world_model(tiny, Autoencoder(), (64, 80), spec, None, vocabulary)
+    unfelt.save_pretrained(str(tmp_path / "unfelt"))
+    out = tmp_path / "out"
+
+    def refused(name: Path, *words: str) -> str:
+        given = [f"world_model={name}", "policies=[planner]", "episodes=1", f"out={out}"]
+        assert main(["evaluate", *given, "threads=1", *words]) == 1
+        assert not out.exists()
+        return capsys.readouterr().err
+
+    assert "needs a world model that has one; fit one to it" in refused(model, "bench=goals")
+    said = refused(tmp_path / "unfelt", "tasks=[PickCokeCanReach,PickCokeCanAround]")
+    assert "task selfflow/PickCokeCanAround-v0: where the tool is, x, y and z, is read" in said
+    own = f"planner.objective={__name__}:Own"
+    said = refused(model, own, "tasks=[CloseDrawerAbove,PickCokeCanReach]")
+    assert (
+        "task selfflow/PickCokeCanReach-v0: " in said and "choose one of critic, progress" in said
+    )
+
+
+class Own:
+    """An objective of a user's own, which knows nothing of pictures."""
+
+    def __init__(self, world_model: WorldModel, discount: float) -> None: ...
+
+    def __call__(self, context: Any, rollout: Any) -> Any: ...

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from selfflow_robotics.data.episode import Dataset
-from selfflow_robotics.envs import TASKS
+from selfflow_robotics.envs import LATE_GOALS, TASKS
 from selfflow_robotics.envs.mapping import EnvMapping
 from selfflow_robotics.envs.names import task_ids
 from selfflow_robotics.machine.precision import Precision, computing
@@ -36,6 +36,12 @@ def audit_model(
         ValueError, FileNotFoundError: no such model, task or action, before anything is played.
     """
     config, ids = planner or PlannerConfig(), task_ids(tuple(tasks))
+    for task in LATE_GOALS:
+        if task in ids:
+            raise ValueError(
+                f"task {task} asks for more than its instruction says, which is all that an audit "
+                "asks the model for; leave it out, and evaluate in it"
+            )
     world_model = WorldModel.from_pretrained(name, device)
     varied = None if source is None else excitation(source, world_model.step_spec)
     own = set(ids) <= set(TASKS)

@@ -10,6 +10,7 @@ _HELD = {
     "actions_BKHA": "the actions it was asked for",
     "features_BKHMD": "features of its frames",
     "latents_BKHCHW": "latents of its frames",
+    "states_BKHP": "proprioception of its frames",
 }
 
 
