@@ -1,6 +1,7 @@
 """A critic: the steps still needed from a frame, told in words or shown as a goal's frame.
 
-It reads latents cell by cell, as the policy prior does, since centimetres count. Each of its heads
+It finds things in latents cell by cell, as the policy prior does, since centimetres count, and is
+shown where the arm is beside them: as maps, since a convolution knows no places. Each of its heads
 says a distribution over steps; where they disagree, what they say is a guess.
 """
 
@@ -14,6 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .conditioning import InstructionEncoder
+
+MAPS = 12
+"""Learned projections of proprioception onto latent cells."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +46,23 @@ class Critic(nn.Module):
         super().__init__()
         self.config = config
         channels, height, width = config.latent
-        told, kept = 32, 12
+        told, kept, felt = 32, 12, 2 * config.state_dim
         self.words = InstructionEncoder(config.vocabulary, told, config.max_words)
         self.film = nn.Linear(told, 2 * config.width)
         self.find = nn.Conv2d(channels, config.width, 3, padding=1)
         self.find_goal = nn.Conv2d(channels, config.width, 3, padding=1, bias=False)
         self.place = nn.Conv2d(config.width, config.width, 3, padding=1)
+        self.maps = nn.Sequential(
+            nn.Linear(felt, config.hidden),
+            nn.SiLU(),
+            nn.Linear(config.hidden, MAPS * height * width),
+        )
+        self.told = nn.Sequential(nn.Linear(told + felt, config.hidden), nn.SiLU())
+        self.film_near = nn.Linear(config.hidden, 2 * config.width)
+        self.near = nn.Conv2d(config.width + MAPS, config.width, 3, padding=1)
+        self.change = nn.Conv2d(config.width, config.width, 3, padding=1)
         self.keep = nn.Conv2d(config.width, config.heads * kept, 1)
-        read = kept * height * width + told + 2 * config.state_dim
+        read = kept * height * width + told + felt
         self.count = nn.ModuleList(
             nn.Sequential(
                 nn.Dropout(0.1),
@@ -74,15 +87,20 @@ class Critic(nn.Module):
         if words_BL is None:
             words_BL = torch.zeros(batch, 1, dtype=torch.long, device=latents_BCHW.device)
         told = self.words(words_BL).to(dtype)
-        scale, shift = rearrange(self.film(told), "b (two d) -> two b d 1 1", two=2)
+        unknown = told.new_zeros(batch, self.config.state_dim)
+        felt = torch.cat(
+            [unknown if one is None else one.to(dtype) for one in (state_BP, goal_state_BP)], dim=1
+        )
+        known = torch.cat((told, felt), dim=1)
         found = self.find(latents_BCHW.to(dtype, memory_format=torch.channels_last))
         if goal_BCHW is not None:
             found = found + self.find_goal(goal_BCHW.to(dtype))
-        seen = F.silu(self.place(F.silu(found * (1 + scale) + shift)))
+        seen = self.place(F.silu(_modulated(found, self.film(told))))
+        maps = self.maps(felt).view(batch, MAPS, *seen.shape[-2:])
+        near = self.near(torch.cat((F.silu(seen), maps), dim=1))
+        near = _modulated(near, self.film_near(self.told(known)))
+        seen = F.silu(seen + self.change(F.silu(near)))
         kept = rearrange(self.keep(seen), "b (n d) h w -> n b (d h w)", n=self.config.heads)
-        unknown = told.new_zeros(batch, self.config.state_dim)
-        felt = [unknown if one is None else one for one in (state_BP, goal_state_BP)]
-        known = torch.cat((told, *felt), dim=1).to(dtype)
         counted = [
             count(torch.cat((read, known), dim=1))
             for count, read in zip(self.count, kept, strict=True)
@@ -99,3 +117,8 @@ class Critic(nn.Module):
     def lost(logits: Tensor) -> Tensor:
         """Chance (...) that the frame is lost, of logits (..., N)."""
         return logits.float().softmax(dim=-1)[..., -1]
+
+
+def _modulated(x_BWhw: Tensor, film_B2W: Tensor) -> Tensor:
+    scale, shift = film_B2W[:, :, None, None].chunk(2, dim=1)
+    return x_BWhw * (1 + scale) + shift
