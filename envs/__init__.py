@@ -20,6 +20,7 @@ _TASKS = {
 _LATE_GOALS = {
     "selfflow/PickCokeCanReach-v0": ("late_goals:PickCokeCanReach", 80),
     "selfflow/PickCokeCanAround-v0": ("late_goals:PickCokeCanAround", 80),
+    "selfflow/MoveNearPlace-v0": ("late_goals:MoveNearPlace", 80),
     "selfflow/OpenDrawerAround-v0": ("late_goals:OpenDrawerAround", 113),
     "selfflow/CloseDrawerAround-v0": ("late_goals:CloseDrawerAround", 113),
     "selfflow/CloseDrawerAbove-v0": ("late_goals:CloseDrawerAbove", 113),

@@ -14,15 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 from selfflow_robotics.envs.base import EpisodeState, TabletopEnv, Vector
 from selfflow_robotics.envs.close_drawer import CloseDrawer
+from selfflow_robotics.envs.move_near import Goal, MoveNear
 from selfflow_robotics.envs.open_drawer import OpenDrawer
 from selfflow_robotics.envs.pick_coke_can import PickCokeCan
-from selfflow_robotics.envs.scene import COKE_CAN
+from selfflow_robotics.envs.scene import COKE_CAN, Thing
 
 _STARTS = 100  # that are tried for one which leaves room for a goal
 _ABOVE = 0.02  # m over the handle, where a drawer can still be pushed
 _APART = 0.28  # m from the tool to what it is to go to, at least, so that a box fits between
 _STEP, _STEPS = 0.06, 12  # m a step, and steps, in which the tool gets to what a picture shows
 _FROM_START, _FROM_WAY = 0.18, 0.12  # m at least from what is to be reached
+_CARRIED = 0.12, 0.16  # m at least and at most that a thing is moved, not towards the target
+_BESIDE = 0.15  # m from the other things, at least
+_OVER = 1.06  # m, height at which the gripper passes over all things
 _WITHIN = 0.03  # m from there counts as reached
 
 
@@ -44,15 +48,28 @@ class KeepOut:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture has to be reached, whatever the instruction says; the tool shows whether it is."""
+    """What was seen and felt once has to be reached, whatever the instruction says.
+
+    A thing tells whether it is, or the tool.
+    """
 
     image: NDArray[np.uint8]  # (height, width, 3)
-    tool: tuple[float, ...]
+    proprioception: NDArray[np.float32]  # (8,)
+    thing: Thing | None = None
+    place: tuple[float, ...] = ()  # of it
     lost: ClassVar[bool] = False
 
     def judged(self, env: TabletopEnv, solved: bool) -> tuple[Picture, bool]:
         """As :meth:`KeepOut.judged`."""
-        return self, float(np.linalg.norm(env.tool_position - self.tool)) < _WITHIN
+        return self, self.away(env) < _WITHIN
+
+    def away(self, env: TabletopEnv) -> float:
+        """What is left, m."""
+        return float(np.linalg.norm(self.now(env) - self.place))
+
+    def now(self, env: TabletopEnv) -> Vector:
+        """Where it is now."""
+        return env.tool_position if self.thing is None else env.thing_position(self.thing)
 
 
 class LateGoal(TabletopEnv):
@@ -144,10 +161,35 @@ class CloseDrawerAbove(LateGoal, CloseDrawer):
         return KeepOut((-np.inf,) * 3, (np.inf, np.inf, height))
 
 
-class PickCokeCanReach(LateGoal, PickCokeCan):
-    """A picture of the same table, the tool elsewhere over it, away from the way to the can."""
+class _Pictured(LateGoal):
+    """What is to be reached is shown as it was seen once, in this very scene."""
 
     asks = Picture
+
+    def _picture(self, *ways: tuple[Vector, float], thing: Thing | None = None) -> Picture:
+        """What is seen and felt after these ways.
+
+        Args:
+            ways: where the tool goes, and how far closed the gripper is, 0..1.
+            thing: tells whether what is shown was reached; the tool when None.
+        """
+        before = self.get_state()
+        for place, closed in ways:
+            for _ in range(_STEPS):
+                way = place - self.tool_position
+                far = float(np.linalg.norm(way))
+                self._move(way * min(1.0, _STEP / far), np.zeros(3), closed)
+                if far < _STEP:
+                    break
+        found = Picture(self._image().copy(), self._proprioception(), thing)
+        found = replace(found, place=tuple(found.now(self).tolist()))
+        self.set_state(before)
+        return found
+
+
+class PickCokeCanReach(_Pictured, PickCokeCan):
+    """A picture of the same table, the tool elsewhere over it, away from the way to the can."""
+
     low, high = (0.45, -0.2, 0.92), (0.7, 0.2, 1.0)  # where the tool may be in it
 
     def _ask(self, rng: np.random.Generator) -> Picture | None:
@@ -157,14 +199,28 @@ class PickCokeCanReach(LateGoal, PickCokeCan):
         beside = place - start - along * (can - start)
         if np.linalg.norm(place - start) < _FROM_START or np.hypot(*beside[:2]) < _FROM_WAY:
             return None
-        return self._picture(place)
+        return self._picture((place, 0.0))
 
-    def _picture(self, place: Vector) -> Picture:
-        """What the camera shows once the tool has gone there."""
-        before = self.get_state()
-        for _ in range(_STEPS):
-            way = place - self.tool_position
-            self._move(way * min(1.0, _STEP / float(np.linalg.norm(way))), np.zeros(3), 0.0)
-        shown = Picture(self._image().copy(), tuple(self.tool_position.tolist()))
-        self.set_state(before)
-        return shown
+
+class MoveNearPlace(_Pictured, MoveNear):
+    """A picture of the same table, the thing that the instruction names held at another place."""
+
+    low, high = (0.42, -0.22), (0.72, 0.22)  # where it may be in it
+
+    def _ask(self, rng: np.random.Generator) -> Picture | None:
+        goal: Goal = self.episode.goal
+        source, height = self.thing_position(goal.source), goal.source.height
+        others = [self.thing_position(thing) for thing in goal.things if thing != goal.source]
+        towards = self.thing_position(goal.target) - source
+        angle = np.arctan2(towards[1], towards[0]) + rng.uniform(0.5, 1.5) * np.pi
+        way = rng.uniform(*_CARRIED) * np.array([np.cos(angle), np.sin(angle), 0.0])
+        place = source + way
+        if not ((place[:2] > self.low) & (place[:2] < self.high)).all():
+            return None
+        if min(float(np.linalg.norm((place - other)[:2])) for other in others) < _BESIDE:
+            return None
+        grip = source + np.array([0.0, 0.0, max(0.0, height / 2 - 0.075, 0.03 - height / 2)])
+        over, up = np.array([*grip[:2], _OVER]), np.array([0.0, 0.0, 0.03])
+        there = (over, 0.0), (grip, 0.0), (grip, 1.0), (grip + up, 1.0), (grip + up + way, 1.0)
+        picture = self._picture(*there, (grip + way, 1.0), thing=goal.source)
+        return picture if np.linalg.norm(picture.place - place) < _WITHIN else None

@@ -54,7 +54,8 @@ def _towards_late(measure: Callable[[Any], float]) -> Callable[[Any], float]:
     def left(env: LateGoal) -> float:
         late = env.episode.late
         if isinstance(late, Picture):
-            return _TASK * float(np.linalg.norm(env.tool_position - late.tool))
+            thing, away = late.thing, _TASK * late.away(env)
+            return away if thing is None or _held(env, thing) else away + _apart(env, thing)
         return _LOST if late.lost else measure(env)
 
     return left

@@ -49,9 +49,9 @@ class TowardsLateGoals:
     ) -> None:
         self.world_model, self.config, self.envs = world_model, config, envs
         nowhere = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-        black = np.zeros((*world_model.image_size, 3), np.uint8)
+        black = np.zeros((*world_model.image_size, 3), np.uint8), np.zeros(8, np.float32)
         asks = envs[0].get_wrapper_attr("asks")
-        self._cost = self._of([KeepOut(*nowhere) if asks is KeepOut else Picture(black, ())])
+        self._cost = self._of([KeepOut(*nowhere) if asks is KeepOut else Picture(*black)])
 
     def stand_at(self, rows: Sequence[int]) -> None:
         """Let the next costs be those of what these rows ask for."""
@@ -63,8 +63,7 @@ class TowardsLateGoals:
 
     def _of(self, asked: Sequence[KeepOut | Picture]) -> Objective:
         model, config = self.world_model, self.config
-        boxes = [one for one in asked if isinstance(one, KeepOut)]
-        if boxes:
+        if boxes := [one for one in asked if isinstance(one, KeepOut)]:
             low, high = [box.low for box in boxes], [box.high for box in boxes]
             depth = DepthInBox(model.state_spec, low, high)
             limit = Constraint(depth, high=-_MARGIN, weight=_WEIGHT)
@@ -74,9 +73,11 @@ class TowardsLateGoals:
                 f"planner.objective={config.objective} costs what the instruction says, but some "
                 f"of the tasks show a picture to reach; choose one of {', '.join(_AS_GOAL)}"
             )
-        images = np.stack([one.image for one in asked if isinstance(one, Picture)])
+        pictures = [one for one in asked if isinstance(one, Picture)]
+        images = model.image_fit(np.stack([one.image for one in pictures]))
+        states = np.stack([one.proprioception for one in pictures])
         kind = named(_AS_GOAL[config.objective], GOALS, "planner.objective")
-        found: Objective = kind(model, model.image_fit(images), **config.costing)
+        found: Objective = kind(model, images, state=states, **config.costing)
         return found
 
 

@@ -15,7 +15,7 @@ Bench = Literal["no_prior", "prior_5", "prior_20", "shifted", "composed", "goals
 
 _SINGLE = ("PickCokeCan", "MoveNear", "OpenDrawer", "CloseDrawer")
 _LATE_GOALS = (
-    *("PickCokeCanReach", "PickCokeCanAround"),
+    *("PickCokeCanReach", "MoveNearPlace", "PickCokeCanAround"),
     *("OpenDrawerAround", "CloseDrawerAround", "CloseDrawerAbove"),
 )
 _KNOWING_NOTHING = ("random-choice", "shuffled", "random", "zero")

@@ -62,7 +62,7 @@ def test_what_leads_to_the_goal_costs_less(world_model: WorldModel, envs: Any) -
     ways = torch.zeros(2, 2, 16, 7)  # to the picture, or into the box; and rest
     for row, env in enumerate(envs.envs):
         late, tool = env.unwrapped.episode.late, env.unwrapped.tool_position
-        place = late.tool if reaches else (*tool[:2], late.high[2] - 0.1)
+        place = late.proprioception[:3] if reaches else (*tool[:2], late.high[2] - 0.1)
         ways[row, 0, :, :3] = torch.tensor((place - tool) / 16)
     context = policy._observe(policy.history.window([0, 1]))
     cost_BK = policy.goals(context, policy.truth.rollout(context, ways))
