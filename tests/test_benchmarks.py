@@ -32,6 +32,7 @@ SLOW = {
     "objectives": "",
     "planning": "--only budget",
     "rollout": "--preset tiny --batch 1",
+    "speed": "--parts frame --turns 1",
     "train": "",
 }
 # The one needs TensorFlow, the other cannot be made small; that they are understood is tried.
