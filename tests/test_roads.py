@@ -12,7 +12,10 @@ from selfflow_robotics.cli.main import commands, main, named_by
 from selfflow_robotics.world_model.world_model import WorldModel
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-SMALL = "tasks=[CloseDrawer] perturbed=0 random=0.8 random_steps=8 image_size=[32,48] workers=1 "
+SMALL = (
+    "tasks=[CloseDrawer] players.perturbed=0 players.random=0.8 random_steps=8 image_size=[32,48] "
+    "workers=1 "
+)
 TRAINED = "model=tiny trainer.steps=2 trainer.batch_size=2 trainer.frames=3"
 WALKED = {
     "collect": SMALL + "episodes=14",

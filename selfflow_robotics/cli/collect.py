@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from ..planning.config import BY_CRITIC, PlannerConfig
 from ..storage.keys import key
 
 HELP = """Record episodes of the tasks as a data set with RT-1's features.
@@ -27,15 +28,16 @@ class Config:
     episodes_of: dict[str, int] = key(
         "another number for one task: episodes_of.OpenDrawerAndPlace=400", dict
     )
-    perturbed: float = key("share of episodes with a perturbed expert", 0.45, most=1)
-    intervened: float = key("share in which experts take over from a prior's mistakes", 0.0, most=1)
-    wander: float = key("share in which experts stray, then finish undisturbed", 0.0, most=1)
-    shut: float = key("the same, straying with the gripper shut on nothing", 0.0, most=1)
-    planner: float = key("share in which a planner acts, then the expert or nobody", 0.0, most=1)
+    players: dict[str, float] = key(
+        "share of episodes in which one plays, as players.planner=0.5: perturbed, random, wander, "
+        "shut, planner, alone, intervened; experts do the rest",
+        lambda: {"perturbed": 0.45, "random": 0.25},
+        most=1,
+    )
+    planner: PlannerConfig = field(default_factory=lambda: BY_CRITIC)
     world_model: str | None = key(
         "whose prior and planner: a shipped name, a folder, or org/name", None
     )
-    random: float = key("share of episodes of random play; experts do the rest", 0.25, most=1)
     random_steps: int = key("steps of an episode of random play", 40, least=1)
     labels: Literal["none", "expert", "teacher"] = key(
         "steps an expert still needs from each frame: expert plays all out, teacher learns from "
@@ -52,6 +54,7 @@ class Config:
 
 
 def run(config: Config) -> int:
+    from ..collecting.assignments import SHARES
     from ..collecting.collect import collect
     from ..collecting.workers import Playing
 
@@ -60,12 +63,6 @@ def run(config: Config) -> int:
         config.tasks,
         config.episodes,
         config.episodes_of,
-        perturbed=config.perturbed,
-        random=config.random,
-        intervened=config.intervened,
-        wander=config.wander,
-        shut=config.shut,
-        planner=config.planner,
         playing=Playing(
             config.seed,
             config.image_size,
@@ -73,8 +70,11 @@ def run(config: Config) -> int:
             config.random_steps,
             config.world_model,
             config.labels,
+            # Left as it is, a model without a critic is searched as well as it can be.
+            planner=None if config.planner == BY_CRITIC else config.planner,
         ),
         container=config.container,
         workers=config.workers,
+        **dict.fromkeys(SHARES, 0.0) | config.players,
     )
     return 0

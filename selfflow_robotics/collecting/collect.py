@@ -59,12 +59,7 @@ def collect(
             that nobody can give.
     """
     assignments = assign(tasks, episodes, episodes_of, seed=playing.seed, **shares)
-    for name in WITH_NOVICE:
-        if shares.get(name) and playing.world_model is None:
-            raise ValueError(
-                f"{name}={shares[name]} needs a policy that makes mistakes; add "
-                "world_model=NAME_OR_FOLDER"
-            )
+    _require_novices([name for name in WITH_NOVICE if shares.get(name)], playing)
     if playing.random_steps < 1:
         raise ValueError(
             f"{playing.random_steps} for random_steps makes no data; give a number from 1"
@@ -105,6 +100,19 @@ def collect(
         f"({steps / seconds:.0f} steps/s), {size / steps:.0f} bytes a step; wrote {out}"
     )
     return tallies
+
+
+def _require_novices(names: Sequence[str], playing: Playing) -> None:
+    """Refuse players that nobody can make, before anybody plays."""
+    if names and playing.world_model is None:
+        raise ValueError(
+            f"{' and '.join(names)} to play need a policy that makes mistakes; add "
+            "world_model=NAME_OR_FOLDER"
+        )
+    if names:
+        from selfflow_robotics.collecting.novices import require_novices
+
+        require_novices(names, str(playing.world_model), playing.planner)
 
 
 def _ready_to_label(assignments: Sequence[Assignment], playing: Playing) -> Playing:

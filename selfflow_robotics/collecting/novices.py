@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -44,6 +44,25 @@ def novice_for(
         return np.asarray(policy.act(shown, [0])[0])
 
     return act
+
+
+def require_novices(
+    sources: Sequence[str], world_model: str, planner: PlannerConfig | None
+) -> None:
+    """Refuse sources whose novice cannot be made.
+
+    Raises:
+        ValueError: no prior to act by, or a planner's setting that makes no sense.
+    """
+    model = WorldModel.from_pretrained(world_model)
+    if "intervened" in sources and model.prior is None:
+        raise ValueError(
+            f"experts cannot take over from the policy prior of {world_model}, which has none; "
+            "leave players.intervened out, or fit one: selfflow prior"
+        )
+    if {"planner", "alone"} & set(sources):
+        for from_nothing in (False, True):
+            planner_of(model, planner, from_nothing)
 
 
 @cache

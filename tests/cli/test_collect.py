@@ -19,6 +19,7 @@ import tensorflow_datasets as tfds
 from selfflow_robotics.cli.collect import Config, run
 from selfflow_robotics.data.action_spec import RT1_ACTIONS
 from selfflow_robotics.data.formats import open_dataset
+from selfflow_robotics.planning.config import PlannerConfig
 
 SMALL = Config(
     tasks=("PickCokeCan", "CloseDrawer"), episodes=3, image_size=(16, 24), random_steps=5, seed=7
@@ -30,11 +31,20 @@ SMALL = Config(
     [
         ({"tasks": ("PickCan",)}, r'no task "PickCan"; choose from PickCokeCan'),
         ({"episodes_of": {"PickCan": 3}}, 'no task "PickCan"'),
-        ({"perturbed": 0.8, "random": 0.4}, "sum of at most 1"),
-        ({"random": -0.1}, "shares from 0"),
-        ({"wander": 0.2, "shut": 0.2}, "wander=0.2, shut=0.2 must be shares"),
-        ({"perturbed": 0.0, "planner": 0.5}, r"planner=0.5 needs a policy .* world_model="),
-        ({"perturbed": 0.0, "intervened": 0.5}, r"intervened=0.5 needs a policy .* world_model="),
+        ({"players": {"perturbed": 0.8, "random": 0.4}}, "sum of at most 1"),
+        ({"players": {"random": -0.1}}, "shares from 0"),
+        ({"players": {"wander": 0.9, "shut": 0.2}}, "wander=0.9, shut=0.2 must be shares"),
+        ({"players": {"plannner": 0.5}}, "nobody plays as plannner; give shares of perturbed"),
+        ({"players": {"planner": 0.5}}, r"planner to play need a policy .* world_model="),
+        ({"players": {"intervened": 0.5}}, r"intervened to play need .* world_model="),
+        (
+            {
+                "players": {"planner": 0.5},
+                "planner": PlannerConfig(topk=9),
+                "world_model": "tabletop-small",
+            },
+            "topk=9",
+        ),
         ({"episodes": 0}, "0 for selfflow/PickCokeCan-v0 makes no data"),
     ],
 )
@@ -96,9 +106,7 @@ def test_an_expert_takes_over_from_a_world_models_prior(tmp_path: Path) -> None:
         tasks=("CloseDrawer",),
         episodes=1,
         image_size=(64, 80),
-        perturbed=0.0,
-        random=0.0,
-        intervened=1.0,
+        players={"intervened": 1.0},
         world_model="tabletop-small",
         workers=1,
     )
@@ -118,9 +126,8 @@ def test_a_planner_acts_and_each_of_its_frames_is_labelled(tmp_path: Path) -> No
         tasks=("CloseDrawer",),
         episodes=2,
         image_size=(64, 80),
-        perturbed=0.0,
-        random=0.0,
-        planner=1.0,
+        players={"planner": 1.0},
+        planner=PlannerConfig(candidates=4, topk=2),
         world_model="tabletop-small",
         labels="expert",
         workers=0,
@@ -144,7 +151,7 @@ def test_labels_of_a_failing_expert_are_refused_before_the_work(
 @pytest.mark.slow
 def test_actions_stand_beside_the_frame_they_follow(tmp_path: Path) -> None:
     """Displacements explain the next change of the reached pose better than later ones."""
-    config = replace(SMALL, out=tmp_path / "set", perturbed=1.0, random=0.0, episodes=2, workers=1)
+    config = replace(SMALL, out=tmp_path / "set", players={"perturbed": 1.0}, episodes=2, workers=1)
     run(config)
     source = open_dataset(tmp_path / "set")
     wanted, moved, moved_later = [], [], []

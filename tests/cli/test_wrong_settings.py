@@ -57,7 +57,13 @@ WRONG = {
     "rollout": ["episode=-1", "horizon=0", "seed=-1"],
     "evaluate": ["episodes=0", "num_envs=-1", "mapping.scale=[nan]", "videos=-1", "horizon=0"],
     "improve": ["rounds=0", "players.planner=1.5", "judged=0", "critic.imagined=2", "labels=none"],
-    "collect": ["random=1.5", "episodes_of.OpenDrawer=-1", "workers=0", "image_size=[0,0]"],
+    "collect": [
+        "players.random=1.5",
+        "planner.candidates=0",
+        "episodes_of.OpenDrawer=-1",
+        "workers=0",
+        "image_size=[0,0]",
+    ],
     "estimate": ["gpus=0", "factor=0", "device=tpu", "words=-1", "temporal=0"],
 }
 
