@@ -53,13 +53,21 @@ def make_policy(
         raise ValueError(f"policy {name} needs a world model; add world_model=NAME_OR_FOLDER")
     if ":" in name:
         kind, given = own_policy(name), {"vector_env": vector_env, "world_model": world_model}
-        policy: Policy = kind(**{key: given[key] for key in _parameters(kind) if key in given})
+        try:
+            policy: Policy = kind(**{key: given[key] for key in _parameters(kind) if key in given})
+        except Exception as error:  # whatever the user's own code raises
+            raise ConfigError(
+                f"policies={name} fails when it is made: {type(error).__name__}: {error}"
+            ) from error
         return policy
     return POLICIES[name].make(world_model, vector_env, config or PlannerConfig())
 
 
 def _planner(
-    world_model: WorldModel, vector_env: VectorEnv[Any, Any, Any] | None, config: PlannerConfig
+    world_model: WorldModel,
+    vector_env: VectorEnv[Any, Any, Any] | None,
+    config: PlannerConfig,
+    judging: type[Judge] | None = None,
 ) -> PlannerPolicy:
     from selfflow_robotics.policies.late_goals import late_goals
 
@@ -69,7 +77,7 @@ def _planner(
             f"planner.horizon={config.horizon} imagines; lower it or raise the horizon"
         )
     goals = late_goals(world_model, config, vector_env)
-    solver = make_solver(world_model, config, goals)
+    solver = make_solver(world_model, config, goals, judging)
     return PlannerPolicy(world_model, solver, goals=goals, **_acting(config))
 
 
@@ -80,22 +88,15 @@ def _acting(config: PlannerConfig) -> dict[str, Any]:
 
 
 def _shuffled(world_model: WorldModel, vector_env: Any, config: PlannerConfig) -> Policy:
-    return _judged("shuffled", DealtOut, _planner(world_model, vector_env, config))
+    policy = _planner(world_model, vector_env, config, DealtOut)
+    policy.name = "shuffled"
+    return policy
 
 
 def _random_choice(world_model: WorldModel, vector_env: Any, config: PlannerConfig) -> Policy:
     once = replace(config, iterations=1, min_gain=0.0)
-    return _judged("random-choice", ByChance, _planner(world_model, vector_env, once))
-
-
-def _judged(name: str, kind: type[Judge], policy: PlannerPolicy) -> PlannerPolicy:
-    """The planner with a judge of another kind."""
-    solver: Any = policy.solver
-    solver.judge = kind(
-        solver.world_model, solver.objective, solver.samples, solver.pessimism, solver.seed
-    )
-    solver.trusts_mean = False  # a mean over chance is none of the candidates
-    policy.name = name
+    policy = _planner(world_model, vector_env, once, ByChance)
+    policy.name = "random-choice"
     return policy
 
 

@@ -113,6 +113,11 @@ class Asks(Still):
         pass
 
 
+class Broken(Still):
+    def __init__(self, world_model):
+        world_model.nothing_like_it
+
+
 class Deaf:
     name = "deaf"
 
@@ -191,6 +196,11 @@ def test_a_training_objective_is_built_and_noised_as_it_says(folder: Path) -> No
     assert float(objective.distance(torch.ones(1, 1, 1, 4), torch.zeros(1, 1, 1, 4))) == 1.0
     with pytest.raises(ConfigError, match="is no class derived from FlowMatching"):
         build_objective(ObjectiveConfig("mine_own:Still"), 2, 1, Patches(2))
+
+
+def test_a_policy_that_cannot_be_made_is_named(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"mine_own:Broken fails .* AttributeError: .*nothing_li"):
+        make_policy("mine_own:Broken", object(), object())  # type: ignore[arg-type]
 
 
 def test_a_policy_is_given_what_it_asks_for(folder: Path) -> None:

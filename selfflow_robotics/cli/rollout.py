@@ -8,6 +8,7 @@ from typing import Literal
 
 from ..data.config import DataConfig
 from ..storage.keys import key
+from ..storage.typed_yaml import ConfigError
 from ..storage.whole_file import require_writable
 from .world_model import OfWorldModel
 
@@ -25,7 +26,7 @@ Other = Literal["shuffled", "zero", "mirrored"]
 class Config(OfWorldModel):
     data: DataConfig = field(default_factory=DataConfig)
     episode: int | None = key("number in the data set; the first held-out one when null", None)
-    task: str = key("to play when there is no data set", "PickCokeCan")
+    task: str | None = key("to play when there is no data set; PickCokeCan when null", None)
     seed: int = key("of the fresh episode", 30_000)
     horizon: int = key("frames imagined before the truth is shown", 4, least=1)
     other: Other = key("the other actions: of another episode, none, y-flip", "shuffled")
@@ -35,13 +36,18 @@ class Config(OfWorldModel):
 def run(config: Config) -> int:
     from ..evaluation.one_rollout import imagine_one
 
+    if config.data.path and config.task is not None:
+        raise ConfigError(
+            f"task={config.task} asks for a fresh episode and data={config.data.path[0]} for one "
+            "that was recorded; give one of them"
+        )
     source = config.data.open_given()
     require_writable(config.out)
     found = imagine_one(
         config.load_world_model(),
         source,
         config.episode,
-        task=config.task,
+        task=config.task or "PickCokeCan",
         seed=config.seed,
         horizon=config.horizon,
         other=config.other,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -193,7 +194,8 @@ class _Run:
                     self.open[row].images = []
             started = [row for row in taken if row not in rows]
             if started:
-                self.policy.reset(started, [self.open[row].seed for row in started])
+                with self._own_failures(started):
+                    self.policy.reset(started, [self.open[row].seed for row in started])
 
     def _reset(self, seeds: Mapping[int, int | None], **options: bool) -> dict[str, Any]:
         """Reset rows, each with its seed."""
@@ -209,7 +211,8 @@ class _Run:
         rows = sorted(self.open)
         seen = self._observations(rows)
         began = time.perf_counter()
-        chosen = np.asarray(self.policy.act(seen, rows), np.float32)
+        with self._own_failures(rows):
+            chosen = np.asarray(self.policy.act(seen, rows), np.float32)
         seconds = time.perf_counter() - began
         self.calls.append(seconds)
         self.decisions += len(rows)
@@ -242,6 +245,22 @@ class _Run:
                 del self.open[row]
                 ended.append(row)
         return ended
+
+    @contextmanager
+    def _own_failures(self, rows: Sequence[int]) -> Iterator[None]:
+        """Say of whatever a user's own policy raises who failed, and where."""
+        try:
+            yield
+        except Exception as error:
+            if type(self.policy).__module__.startswith("selfflow_robotics."):
+                raise
+            first = self.open[rows[0]]
+            others = f" and {len(rows) - 1} others beside it" if rows[1:] else ""
+            raise RuntimeError(
+                f'policy "{self.policy.name}" failed in {self.task} at step {first.steps + 1} of '
+                f"the episode with seed {first.seed}{others}: {type(error).__name__}: {error}; "
+                "SELFFLOW_DEBUG=1 shows where"
+            ) from error
 
     def _observations(self, rows: list[int]) -> Observations:
         seen = observe_env(self.observation, self.mapping or EnvMapping())

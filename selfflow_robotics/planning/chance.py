@@ -16,6 +16,8 @@ from selfflow_robotics.streams import derive_seed
 class DealtOut(Judge):
     """Deals the costs of the candidates that are judged together out anew among them."""
 
+    informed = False
+
     def _price(
         self, context: Any, candidates_BKHA: Tensor, seeds: Sequence[int]
     ) -> tuple[Tensor, int]:
@@ -27,6 +29,8 @@ class DealtOut(Judge):
 
 class ByChance(Judge):
     """Draws every cost from 0 to 1 and imagines nothing."""
+
+    informed = False
 
     def _price(
         self, context: Any, candidates_BKHA: Tensor, seeds: Sequence[int]

@@ -12,6 +12,7 @@ from selfflow_robotics.registry import made, named, require_name
 from selfflow_robotics.storage.keys import key
 
 if TYPE_CHECKING:
+    from selfflow_robotics.planning.judge import Judge
     from selfflow_robotics.planning.protocol import Objective, Propose
     from selfflow_robotics.planning.search import Search
     from selfflow_robotics.world_model.world_model import WorldModel
@@ -80,14 +81,20 @@ BY_CRITIC = PlannerConfig(
 
 
 def make_solver(
-    world_model: WorldModel, config: PlannerConfig, objective: Objective | None = None
+    world_model: WorldModel,
+    config: PlannerConfig,
+    objective: Objective | None = None,
+    judging: type[Judge] | None = None,
 ) -> Search:
     """A solver in the world model, towards the configured objective or another.
+
+    `judging` prices candidates in the place of :class:`Judge`.
 
     Raises:
         ValueError: a setting outside its range, or changed though the solver has none of the kind;
             or a solver or objective of the user's own that cannot be had.
     """
+    from selfflow_robotics.planning.judge import Judge
     from selfflow_robotics.planning.more_steps import Denoising
     from selfflow_robotics.planning.search import Search
 
@@ -107,6 +114,7 @@ def make_solver(
         objective or objective_of(world_model, config),
         propose=propose,
         proposals=proposals,
+        judging=judging or Judge,
         **settings,
     )
 

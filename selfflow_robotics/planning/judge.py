@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -57,6 +57,9 @@ class Judge:
     samples: int = 1
     pessimism: float = 0.0
     seed: int = 0
+
+    informed: ClassVar[bool] = True
+    """Whether its costs say anything, so that a mean over good candidates can be good."""
 
     def __post_init__(self) -> None:
         if self.samples < 1 or not 0 <= self.pessimism < float("inf"):

@@ -57,6 +57,7 @@ class Search(ABC):
         proposals: how many candidates it draws; half of them when not given. The start keeps its
             place where they ask for all.
         seed: of every random number, together with the seeds given to :meth:`plan`.
+        judging: the class of what prices candidates.
 
     Raises:
         ValueError: a setting outside its range.
@@ -75,6 +76,7 @@ class Search(ABC):
     propose: Propose | None = None
     proposals: int | None = None
     seed: int = 0
+    judging: type[Judge] = Judge
 
     trusts_mean: ClassVar[bool] = False
     """Whether the mean is the plan, unless it is judged no better than the median candidate."""
@@ -114,9 +116,10 @@ class Search(ABC):
         if self.seed < 0:
             raise ValueError(f"{name} got seed={self.seed}; it must be 0 or more")
         self.bounds = Bounds(self.world_model.action_spec)
-        self.judge = Judge(
+        self.judge = self.judging(
             self.world_model, self.objective, self.samples, self.pessimism, self.seed
         )
+        self.judges_mean = self.trusts_mean and self.judging.informed
         self.paces = {"judge": Pace()}
 
     @property
@@ -215,7 +218,7 @@ class Search(ABC):
             self.paces["judge"],
             self.max_seconds,
             self.max_passes,
-            int(self.trusts_mean),
+            int(self.judges_mean),
         )
         seeds = _checked(seeds, context.batch)
         plans = rows_of(previous, context.batch, executed)
@@ -318,7 +321,7 @@ class Search(ABC):
     ) -> Plan:
         """The mean or the best candidate, or the start where neither gains enough."""
         chosen_BHA, cost_BK = run.kept_BKHA[:, 0], run.kept_cost_BK[:, :1]
-        judged = self._judge(run, run.mean_BHA[:, None], reserve=0) if self.trusts_mean else None
+        judged = self._judge(run, run.mean_BHA[:, None], reserve=0) if self.judges_mean else None
         if judged is not None:
             sound_BK = judged.cost_BK < last_cost_BK.median(dim=1, keepdim=True).values
             chosen_BHA = torch.where(sound_BK[:, :, None], run.mean_BHA, chosen_BHA)

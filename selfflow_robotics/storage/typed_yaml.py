@@ -36,9 +36,12 @@ def parse(name: str, text: str, annotation: Any) -> Any:
     """The value that `text` stands for, as OmegaConf takes it.
 
     Texts and paths may hold any character and stay as they were typed, but for quotes around them.
+    "none" stands for null, but where a key takes words of its own, which it may be meant for.
     """
     kinds = set(members(annotation))
-    if types.NoneType in kinds and text.lower() in ("null", "none", ""):
+    if types.NoneType in kinds and text.lower() in ("null", ""):
+        return None
+    if types.NoneType in kinds and text.lower() == "none" and not _takes_words(kinds):
         return None
     if kinds == {Path} and not text:
         raise ConfigError(f"{name} takes a path, got nothing")
@@ -131,6 +134,10 @@ def _unquoted(text: str) -> str:
 def escaped(text: str) -> str:
     """Text in which OmegaConf sees no reference to another key: `${b}` may be a folder's name."""
     return re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+
+
+def _takes_words(kinds: Iterable[Any]) -> bool:
+    return any(typing.get_origin(kind) is typing.Literal for kind in kinds)
 
 
 def members(annotation: Any) -> tuple[Any, ...]:

@@ -55,7 +55,14 @@ WRONG = {
     "infer": ["episodes=-1", "steps=0", "episodes=true"],
     "plan": ["planner.candidates=0", "planner.initial_std=0", "cost.target.x=nan", "threads=0"],
     "rollout": ["episode=-1", "horizon=0", "seed=-1"],
-    "evaluate": ["episodes=0", "num_envs=-1", "mapping.scale=[nan]", "videos=-1", "horizon=0"],
+    "evaluate": [
+        "bench=none",
+        "episodes=0",
+        "num_envs=-1",
+        "mapping.scale=[nan]",
+        "videos=-1",
+        "horizon=0",
+    ],
     "improve": ["rounds=0", "players.planner=1.5", "judged=0", "critic.imagined=2", "labels=none"],
     "collect": [
         "players.random=1.5",
@@ -84,3 +91,9 @@ def test_a_number_that_a_key_cannot_mean(
     said = capfd.readouterr().err.splitlines()
     assert len(said) == 1 and said[0].startswith("error: ") and word.partition("=")[0] in said[0]
     assert not list(tmp_path.iterdir())
+
+
+def test_an_episode_is_recorded_or_played(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["rollout", "task=CloseDrawer", "data=somewhere", "out=made.mp4"]) == 2
+    (said,) = capfd.readouterr().err.splitlines()
+    assert "task=CloseDrawer" in said and "data=somewhere" in said and "one of them" in said

@@ -136,6 +136,25 @@ class TestRefusals:
         with pytest.raises(ValueError, match="actions of 7 entries"):
             evaluate(TASK, lambda envs: RandomPolicy(RT1_ACTIONS), [1])
 
+    def test_a_policy_of_ones_own_that_fails(self) -> None:
+        class Tired(Forward):
+            name = "tired"
+
+            def act(self, observations: Any, rows: Any) -> Any:
+                if self.acted == 2:
+                    return {}["rest"]
+                self.acted += 1
+                return super().act(observations, rows)
+
+            acted = 0
+
+        said = r'policy "tired" failed in .* at step 3 of the episode with seed 3: KeyError: .rest.'
+        with pytest.raises(RuntimeError, match=said) as failure:
+            evaluate(TASK, lambda envs: Tired(), [3], num_envs=1)
+        assert isinstance(failure.value.__cause__, KeyError)
+        with pytest.raises(RuntimeError, match=r"step 3 of .* seed 0 and 1 others beside it"):
+            evaluate(TASK, lambda envs: Tired(), [0, 3], num_envs=2)
+
     def test_task_without_a_limit(self) -> None:
         gymnasium.register("selfflow-tests/Endless-v0", entry_point=Counting)
         with pytest.raises(ValueError, match="no step limit"):

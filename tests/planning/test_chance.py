@@ -44,11 +44,12 @@ def test_chance_belongs_to_the_row_and_its_candidates(kind: type[Judge]) -> None
 
 
 def test_a_search_by_chance_imagines_nothing_and_gains_nothing() -> None:
-    solver = CEM(PointMass(SPEC), first_action, candidates=16, iterations=3, initial_std=0.5)
+    settings: dict[str, Any] = {"candidates": 16, "iterations": 3, "initial_std": 0.5}
+    solver = CEM(PointMass(SPEC), first_action, **settings)
     informed = solver.plan(start(64), seeds=range(64))
     for kind in (DealtOut, ByChance):
-        solver.judge = kind(PointMass(SPEC), first_action)
-        plan = solver.plan(start(64), seeds=range(64))
+        knowing_nothing = CEM(PointMass(SPEC), first_action, **settings, judging=kind)
+        plan = knowing_nothing.plan(start(64), seeds=range(64))
         assert (plan.passes == 0) == (kind is ByChance)
         gained = plan.actions_BHA[:, 0, 0].mean()
         assert informed.actions_BHA[:, 0, 0].mean() < -0.6 and gained.abs() < 0.2
