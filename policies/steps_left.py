@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 from selfflow_robotics.envs.simulation import copy_of
-from selfflow_robotics.policies.experts import make_expert
+from selfflow_robotics.policies.experts import STEP, TURN, make_expert
 
 LONGEST = 40
 """Steps on one instruction after which an expert that has not carried it out never will."""
-
-Seen = TypeVar("Seen")
 
 
 class ExpertSteps:
@@ -44,25 +42,43 @@ class ExpertSteps:
 
     def __call__(self, state: Any) -> float:
         """Steps to success, 1 or more; infinite where an instruction takes over `LONGEST`."""
-        return self.way(state, lambda env, action: None)[0]
+        shares, _ = self.way(state)
+        return math.inf if shares is None else float(len(shares))
 
     def way(
-        self, state: Any, look: Callable[[Any, NDArray[np.float32]], Seen]
-    ) -> tuple[float, list[Seen]]:
-        """The steps, and what is seen before each of them: of the environment and the action."""
+        self, state: Any, look: Callable[[Any, NDArray[np.float32]], Any] = lambda *_: None
+    ) -> tuple[NDArray[np.float32] | None, list[Any]]:
+        """The share of a whole step that each one is, see :func:`share_of_step`; None: never.
+
+        And what is seen before each of them, of the environment and the action.
+        """
         self._simulation.restore(state)
         env = self._simulation.env
-        seen: list[Seen] = []
+        seen: list[Any] = []
+        shares: list[float] = []
         told, since = env.instruction, 0
         while since < LONGEST:
             action = self._expert.act()
             if self._noise:
                 action[:3] += self._rng.normal(0.0, self._noise, 3).astype(np.float32)
             seen.append(look(env, action))
+            shares.append(share_of_step(env, action))
             _, solved, over = self._simulation.play(action)
             if solved:
-                return float(len(seen)), seen
+                shares[-1] = 1.0
+                return np.array(shares, np.float32), seen
             if over:
                 break
             told, since = (told, since + 1) if env.instruction == told else (env.instruction, 0)
-        return math.inf, seen
+        return None, seen
+
+
+def share_of_step(env: Any, action: NDArray[np.float32]) -> float:
+    """How much of a whole step an expert's action is, 0.1 to 1: of its way, or all of a gripper's.
+
+    Counted whole, a thing a centimetre away costs as many steps as one at seven, and who goes by
+    that has nothing to come closer for.
+    """
+    moved = max(float(np.linalg.norm(action[:3])) / STEP, float(np.linalg.norm(action[3:6])) / TURN)
+    grips = abs(float(action[6]) - (2.0 * env.gripper_closed - 1.0)) > 1.0
+    return float(np.clip(1.0 if grips else moved, 0.1, 1.0))

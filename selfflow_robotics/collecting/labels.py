@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from selfflow_robotics.envs.privileged import privileged_of
 from selfflow_robotics.envs.simulation import simulation_of
 from selfflow_robotics.policies.experts import make_expert
-from selfflow_robotics.policies.steps_left import ExpertSteps
+from selfflow_robotics.policies.steps_left import ExpertSteps, share_of_step
 
 Labelling = Literal["none", "expert", "teacher"]
 
@@ -56,11 +56,14 @@ class Labeller:
         self._privileged = privileged_of(env) if teacher else None
         self._states: list[Any] = []
         self._seen: list[NDArray[np.float32]] = []
+        self._shares: list[float] = []
 
     def watch(self) -> None:
         """Keep the present state."""
         self._states.append(self._simulation.save())
-        self._seen.append(self._look(self._simulation.env, self._expert.act()))
+        env, action = self._simulation.env, self._expert.act()
+        self._seen.append(self._look(env, action))
+        self._shares.append(share_of_step(env, action))
 
     def now(self) -> float:
         """Steps that the expert needs from the present state."""
@@ -81,8 +84,8 @@ class Labeller:
             share: of the frames that are not known otherwise, these are played out.
             seed: decides which.
         """
-        states, seen = self._states, self._seen
-        self._states, self._seen = [], []
+        states, seen, shares = self._states, self._seen, self._shares
+        self._states, self._seen, self._shares = [], [], []
         chosen = np.random.default_rng([*seed.generate_state(4)]).random(len(states)) < share
         left = np.full(len(states), np.nan, np.float32)
         asked = np.zeros(len(states), np.bool_)
@@ -92,14 +95,15 @@ class Labeller:
             if i == len(states) - 1 and success:
                 left[i] = 0.0
             elif i < len(states) - 1 and demonstrated[i] and not math.isnan(left[i + 1]):
-                left[i] = left[i + 1] + 1.0
+                left[i] = left[i + 1] + (shares[i] if left[i + 1] else 1.0)
             elif chosen[i]:
-                left[i], way = self._steps.way(states[i], self._look)
-                asked[i] = True
-                # Of an expert that fails, only its first state is known to be lost.
-                known = way[1:] if math.isfinite(left[i]) else []
-                branches += known
-                branches_left += [left[i] - 1.0 - step for step in range(len(known))]
+                parts, way = self._steps.way(states[i], self._look)
+                asked[i], left[i] = True, math.inf
+                if parts is not None:  # else only the first state is known to be lost
+                    there = parts[::-1].cumsum()[::-1]
+                    left[i] = there[0]
+                    branches += way[1:]
+                    branches_left += there[1:].tolist()
         return Labels(
             left,
             asked,

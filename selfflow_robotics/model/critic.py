@@ -39,7 +39,9 @@ class Critic(nn.Module):
 
     The first N - 1 are of 0, 1, 2, ... steps, the last of never: the frame is lost. Proprioception
     is normalised; None stands for unknown. A goal is a frame as well, whose latents are further
-    channels of the first convolution. The heads share what they look at, each reads it off anew.
+    channels of the first convolution; so is the last frame that was seen before it, None for the
+    frame itself: what is imagined is blurred, and where things were is still to be read there. The
+    heads share what they look at, each reads it off anew.
     """
 
     def __init__(self, config: CriticConfig) -> None:
@@ -51,6 +53,7 @@ class Critic(nn.Module):
         self.film = nn.Linear(told, 2 * config.width)
         self.find = nn.Conv2d(channels, config.width, 3, padding=1)
         self.find_goal = nn.Conv2d(channels, config.width, 3, padding=1, bias=False)
+        self.find_before = nn.Conv2d(channels, config.width, 3, padding=1, bias=False)
         self.place = nn.Conv2d(config.width, config.width, 3, padding=1)
         self.maps = nn.Sequential(
             nn.Linear(felt, config.hidden),
@@ -82,6 +85,7 @@ class Critic(nn.Module):
         words_BL: Tensor | None = None,
         goal_BCHW: Tensor | None = None,
         goal_state_BP: Tensor | None = None,
+        before_BCHW: Tensor | None = None,
     ) -> Tensor:
         batch, dtype = len(latents_BCHW), self.find.weight.dtype
         if words_BL is None:
@@ -93,6 +97,8 @@ class Critic(nn.Module):
         )
         known = torch.cat((told, felt), dim=1)
         found = self.find(latents_BCHW.to(dtype, memory_format=torch.channels_last))
+        before = latents_BCHW if before_BCHW is None else before_BCHW
+        found = found + self.find_before(before.to(dtype))
         if goal_BCHW is not None:
             found = found + self.find_goal(goal_BCHW.to(dtype))
         seen = self.place(F.silu(_modulated(found, self.film(told))))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..data.clips import LatentEpisodes
@@ -18,6 +18,7 @@ from ..model.prior import PolicyPrior
 from ..model.step_chances import chances_of
 from ..world_model.rank_correlation import rank_correlation
 from .config import CriticTraining
+from .imagined_frames import AHEAD, Imagined
 from .step_targets import Asked, StepTargets, known_steps, later_by
 
 _SLOW = 0.99  # decay of the average that is asked from frames further on
@@ -27,16 +28,17 @@ def fit_critic(
     critic: Critic,
     episodes: LatentEpisodes,
     config: CriticTraining,
-    imagined: LatentEpisodes | None = None,
+    imagined: Imagined | None = None,
 ) -> None:
     """Train in place.
 
     Each step asks of some frames how many steps their instruction still needs, and of some how many
     a goal does. Noise on latents and proprioception keeps the critic from knowing frames by heart.
+    The frame that it is told was seen before lies up to `AHEAD` steps back.
 
     Args:
-        imagined: the same episodes as a world model imagines them, see :func:`imagined_frames`;
-            a share of the rows is read from these, with the targets of the true ones.
+        imagined: the same episodes as a world model imagines them; a share of the rows is read from
+            these, with the targets of the true ones.
 
     Raises:
         ValueError: nothing tells it a number of steps.
@@ -48,13 +50,16 @@ def fit_critic(
     )
     generator = torch.Generator().manual_seed(config.seed)
     critic.requires_grad_(True).train()
+    firsts = episodes.offsets[:-1].repeat(episodes.lengths)
     bar = tqdm(range(config.steps), desc="critic", unit="step")
     for step in bar:
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / config.steps))
         losses = []
         for asked in _questions(targets, config, generator):
-            rows = _Rows.of(episodes, asked.frames, asked.goals)
+            back = torch.randint(AHEAD + 1, (len(asked.frames),), generator=generator).numpy()
+            before = np.maximum(asked.frames - back, firsts[asked.frames])
+            rows = _Rows.of(episodes, asked.frames, asked.goals, before)
             if imagined is not None:
                 swap = torch.rand(len(asked.frames), generator=generator) < config.imagined
                 rows = _exchanged(rows, imagined, asked.frames, swap)
@@ -78,6 +83,7 @@ def start_from_prior(critic: Critic, prior: PolicyPrior) -> None:
     """
     for name in ("words", "film", "find", "place"):
         getattr(critic, name).load_state_dict(getattr(prior, name).state_dict())
+    nn.init.zeros_(critic.find_before.weight)
 
 
 def _checked(episodes: LatentEpisodes, config: CriticTraining) -> StepTargets:
@@ -121,6 +127,7 @@ class _Rows:
     words: Tensor | None = None
     goal: Tensor | None = None
     goal_state: Tensor | None = None
+    before: Tensor | None = None
 
     @classmethod
     def of(
@@ -128,15 +135,18 @@ class _Rows:
         episodes: LatentEpisodes,
         frames: NDArray[np.int64],
         goals: NDArray[np.int64] | None = None,
+        before: NDArray[np.int64] | None = None,
     ) -> _Rows:
         seen = episodes.latents_at(frames), _states_at(episodes, frames)
+        last = None if before is None else episodes.latents_at(before)
         if goals is None:
-            return cls(*seen, episodes.words_at(frames))
-        return cls(*seen, None, episodes.latents_at(goals), _states_at(episodes, goals))
+            return cls(*seen, episodes.words_at(frames), before=last)
+        return cls(*seen, None, episodes.latents_at(goals), _states_at(episodes, goals), last)
 
     def noised(self, config: CriticTraining, generator: torch.Generator) -> _Rows:
         deviation = {"latents": config.noise, "state": config.state_noise}
         deviation |= {"goal": config.noise, "goal_state": config.state_noise}
+        deviation |= {"before": config.noise}
         shaken = {
             name: value + deviation[name] * torch.randn(value.shape, generator=generator)
             for name, value in vars(self).items()
@@ -155,15 +165,17 @@ def _states_at(episodes: LatentEpisodes, frames: NDArray[np.int64]) -> Tensor | 
     return None if episodes.states is None else torch.from_numpy(episodes.states[frames])
 
 
-def _exchanged(
-    rows: _Rows, imagined: LatentEpisodes, frames: NDArray[np.int64], swap: Tensor
-) -> _Rows:
-    """The rows, some as they were imagined."""
-    latents = torch.where(swap[:, None, None, None], imagined.latents_at(frames), rows.latents)
-    state = _states_at(imagined, frames)
+def _exchanged(rows: _Rows, imagined: Imagined, frames: NDArray[np.int64], swap: Tensor) -> _Rows:
+    """The rows, some as they were imagined, from the frame that was seen before."""
+    assert rows.before is not None
+    episodes, seen = imagined.episodes, imagined.seen_from[frames]
+    swap_cells = swap[:, None, None, None]
+    latents = torch.where(swap_cells, episodes.latents_at(frames), rows.latents)
+    before = torch.where(swap_cells, episodes.latents_at(seen), rows.before)
+    state = _states_at(episodes, frames)
     if state is not None and rows.state is not None:
         state = torch.where(swap[:, None], state, rows.state)
-    return replace(rows, latents=latents, state=state)
+    return replace(rows, latents=latents, state=state, before=before)
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,14 +14,28 @@ from ..data.clips import LatentEpisodes
 from ..data.latents.joined_rows import JoinedRows
 from ..world_model.world_model import WorldModel
 
+AHEAD = 8
+"""Steps that frames lie from what was seen, at most; as far as plans look."""
+
 _ROWS = 64  # histories imagined from at once
+
+
+@dataclass(frozen=True)
+class Imagined:
+    """Episodes with every frame imagined once, and from which one (S,); the first of each is true.
+
+    A first frame is its own.
+    """
+
+    episodes: LatentEpisodes
+    seen_from: NDArray[np.int64]
 
 
 @torch.no_grad()
 def imagined_frames(
-    world_model: WorldModel, episodes: LatentEpisodes, ahead: int = 3
-) -> LatentEpisodes:
-    """The same episodes with every frame imagined once; the first of each stays as it is.
+    world_model: WorldModel, episodes: LatentEpisodes, ahead: int = AHEAD
+) -> Imagined:
+    """The same episodes as a world model imagines them.
 
     From every `ahead`-th frame its true actions are rolled out, so that frames lie 1 to `ahead`
     steps from what was seen, each as often.
@@ -35,13 +49,14 @@ def imagined_frames(
         np.arange(first, last - 1, ahead)
         for first, last in zip(episodes.offsets[:-1], episodes.offsets[1:], strict=True)
     ]
+    seen_from = np.arange(len(latents))
     for length, rows in tqdm(list(_alike(np.concatenate(starts), episodes, ahead)), "imagining"):
         future = rows[:, None] + 1 + np.arange(length)
         found = _imagined(world_model, episodes, rows, future)
-        latents[future] = found[0]
+        latents[future], seen_from[future] = found[0], rows[:, None]
         if states is not None and found[1] is not None:
             states[future] = found[1]
-    return replace(episodes, latents=JoinedRows([latents]), states=states)
+    return Imagined(replace(episodes, latents=JoinedRows([latents]), states=states), seen_from)
 
 
 def _alike(

@@ -105,7 +105,7 @@ class Judging(nn.Module):
         words_BL, (latents, state) = context.words_BL, (rollout.latents_BKHCHW, rollout.states_BKHP)
         with gradients_of(latents):
             return self.translation.tokenizer.temporal * _steps_left(
-                self.critic, latents, state, words_BL, goal
+                self.critic, latents, state, words_BL, goal, rollout.last_BCHW
             )
 
     @torch.no_grad()
@@ -128,10 +128,12 @@ def _steps_left(
     states: Tensor | None,
     words_BL: Tensor | None,
     goal: Goal | None,
+    before_BCHW: Tensor | None = None,
 ) -> Tensor:
     """Frames still needed, (B, ..., heads), from latents (B, ..., C, h, w) and states (B, ..., P).
 
-    A goal is asked for where there is one, what is told otherwise.
+    A goal is asked for where there is one, what is told otherwise; `before_BCHW` is the last frame
+    that was seen.
 
     Raises:
         ValueError: no critic, or nothing to ask it for.
@@ -151,5 +153,5 @@ def _steps_left(
 
     asked = (each(words_BL), None, None) if goal is None else (None, *map(each, goal))
     state = None if states is None else states.flatten(0, -2)
-    logits = critic(latents.flatten(0, -4), state, *asked)
+    logits = critic(latents.flatten(0, -4), state, *asked, each(before_BCHW))
     return critic.steps(logits).reshape(*frames, -1)

@@ -8,8 +8,8 @@ import gymnasium
 import numpy as np
 import pytest
 from selfflow_robotics.envs.simulation import simulation_of
-from selfflow_robotics.policies.experts import make_expert
-from selfflow_robotics.policies.steps_left import LONGEST, ExpertSteps
+from selfflow_robotics.policies.experts import STEP, TURN, make_expert
+from selfflow_robotics.policies.steps_left import LONGEST, ExpertSteps, share_of_step
 
 
 @pytest.mark.parametrize("task", ["PickCokeCan", "CloseDrawer", "OpenDrawerAndPlace"])
@@ -17,8 +17,9 @@ def test_each_of_an_experts_steps_is_one_less(task: str) -> None:
     env: Any = gymnasium.make(f"selfflow/{task}-v0", image_size=(16, 24), disable_env_checker=True)
     env.reset(seed=3)
     simulation, expert, left = simulation_of(env), make_expert(env), ExpertSteps(env)
-    first, seen = left.way(simulation.save(), lambda env, action: action)
-    taken, solved = [], False
+    shares, seen = left.way(simulation.save(), lambda env, action: action)
+    assert shares is not None and shares.min() >= 0.1 and shares.max() == shares[-1] == 1.0
+    first, taken, solved = len(shares), [], False
     while not solved:
         if len(taken) in (2, 5):
             assert left(simulation.save()) == first - len(taken)
@@ -38,3 +39,31 @@ def test_a_lost_state_takes_for_ever() -> None:
     data = env.unwrapped.world.data
     data.joint("coke_can").qpos[:3] = (-2.0, 0.2, 0.1)  # behind the cabinet
     assert ExpertSteps(env)(simulation.save()) == np.inf
+
+
+def test_a_step_counts_as_much_as_it_moves_turns_or_grips() -> None:
+    env: Any = gymnasium.make("selfflow/CloseDrawer-v0", image_size=(16, 24))
+    env.reset(seed=0)
+    task = env.unwrapped
+    assert task.gripper_closed < 0.1
+    for action, share in (
+        ([0.6 * STEP, 0, 0, 0, 0, 0, -1], 0.6),
+        ([0.3 * STEP, 0, 0, 0, 0.5 * TURN, 0, -1], 0.5),
+        ([0, 0, 0, 0, 0, 0, -1], 0.1),
+        ([0, 0, 0, 0, 0, 0, 1], 1.0),
+    ):
+        assert share_of_step(task, np.array(action, np.float32)) == pytest.approx(share)
+
+
+def test_nearer_to_the_can_less_is_left_though_as_many_steps() -> None:
+    env: Any = gymnasium.make("selfflow/PickCokeCan-v0", image_size=(16, 24))
+    env.reset(seed=0)
+    simulation, expert, left = simulation_of(env), make_expert(env), ExpertSteps(env)
+    for _ in range(2):
+        simulation.play(expert.act())
+    far, near = simulation.save(), expert.act()
+    near[:6] *= 0.5
+    simulation.play(near)
+    before, after = (left.way(state)[0] for state in (far, simulation.save()))
+    assert before is not None and after is not None
+    assert after.sum() < before.sum() - 0.3

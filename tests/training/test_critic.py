@@ -13,6 +13,7 @@ from selfflow_robotics.data.clips import NEVER
 from selfflow_robotics.data.latents.joined_rows import JoinedRows
 from selfflow_robotics.training.config import CriticTraining
 from selfflow_robotics.training.critic import critic_errors, fit_critic
+from selfflow_robotics.training.imagined_frames import Imagined
 
 QUICK = CriticTraining(
     steps=250, batch_size=48, learning_rate=5e-3, noise=0.05, state_noise=0.0, goals=0.0, ahead=2
@@ -77,7 +78,8 @@ def test_imagined_frames_teach_what_the_true_ones_do() -> None:
     """Frames are imagined as negatives here; the critic comes to read both."""
     episodes, places = chain(20)
     labelled = replace(episodes, steps_left=places.astype(np.float32))
-    dreamt = replace(labelled, latents=JoinedRows([-np.asarray(labelled.latents)]))
+    negatives = replace(labelled, latents=JoinedRows([-np.asarray(labelled.latents)]))
+    dreamt = Imagined(negatives, np.arange(len(labelled.told)))
     fitted = critic()
     fit_critic(fitted, labelled, replace(QUICK, imagined=0.5), dreamt)
     for sign in (1, -1):

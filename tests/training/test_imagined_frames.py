@@ -12,10 +12,12 @@ from selfflow_robotics.training.imagined_frames import imagined_frames
 def test_frames_are_those_that_true_actions_lead_to() -> None:
     model, episodes = world_model(), latent_episodes((8, 2, 1, 6))
     assert episodes.states is not None and episodes.actions is not None
-    found = imagined_frames(model, episodes)
+    dreamt = imagined_frames(model, episodes, ahead=3)
+    found = dreamt.episodes
     changed = (np.asarray(found.latents) != np.asarray(episodes.latents)).any(axis=(1, 2, 3))
     firsts = set(episodes.offsets[:-1].tolist())
     assert set(np.flatnonzero(~changed).tolist()) == firsts
+    assert dreamt.seen_from.tolist() == [0, 0, 0, 0, 3, 3, 3, 6, 8, 8, 10, 11, 11, 11, 11, 14, 14]
     assert found.states is not None and (found.states != episodes.states)[changed].any(axis=1).all()
 
     context = model.observe_latents(
@@ -36,6 +38,8 @@ def test_frames_are_those_that_true_actions_lead_to() -> None:
 
 def test_episodes_that_all_divide_leave_nothing_over() -> None:
     model, episodes = world_model(), latent_episodes((7, 4))
-    changed = np.asarray(imagined_frames(model, episodes).latents) != np.asarray(episodes.latents)
+    changed = np.asarray(imagined_frames(model, episodes, ahead=3).episodes.latents) != np.asarray(
+        episodes.latents
+    )
     firsts = episodes.offsets[:-1].tolist()
     assert set(np.flatnonzero(~changed.any(axis=(1, 2, 3))).tolist()) == set(firsts)
