@@ -46,7 +46,7 @@ class KeepOut:
         return found, solved and not found.lost
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Picture:
     """What was seen and felt once has to be reached, whatever the instruction says.
 
@@ -78,7 +78,7 @@ class LateGoal(TabletopEnv):
     An episode ends as well when its goal cannot be reached any more.
     """
 
-    asks: ClassVar[type[KeepOut] | type[Picture]]
+    asks: ClassVar[type[KeepOut] | type[Picture]]  # what `_ask` gives
 
     @abstractmethod
     def _ask(self, rng: np.random.Generator) -> KeepOut | Picture | None:
