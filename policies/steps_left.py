@@ -42,35 +42,44 @@ class ExpertSteps:
 
     def __call__(self, state: Any) -> float:
         """Steps to success, 1 or more; infinite where an instruction takes over `LONGEST`."""
-        shares, _ = self.way(state)
-        return math.inf if shares is None else float(len(shares))
+        left, _ = self.way(state)
+        return float(len(left)) if math.isfinite(left[-1]) else math.inf
 
     def way(
         self, state: Any, look: Callable[[Any, NDArray[np.float32]], Any] = lambda *_: None
-    ) -> tuple[NDArray[np.float32] | None, list[Any]]:
-        """The share of a whole step that each one is, see :func:`share_of_step`; None: never.
+    ) -> tuple[NDArray[np.float32], list[Any]]:
+        """What the expert does.
 
-        And what is seen before each of them, of the environment and the action.
+        Returns:
+            Before each of its actions, the steps (N,) until the instruction of that moment is
+            carried out, each counted as :func:`share_of_step` says and the last one whole; and what
+            is seen of the environment and the action. Steps are infinite where they never end; NaN
+            where another instruction followed that never ends, for then nobody knows whether the
+            first was carried out or given up.
         """
         self._simulation.restore(state)
         env = self._simulation.env
         seen: list[Any] = []
-        shares: list[float] = []
-        told, since = env.instruction, 0
-        while since < LONGEST:
+        parts: list[list[float]] = [[]]  # shares of steps, by instruction
+        told, solved, over = env.instruction, False, False
+        while not (solved or over) and len(parts[-1]) < LONGEST:
             action = self._expert.act()
             if self._noise:
                 action[:3] += self._rng.normal(0.0, self._noise, 3).astype(np.float32)
             seen.append(look(env, action))
-            shares.append(share_of_step(env, action))
+            parts[-1].append(share_of_step(env, action))
             _, solved, over = self._simulation.play(action)
-            if solved:
-                shares[-1] = 1.0
-                return np.array(shares, np.float32), seen
-            if over:
-                break
-            told, since = (told, since + 1) if env.instruction == told else (env.instruction, 0)
-        return None, seen
+            changed = env.instruction != told and not solved
+            if solved or changed:
+                parts[-1][-1] = 1.0
+            if changed:
+                told = env.instruction
+                parts.append([])
+        left = np.concatenate([np.cumsum(part[::-1])[::-1] for part in parts]).astype(np.float32)
+        if not solved:
+            last = len(left) - len(parts[-1])
+            left[:last], left[last:] = np.nan, np.inf
+        return left, seen
 
 
 def share_of_step(env: Any, action: NDArray[np.float32]) -> float:

@@ -1,8 +1,9 @@
 """The steps that an expert still needs from every frame of an episode that was just played.
 
-What an expert did undisturbed to the end is known in hindsight, and so is every frame from which it
-did what leads to a known one. From some of the others, or from all, it is played out in a copy of
-the simulator that never draws; a teacher that has seen what decides the state says the rest.
+They count until the frame's own instruction is carried out; another may follow. What an expert did
+undisturbed to the end is known in hindsight, and so is every frame from which it did what leads to
+a known one. From some of the others, or from all, it is played out in a copy of the simulator that
+never draws; a teacher that has seen what decides the state says the rest.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class Labeller:
         self._steps, self._expert = ExpertSteps(env), make_expert(env)
         self._privileged = privileged_of(env) if teacher else None
         self._states: list[Any] = []
+        self._told: list[str] = []
         self._seen: list[NDArray[np.float32]] = []
         self._shares: list[float] = []
 
@@ -62,6 +64,7 @@ class Labeller:
         """Keep the present state."""
         self._states.append(self._simulation.save())
         env, action = self._simulation.env, self._expert.act()
+        self._told.append(env.instruction)
         self._seen.append(self._look(env, action))
         self._shares.append(share_of_step(env, action))
 
@@ -84,26 +87,27 @@ class Labeller:
             share: of the frames that are not known otherwise, these are played out.
             seed: decides which.
         """
-        states, seen, shares = self._states, self._seen, self._shares
-        self._states, self._seen, self._shares = [], [], []
+        states, told, seen, shares = self._states, self._told, self._seen, self._shares
+        self._states, self._told, self._seen, self._shares = [], [], [], []
         chosen = np.random.default_rng([*seed.generate_state(4)]).random(len(states)) < share
         left = np.full(len(states), np.nan, np.float32)
         asked = np.zeros(len(states), np.bool_)
         branches: list[NDArray[np.float32]] = []
         branches_left: list[float] = []
         for i in reversed(range(len(states))):
-            if i == len(states) - 1 and success:
+            last = i == len(states) - 1
+            if last and success:
                 left[i] = 0.0
-            elif i < len(states) - 1 and demonstrated[i] and not math.isnan(left[i + 1]):
-                left[i] = left[i + 1] + (shares[i] if left[i + 1] else 1.0)
+            elif not last and demonstrated[i] and _follows(left[i + 1], told[i : i + 2]):
+                ends = told[i] != told[i + 1] or left[i + 1] == 0
+                left[i] = 1.0 if ends else left[i + 1] + shares[i]
             elif chosen[i]:
-                parts, way = self._steps.way(states[i], self._look)
-                asked[i], left[i] = True, math.inf
-                if parts is not None:  # else only the first state is known to be lost
-                    there = parts[::-1].cumsum()[::-1]
-                    left[i] = there[0]
-                    branches += way[1:]
-                    branches_left += there[1:].tolist()
+                way, looks = self._steps.way(states[i], self._look)
+                left[i], asked[i] = way[0], not math.isnan(way[0])
+                # Of an expert that fails, only its first state is known to be lost.
+                known = 1 + np.flatnonzero(np.isfinite(way[1:]))
+                branches += [looks[step] for step in known]
+                branches_left += way[known].tolist()
         return Labels(
             left,
             asked,
@@ -117,6 +121,15 @@ class Labeller:
         if self._privileged is None:
             return np.zeros(0, np.float32)
         return np.concatenate([self._privileged(env), action])
+
+
+def _follows(after: float, told: Sequence[str]) -> bool:
+    """Whether the steps after a frame tell its own.
+
+    Where another instruction came, the one before was carried out if it can be done; else nobody
+    knows whether it was given up.
+    """
+    return math.isfinite(after) if told[0] != told[1] else not math.isnan(after)
 
 
 def counted(labels: Sequence[Labels]) -> str:

@@ -34,8 +34,9 @@ class Episode:
     id: str  # stable, as "train/17"
     # (S,), which actions show how the task is done; None: all, if the episode succeeds.
     demonstrated: NDArray[np.bool_] | None = None
-    # (S,) steps an expert still needs from each frame, its own action among them: 0 at the last
-    # frame of a solved episode, infinite where it would never finish, NaN where nobody knows.
+    # (S,) steps an expert still needs until a frame's instruction is carried out, its own action
+    # among them: 0 at the last frame of a solved episode, infinite where it would never finish, NaN
+    # where nobody knows.
     steps_left: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:

@@ -79,26 +79,7 @@ def known_steps(episodes: LatentEpisodes) -> NDArray[np.float32]:
     found = np.where(shown, episodes.steps_to_success, np.nan).astype(np.float32)
     if episodes.steps_left is None:
         return found
-    labels = _labels_of_instructions(episodes, episodes.steps_left)
-    return np.where(np.isnan(labels), found, labels)
-
-
-def _labels_of_instructions(
-    episodes: LatentEpisodes, labels: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Labels (S,) until a frame's own instruction is carried out; they count to the task's end.
-
-    Where another instruction follows, its steps are taken off. Where one that others follow was not
-    carried out, a label does not say how much of it is its own.
-    """
-    last = _last_frames(episodes)
-    followed = last < np.repeat(episodes.offsets[1:] - 1, episodes.lengths)
-    after = labels[np.where(followed, last + 1, 0)]
-    with np.errstate(invalid="ignore"):  # never, less never, is not known
-        own = np.where(followed, np.maximum(labels - after, 1), labels)
-    mixed = np.isin(episodes.told, episodes.told[followed]) & ~followed
-    mixed &= episodes.steps_to_success >= NEVER
-    return np.where(mixed | (followed & np.isinf(after)), np.nan, own).astype(np.float32)
+    return np.where(np.isnan(episodes.steps_left), found, episodes.steps_left)
 
 
 def _last_frames(episodes: LatentEpisodes) -> NDArray[np.int64]:

@@ -53,12 +53,27 @@ def test_each_label_is_what_an_expert_takes_from_there(source: str) -> None:
     exact = ExpertSteps(env)
     assert labels.left.shape == (len(episode.images),)
     done = len(states) - int(episode.success)
-    ways = [exact.way(state)[0] for state in states[:done]]
-    taken = [np.inf if shares is None else shares.sum() for shares in ways]
+    taken = [exact.way(state)[0][0] for state in states[:done]]
     np.testing.assert_allclose(labels.left[:done], taken, rtol=1e-5)
     if episode.success:
         assert labels.left[-1] == 0.0
     assert labels.asked.any() and labels.asked.sum() < len(states) + (source == "random")
+
+
+def test_labels_count_to_the_end_of_a_frames_own_instruction() -> None:
+    episode, labels, states, env = labelled("OpenDrawerAndPlace", "expert", 0.0)
+    opening, place = (
+        episode.instructions.count(told) for told in dict.fromkeys(episode.instructions)
+    )
+    assert episode.success and opening > 5 and place > 5
+    fewer = -np.diff(labels.left)
+    own = np.delete(fewer, opening - 1)  # save where the instruction is new
+    assert (own > 0.09).all() and (own < 1.01).all() and fewer[opening - 1] < 0
+    assert labels.left[opening - 1] == 1.0 and labels.left[-1] == 0.0
+    way, _ = ExpertSteps(env).way(states[2])
+    np.testing.assert_allclose(way, labels.left[2:-1], rtol=1e-4)
+    _, played_out, _, _ = labelled("OpenDrawerAndPlace", "perturbed", 1.0, teacher=True)
+    assert np.nanmax(played_out.branches_left) < 40
 
 
 def test_an_undisturbed_expert_is_labelled_by_hindsight_alone() -> None:

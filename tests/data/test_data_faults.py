@@ -119,10 +119,38 @@ def test_marks_of_other_episodes(tmp_path: Path, marks: object, parts: tuple[str
         ({"train": ["", "2 1 x 1 0"]}, ("episode train/1", "no number", "x", "again")),
     ],
 )
-def test_steps_left_of_other_episodes(tmp_path: Path, left: object, parts: tuple[str, ...]) -> None:
+def test_steps_left_of_other_episodes(
+    tmp_path: Path, left: dict[str, object], parts: tuple[str, ...]
+) -> None:
     two_records(tmp_path / "set", sound_record(1))
-    (tmp_path / "set" / "steps_left.json").write_text(json.dumps(left))
+    (tmp_path / "set" / "steps_left.json").write_text(json.dumps({"until": "instruction", **left}))
     refused(tmp_path / "set", "steps_left.json", *parts)
+
+
+@pytest.mark.parametrize(
+    ("instructions", "left", "wrong"),
+    [
+        (("open drawer", "place apple"), "4.2 3.2 2.5 1 0", "count to the end of the task"),
+        (("open drawer",), " ".join(map(str, range(120)[::-1])), "count every step whole"),
+        (("open drawer",), "4.2 3.2 2.5 1 0", None),
+        (("open drawer",), "4 3 2 1 0", None),  # too few to say what was counted
+    ],
+)
+def test_labels_of_an_older_form_are_not_read_as_if_they_were_of_this_one(
+    tmp_path: Path, instructions: tuple[str, ...], left: str, wrong: str | None
+) -> None:
+    steps, folder = len(left.split()), tmp_path / "set"
+    given = [instructions[-1] if step > 2 else instructions[0] for step in range(steps)]
+    episode = replace(rt1_episode(steps), instructions=tuple(given))
+    two_records(folder, serialize(episode, SIZE))
+    (folder / "demonstrated.json").unlink()
+    file = folder / "steps_left.json"
+    file.write_text(json.dumps({"train": ["", left]}))
+    if wrong is not None:
+        refused(folder, str(file), "older form", wrong, "collect the data again", "take the file")
+        file.write_text(json.dumps({"until": "instruction", "train": ["", left]}))
+    read = open_dataset(folder)[1].steps_left
+    np.testing.assert_array_equal(read, np.array(left.split(), np.float32))
 
 
 def nan_actions(feature: tf_example_pb2.Feature) -> None:

@@ -8,7 +8,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,10 @@ from selfflow_robotics.storage.digests import files_digest, text_digest
 
 DEMONSTRATED_FILE = "demonstrated.json"
 STEPS_LEFT_FILE = "steps_left.json"
+LABELS_END = {"until": "instruction"}
+"""Said in that file: its numbers end where a frame's own instruction is carried out."""
+
+_ENOUGH = 100  # labels, to tell by how many are whole whether whole steps were counted
 
 
 def open_rlds(
@@ -72,7 +76,7 @@ class RldsSource(MappedSource[RldsMapping]):
         self._read_specs(path)
         self._shards, self._records = _records(path, split)
         self._demonstrated = _beside(path / DEMONSTRATED_FILE, split, len(self._records), "marks")
-        self._steps_left = _beside(path / STEPS_LEFT_FILE, split, len(self._records), "numbers")
+        self._steps_left = self._labels(path / STEPS_LEFT_FILE)
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -160,6 +164,40 @@ class RldsSource(MappedSource[RldsMapping]):
                 "0 or 1; copy the data set again"
             )
         return np.array([mark == "1" for mark in marks])
+
+    def _labels(self, file: Path) -> list[str] | None:
+        """Steps left, a text an episode; None where there are none.
+
+        Those that do not say where they end are of an older form. Few are whole where shorter
+        steps count less, and of a single instruction the task's end is its own.
+        """
+        found = _beside(file, self.split, len(self), "numbers")
+        if found is None or LABELS_END.items() <= read_json_file(file).items():
+            return found
+        numbers = [number for text in found for number in text.split() if number not in ("0", "1")]
+        whole, parts = sum(map(str.isdigit, numbers)), sum("." in number for number in numbers)
+        if whole + parts >= _ENOUGH and whole > parts:
+            wrong = "count every step whole, however short"
+        elif self._told_anew([index for index, text in enumerate(found) if text]):
+            wrong = "count to the end of the task, not of a frame's own instruction"
+        else:
+            return found
+        raise ValueError(
+            f"the labels in {file} are of an older form and {wrong}; collect the data again, or "
+            "take the file away to train without its labels"
+        )
+
+    def _told_anew(self, episodes: Sequence[int]) -> bool:
+        """Whether the instruction changes in one of these."""
+        if self.mapping.instruction is None:
+            return False
+        key = f"steps/{self.mapping.instruction}"
+        parse = RecordParser(self._features, [key])
+        for index in episodes:
+            where = self._where(index)
+            if len(set(texts(parse(self._records[index], where)[key], where))) > 1:
+                return True
+        return False
 
     def _left(self, index: int, steps: int, where: str) -> NDArray[np.float32] | None:
         if self._steps_left is None or not self._steps_left[index]:

@@ -25,7 +25,7 @@ from tensorflow_datasets.core.naming import ShardedFileTemplate
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, RT1_STATE
 from selfflow_robotics.data.episode import require_steps_left
 from selfflow_robotics.data.mapped_source import ACTION_SPEC_FILE, STATE_SPEC_FILE
-from selfflow_robotics.data.rlds.source import DEMONSTRATED_FILE, STEPS_LEFT_FILE
+from selfflow_robotics.data.rlds.source import DEMONSTRATED_FILE, LABELS_END, STEPS_LEFT_FILE
 from selfflow_robotics.data.rlds.statistics import STATISTICS_FILE, published_form
 from selfflow_robotics.data.rlds.tfrecord import TFRecordWriter
 from selfflow_robotics.data.rt1.features import Rt1Episode, rt1_features, serialize
@@ -51,7 +51,7 @@ class Rt1Writer(WholeFolder):
     what was written, and `action_statistics.json`, as a conversion does (last steps left out).
     `demonstrated.json` says of every step of every episode whether its action is to be imitated (1)
     or not (0), `steps_left.json`, where any were given, how many steps an expert needs from each
-    frame on: RT-1 has no features for them.
+    frame on until its instruction is carried out: RT-1 has no features for them.
 
     Args:
         image_size: height and width of every image.
@@ -203,7 +203,7 @@ class Rt1Writer(WholeFolder):
             DEMONSTRATED_FILE: {"train": self._demonstrated},
         }
         if any(self._steps_left):
-            files[STEPS_LEFT_FILE] = {"train": self._steps_left}
+            files[STEPS_LEFT_FILE] = {**LABELS_END, "train": self._steps_left}
         if len(actions):
             lengths = [len(taken) for taken in self._actions if len(taken)]
             files[STATISTICS_FILE] = published_form(spec, actions, states, RT1_STATE, lengths)
