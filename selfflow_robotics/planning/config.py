@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
@@ -107,6 +108,7 @@ def make_solver(
                 f"planner.start={config.start} means nothing to planner.solver={config.solver}, "
                 "which starts from the joint use's draws; leave it out, or choose another solver"
             )
+        _require_draws(world_model, config)
         settings["refine"] = world_model.refine
         propose, proposals = world_model.propose, config.proposals
     return solver(
@@ -128,6 +130,7 @@ def _start(world_model: WorldModel, config: PlannerConfig) -> tuple[Propose | No
         return None, None
     if config.start == "prior" and guesses:
         return world_model.guess, 1
+    _require_draws(world_model, config)
     propose: Propose = world_model.propose
     proposals = config.candidates
     if config.start == "mixed":
@@ -137,9 +140,25 @@ def _start(world_model: WorldModel, config: PlannerConfig) -> tuple[Propose | No
     return (propose, proposals) if proposals else (None, None)
 
 
+def _require_draws(world_model: WorldModel, config: PlannerConfig) -> None:
+    """Refuse a search that would draw from the joint use of a model that has none."""
+    if world_model.config.network.markov:
+        lacking = "" if world_model.prior is not None else " and it has no policy prior"
+        raise ValueError(
+            f"planner.start={config.start} with planner.solver={config.solver} draws actions from "
+            f"the model, but this one only imagines{lacking}; give planner.start=nothing and "
+            "another solver than policy-guided"
+        )
+
+
 def objective_of(world_model: WorldModel, config: PlannerConfig) -> Objective:
     """What plans cost that carry out the instruction; made with ``(world_model, discount=...)``."""
     kind = named(config.objective, OBJECTIVES, "planner.objective")
+    if config.doubt and "doubt" not in inspect.signature(kind).parameters:
+        raise ValueError(
+            f"planner.doubt={config.doubt} means nothing to planner.objective={config.objective}, "
+            "which has no heads that differ; leave it out, or say planner.objective=critic"
+        )
     objective: Objective = made(kind, "planner.objective", world_model, **config.costing)
     return objective
 

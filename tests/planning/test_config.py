@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tiny_world import cells_model
 
 from selfflow_robotics import WorldModel
 from selfflow_robotics.planning import (
@@ -97,3 +98,18 @@ def test_settings_that_mean_nothing_are_errors(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         make_solver(world_model, config)
+
+
+def test_a_model_that_only_imagines_is_not_asked_for_actions() -> None:
+    model = cells_model()
+    for words in ({"start": "joint"}, {"start": "mixed"}, {"start": "prior"}):
+        config = PlannerConfig(solver="block-cem", **words)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=rf"planner.start={words['start']} .* only imagines"):
+            make_solver(model, config, lambda context, rollout: rollout)
+    with pytest.raises(ValueError, match="policy-guided draws actions"):
+        make_solver(model, PlannerConfig("policy-guided"), lambda context, rollout: rollout)
+
+
+def test_doubt_of_an_objective_without_heads_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"planner.doubt=1.0 means nothing to .*=progress"):
+        make_solver(cells_model(), PlannerConfig(doubt=1.0, start="nothing"))
