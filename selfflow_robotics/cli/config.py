@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,7 +49,7 @@ def compose(
     words = read(command, schema, arguments, config_dir)
     defaults = defaults_of(schema)
     with composer(defaults, words, config_dir, always=False) as composed:
-        return typed(composed(()), schema, command)
+        return typed(composed(()), schema, command, words.given)
 
 
 def read(
@@ -92,8 +92,11 @@ def read(
     return words
 
 
-def typed(tree: DictConfig, schema: type[ConfigT], command: str) -> ConfigT:
-    """What was composed, as the command's dataclass; a ConfigError where something does not fit."""
+def typed(tree: DictConfig, schema: type[ConfigT], command: str, given: Collection[str]) -> ConfigT:
+    """What was composed, as the command's dataclass; a ConfigError where something does not fit.
+
+    Where that has a method `settled`, it is what this makes of the names of the keys `given`.
+    """
     try:
         content = OmegaConf.to_container(tree, resolve=True)
     except (OmegaConfBaseException, RecursionError) as error:
@@ -101,4 +104,5 @@ def typed(tree: DictConfig, schema: type[ConfigT], command: str) -> ConfigT:
     config = typed_yaml.build(content, schema, "", f'"selfflow {command}"')
     assert isinstance(config, schema)
     require_in_range(config)
-    return config
+    settled: ConfigT = config.settled(given) if hasattr(config, "settled") else config
+    return settled

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..data.config import DataConfig
+from ..evaluation.bench import benched
 from ..evaluation.config import Comparison
 from ..machine.precision import use_threads
 from ..registry import import_own
@@ -30,14 +32,16 @@ class Config(Comparison, OfWorldModel):
         "modules that register other people's tasks; the working folder's come first", ()
     )
 
+    def settled(self, given: Collection[str]) -> Config:
+        """As its bench sets what was not given."""
+        return benched(self, given)
+
 
 def run(config: Config) -> int:
     from ..evaluation import comparison
-    from ..evaluation.bench import benched
     from ..evaluation.paired import first_against_others
     from ..evaluation.results import solved
 
-    config = benched(config)
     use_threads(config.threads)
     for module in config.imports:
         import_own(module, "imports")

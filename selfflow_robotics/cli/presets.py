@@ -32,6 +32,11 @@ class Words:
     sweeps: dict[str, list[str]] = dataclasses.field(default_factory=dict)  # in Hydra's words
     hydra: list[str] = dataclasses.field(default_factory=list)
 
+    @property
+    def given(self) -> frozenset[str]:
+        """The keys that it names, swept ones among them."""
+        return frozenset(name.lstrip("+") for name in (*self.values, *self.sweeps))
+
 
 def choices_of(group: str, config_dir: Path | None = None) -> tuple[str, ...]:
     """Names of the presets for the section `group`, sorted; empty when it is not a group."""

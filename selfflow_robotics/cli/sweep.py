@@ -8,7 +8,7 @@ import itertools
 import math
 import multiprocessing
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ def sweep(
         tempfile.TemporaryDirectory() as scratch,
     ):
         jobs = {
-            named(job): _placed(typed(composed(job), schema, command), named(job))
+            named(job): _placed(typed(composed(job), schema, command, words.given), named(job))
             for job in itertools.product(*each)
         }
         if len(jobs) < math.prod(map(len, each)):
@@ -63,7 +63,7 @@ def sweep(
         first = next(iter(jobs.values()))
         folder = str(first.out.parent if hasattr(first, "out") else scratch)
         over.append(f"hydra.sweep.dir={quoted(folder)}")
-        job = functools.partial(_job, command=command, schema=schema, run=run)
+        job = functools.partial(_job, command=command, schema=schema, run=run, given=words.given)
         hydra: Any = GlobalHydra.instance().hydra
         try:
             batches = hydra.multirun(ROOT, job, over + words.hydra)
@@ -82,7 +82,13 @@ def named(overrides: Sequence[str]) -> str:
     return name.replace("/", "_").translate(dict.fromkeys(map(ord, "'\"\\[]")))
 
 
-def _job(tree: DictConfig, command: str, schema: type[Any], run: Callable[[Any, str], int]) -> int:
+def _job(
+    tree: DictConfig,
+    command: str,
+    schema: type[Any],
+    run: Callable[[Any, str], int],
+    given: Collection[str],
+) -> int:
     from hydra.core.hydra_config import HydraConfig
 
     # In joblib's workers the method is one that processes started from there do not know.
@@ -91,7 +97,7 @@ def _job(tree: DictConfig, command: str, schema: type[Any], run: Callable[[Any, 
     name = named(HydraConfig.get().overrides.task)
     print(f"{name}:", flush=True)
     before = len(stopping.heeded)
-    status = run(_placed(typed(tree, schema, command), name), name)
+    status = run(_placed(typed(tree, schema, command, given), name), name)
     if stopping.heeded[before:]:
         raise SystemExit(128 + stopping.heeded[-1])
     return status

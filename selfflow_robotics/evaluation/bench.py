@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeVar
 
@@ -73,19 +73,23 @@ BENCHES: Mapping[str, Preset] = {
 _Config = TypeVar("_Config")
 
 
-def benched(config: _Config) -> _Config:
-    """A comparison as its bench sets it, where it has one; what differs from the defaults stays."""
+def benched(config: _Config, given: Collection[str] = ()) -> _Config:
+    """A comparison as its bench sets it, where it has one.
+
+    Keys that were given stay, as planner.candidates, and what differs from the defaults.
+    """
     name = getattr(config, "bench", None)
-    return config if name is None else _set(config, BENCHES[name])
+    return config if name is None else _set(config, BENCHES[name], given)
 
 
-def _set(config: Any, preset: Any) -> Any:
-    usual = {field.name: field for field in fields(config)}
+def _set(config: Any, preset: Any, given: Collection[str], section: str = "") -> Any:
+    usual = {field.name: field.default for field in fields(config)}
     changes = {}
     for field in fields(preset):
-        given, value = getattr(config, field.name), getattr(preset, field.name)
+        name, now = field.name, getattr(config, field.name)
+        value = getattr(preset, name)
         if isinstance(value, PlannerConfig):
-            changes[field.name] = _set(given, value)
-        elif given == usual[field.name].default:
-            changes[field.name] = value
+            changes[name] = _set(now, value, given, f"{name}.")
+        elif section + name not in given and now == usual[name]:
+            changes[name] = value
     return replace(config, **changes)

@@ -14,6 +14,7 @@ from selfflow_robotics import WorldModel
 from selfflow_robotics.cli.config import compose
 from selfflow_robotics.cli.evaluate import Config
 from selfflow_robotics.cli.main import main
+from selfflow_robotics.cli.sweep import sweep
 from selfflow_robotics.evaluation.bench import BENCHES, SEED, Bench, benched
 from selfflow_robotics.evaluation.config import Comparison
 from selfflow_robotics.planning.config import PlannerConfig
@@ -24,7 +25,7 @@ from selfflow_robotics.training.recipe import build_world_model
 
 @pytest.mark.parametrize("name", get_args(Bench))
 def test_a_bench_names_what_can_be_played_within_its_budget(name: str) -> None:
-    config = benched(compose("evaluate", Config, [f"bench={name}", "episodes=3"]))
+    config = compose("evaluate", Config, [f"bench={name}", "episodes=3"])
     check_policies(config.policies, task_ids(config.tasks))
     assert {"planner", "random-choice", "shuffled", "random", "zero"} < set(config.policies)
     assert (config.seed, config.episodes, config.num_envs) == (SEED, 3, 1)
@@ -41,11 +42,29 @@ def test_the_seeds_of_a_bench_are_far_from_all_others() -> None:
 
 def test_what_is_given_goes_before_the_bench() -> None:
     words = ["bench=prior_5", "tasks=CloseDrawer", "seed=7", "planner.candidates=16"]
-    config = benched(compose("evaluate", Config, words))
+    usual = ["num_envs=10", "planner.iterations=1", "planner.doubt=0"]  # as without a bench
+    config = compose("evaluate", Config, [*words, *usual])
     assert (config.tasks, config.seed, config.prior) == (("CloseDrawer",), 7, "5")
     assert (config.planner.candidates, config.planner.solver) == (16, "block-cem")
+    assert (config.num_envs, config.planner.iterations, config.planner.doubt) == (10, 1, 0.0)
     plain = compose("evaluate", Config, [])
     assert benched(plain) == plain and plain.planner == PlannerConfig()
+
+
+def test_a_bench_is_swept_with_what_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found: list[tuple[int, str, int]] = []
+
+    def run(config: Config, name: str) -> int:
+        planner = config.planner
+        found.append((planner.candidates, planner.start, planner.iterations))
+        return 0
+
+    words = ["bench=no_prior,prior_5", "planner.candidates=8,16", "planner.iterations=1"]
+    assert sweep("evaluate", Config, run, words) == 0
+    assert found == [(n, start, 1) for start in ("nothing", "prior") for n in (8, 16)]
 
 
 def test_a_weak_prior_that_lacks_is_asked_for_before_anything_is_played(
