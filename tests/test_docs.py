@@ -6,11 +6,12 @@ what comes after it.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,15 @@ SMALLER = {
     "evaluate": "episodes=1 num_envs=1 videos=0 threads=1",
 }
 """What makes each command small, after what the page says."""
+SEARCH = "planner.candidates=2 planner.iterations=1 planner.topk=1 planner.horizon=2 planner.hold=2"
+HEADROOM = {
+    "improve": "tasks=[CloseDrawer] rounds=1 episodes=2 judged=1 workers=1 labels=expert "
+    "trainer.steps=1 trainer.batch_size=2 trainer.frames=3 critic.steps=2 critic.batch_size=4 "
+    f"players.planner=0.5 players.wander=0 players.shut=0 players.perturbed=0 {SEARCH}",
+    "prior": "prior.steps=2",
+    "evaluate": f"tasks=[CloseDrawer] episodes=1 videos=0 threads=1 {SEARCH}",
+}
+"""The same for what planning.md tells of rounds and benches."""
 PUBLIC = {
     *(
         "WorldModel",
@@ -77,14 +87,14 @@ def follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], N
     return follow_page
 
 
-def run_commands(text: str) -> None:
+def run_commands(text: str, smaller: Mapping[str, str] = SMALLER) -> None:
     """Each line is a command, and succeeds."""
     for line in text.replace("\\\n", " ").strip().splitlines():
         program, *words = shlex.split(line)
         command = named_by(words, commands())
         assert program == "selfflow" and command is not None, line
         rest = words[len(command.split()) :]
-        assert main([*command.split(), *rest, *SMALLER.get(command, "").split()]) == 0, line
+        assert main([*command.split(), *rest, *smaller.get(command, "").split()]) == 0, line
 
 
 def test_your_robot(follow: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,6 +135,31 @@ def test_audit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     )
     run_commands(commands_told)
     assert (tmp_path / "outputs" / "audit" / "audit.svg").is_file()
+
+
+@pytest.mark.slow
+def test_rounds_and_benches(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_commands(
+        "selfflow collect out=data/tabletop tasks=[CloseDrawer] episodes=24 seed=3 labels=expert "
+        "players.perturbed=0.2 players.random=0.2 random_steps=8 image_size=[16,24] workers=1\n"
+        "selfflow tokenizer out=runs/tokenizer data=data/tabletop\n"
+        "selfflow finetune out=runs/world data=data/tabletop tokenizer=runs/tokenizer "
+        "critic.steps=2 critic.batch_size=4"
+    )
+    page = (ROOT / "docs" / "planning.md").read_text("utf-8")
+    for block in re.findall(r"```bash\n(.*?)```", page, re.S):
+        run_commands(block, HEADROOM)
+    table = json.loads(Path("runs/improved/improve.json").read_text())
+    assert [row["number"] for row in table["rounds"]] == [0, 1]
+    assert Path("runs/world/priors/5").is_dir()
+    results = json.loads(Path("runs/prior_5/results.json").read_text())
+    assert results["settings"]["seeds"] == [2_000_000]
+    planner = [pair for pair in results["paired"] if pair["policy"] == "planner"]
+    rows = ["prior", "random-choice", "shuffled", "random", "zero", "true-frames", "oracle"]
+    assert [pair["against"] for pair in planner] == rows
 
 
 @pytest.mark.parametrize("page", ["planning.md", "objectives.md"])
