@@ -235,8 +235,8 @@ def check_policies(names: Sequence[str], tasks: Sequence[str] = ()) -> None:
         if strange:
             others = ",".join(other for other in names if other != name)
             raise ValueError(
-                f"policy {name} does not know the task {', '.join(strange)}; leave the task out, "
-                f"or the policy: policies=[{others}]"
+                f"policy {name} does not know the task {', '.join(strange)}; leave the task out"
+                + (f", or the policy: policies=[{others}]" if others else "")
             )
 
 

@@ -9,11 +9,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
-from selfflow_robotics.envs.simulation import copy_of
+from selfflow_robotics.envs.simulation import copy_of, simulation_of
 from selfflow_robotics.policies.experts import STEP, TURN, make_expert
 
 LONGEST = 40
 """Steps on one instruction after which an expert that has not carried it out never will."""
+
+_TRIES = 3
 
 
 class ExpertSteps:
@@ -91,3 +93,18 @@ def share_of_step(env: Any, action: NDArray[np.float32]) -> float:
     moved = max(float(np.linalg.norm(action[:3])) / STEP, float(np.linalg.norm(action[3:6])) / TURN)
     grips = abs(float(action[6]) - (2.0 * env.gripper_closed - 1.0)) > 1.0
     return float(np.clip(1.0 if grips else moved, 0.1, 1.0))
+
+
+def require_able(env: gymnasium.Env[Any, Any], seed: int, so: str) -> None:
+    """Refuse an expert that solves none of the first starts from a seed on; `so` is what of it.
+
+    Raises:
+        ValueError: that, or no expert knows the task, or its state cannot be saved.
+    """
+    left, simulation = ExpertSteps(env), simulation_of(env)
+    for number in range(_TRIES):
+        env.reset(seed=seed + number)
+        if math.isfinite(left(simulation.save())):
+            return
+    name = type(env.unwrapped).__name__
+    raise ValueError(f"the expert of {name} solved none of {_TRIES} starts, so {so}")

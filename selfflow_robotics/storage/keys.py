@@ -112,14 +112,12 @@ def _refusal(number: float, said: Any) -> str:
     """What the key takes, where it does not take this number."""
     least, above, most = said.get("least", 0), said.get("above"), said.get("most")
     fits = math.isfinite(number) or (math.isinf(number) and said.get("infinite", False))
-    takes = "whole numbers" if isinstance(number, int) else "numbers"
+    takes = "whole numbers" if isinstance(number, int) else "numbers" if fits else "finite numbers"
     if above is not None:
         fits, takes = fits and number > above, f"{takes} above {above}"
     elif least is not None:
         fits, takes = fits and number >= least, f"{takes} from {least}"
         takes += " on" if most is None else ""
-    else:
-        takes = f"finite {takes}"
     if most is not None:
         fits, takes = fits and number <= most, f"{takes} to {most}"
     return "" if fits else takes

@@ -76,14 +76,16 @@ def finetune(
         The world model; None if training was asked to stop, and on ranks other than the first.
 
     Raises:
-        ValueError: the data cannot be trained on, together or at this size, the device has too
-            little memory, or `out` holds the checkpoints of another run.
+        ValueError: the data cannot be trained on, together or at this size, a critic alone is
+            wanted of another tokenizer or size than the model's, the device has too little memory,
+            or `out` holds the checkpoints of another run.
         FileExistsError: `out` holds other things than a model.
     """
     require_model_folder(out)
     _require_same_meaning(sources)
     if critic.steps and not trainer.steps and start is not None:
         found_by = WorldModel.from_pretrained(str(start), ranks.device), str(start)
+        _require_as_it_is(*found_by, tokenizer, image_size)
         fitted = refit(
             *found_by, sources, out / "training", cache=cache, critic=critic, ranks=ranks
         )
@@ -179,6 +181,25 @@ def _encoded(
     vocabulary = Vocabulary.of(str(text) for part in parts for text in part.texts)
     train, *held_out = (part.with_words(vocabulary) for part in parts)
     return train, held_out[0] if held_out else None, vocabulary
+
+
+def _require_as_it_is(
+    world_model: WorldModel,
+    name: str,
+    tokenizer: Tokenizer | None,
+    image_size: tuple[int, int] | None,
+) -> None:
+    """Refuse a critic of other latents than the model's own, where it alone is fitted."""
+    size = world_model.image_size
+    other = "" if image_size in (None, size) else f"image_size={list(image_size or ())}"
+    own = weights_digest(world_model.tokenizer)
+    if tokenizer is not None and weights_digest(tokenizer) != own:
+        other = "another tokenizer"
+    if other:
+        raise ValueError(
+            f"trainer.steps=0 fits a critic to {name} as it is, with its tokenizer and images of "
+            f"{list(size)}, but this run gives {other}; leave it out, or train with trainer.steps"
+        )
 
 
 def _has_prior(prior: PriorTraining, world_model: WorldModel, train: LatentEpisodes) -> bool:

@@ -142,6 +142,13 @@ class WorldModelConfig:
             raise ValueError(
                 f"the critic reads latents of {self.critic.latent}, the tokenizer makes {read}"
             )
+        felt = self.state_spec.size if self.state_spec else 0
+        for name, part in (("policy prior", self.prior), ("critic", self.critic)):
+            if part is not None and part.state_dim != felt:
+                raise ValueError(
+                    f"the {name} reads proprioception of {part.state_dim} entries, the model has "
+                    f"{felt}"
+                )
         if network.cells and network.patch != patch:
             raise ValueError(f"the network's cells are in patches of {network.patch}, not {patch}")
         told = {one.vocabulary for one in (network, self.prior, self.critic) if one}

@@ -220,8 +220,8 @@ class Numbers:
     [
         ("count=0", "count=0: give whole numbers from 1 on"),
         ("rate=0", "rate=0.0: give numbers above 0"),
-        ("rate=nan", "rate=nan: give numbers above 0"),
-        ("rate=inf", "rate=inf: give numbers above 0"),
+        ("rate=nan", "rate=nan: give finite numbers above 0"),
+        ("rate=inf", "rate=inf: give finite numbers above 0"),
         ("share=1.5", "share=1.5: give numbers from 0 to 1"),
         ("seed=-1", "seed=-1: give whole numbers from 0 on"),
         ("size=[3,0]", "size=[3, 0]: give whole numbers from 1 on"),

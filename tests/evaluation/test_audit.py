@@ -12,9 +12,11 @@ import pytest
 import selfflow_robotics.envs
 import torch
 from gymnasium import spaces
+from numpy.typing import NDArray
 from selfflow_robotics.envs.mapping import EnvMapping
 from selfflow_robotics.envs.truth import box_actions
-from selfflow_robotics.policies.experts import make_expert
+from selfflow_robotics.policies import experts
+from selfflow_robotics.policies.experts import Expert, make_expert
 from selfflow_robotics.policies.history import History
 from torch import Tensor
 
@@ -190,6 +192,41 @@ def test_a_model_is_audited_and_the_same_seed_says_the_same(model: Path, tmp_pat
 def test_a_goal_that_the_instruction_does_not_say_is_not_audited(model: Path) -> None:
     with pytest.raises(ValueError, match=r"PickCokeCanReach-v0 asks for more .* leave it out"):
         audit_model(str(model), ["CloseDrawer", "PickCokeCanReach"])
+
+
+class Idle(Expert):
+    """Does nothing."""
+
+    def act(self) -> NDArray[np.float32]:
+        return np.zeros(7, np.float32)
+
+
+def test_an_expert_that_fails_is_named_before_any_task_is_scored(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored_tasks: list[str] = []
+    monkeypatch.setattr(Playing, "start", lambda self, *_: scored_tasks.append(self.task))
+    for kind in experts.MASTERED:
+        if kind.__name__ == "MoveNear":
+            monkeypatch.setitem(experts._EXPERTS, kind, Idle)
+    with pytest.raises(ValueError, match=r"expert of MoveNear solved none of 3 .* no candidate"):
+        audit_model(str(model), ["CloseDrawer", "MoveNear"], states=1, candidates=2)
+    assert scored_tasks == []
+
+
+@pytest.mark.usefixtures("points")
+def test_a_cost_that_is_not_finite_is_never_the_least() -> None:
+    def some(context: Any, place_BKH: Tensor) -> Tensor:
+        cost_BK = away(context, place_BKH)
+        cost_BK[:, 0] = torch.nan
+        return cost_BK
+
+    several = {"states": 3, "candidates": 4, "mapping": PICTURES}
+    found = audit(Exact(), some, ["audit/Point-v0"], **several)  # type: ignore[arg-type]
+    chosen, best = (found.spreads["0.6"][key] for key in ("gain_imagined", "gain_best"))
+    assert chosen is not None and best is not None and chosen > best / 2
+    with pytest.raises(ValueError, match=r"none of 4 .* finite cost of imagined frames in audit/"):
+        audit(Exact(), lambda *seen: away(*seen) * torch.nan, ["audit/Point-v0"], **several)  # type: ignore[arg-type]
 
 
 def test_excitation_is_what_the_state_does_not_say() -> None:

@@ -80,6 +80,18 @@ def test_the_critic_alone_is_fitted_to_a_model_as_it_is(
     assert told == {"critic", "weights_sha256"}
     capsys.readouterr()
 
+    stored.save(Patches(2), tmp_path / "other")
+    for word in (f"tokenizer={tmp_path / 'other'}", "image_size=[32,48]"):
+        assert main(["finetune", f"out={tmp_path / 'c'}", *words, word]) == 1
+        given = "another tokenizer" if word[0] == "t" else "image_size=[32, 48]"
+        assert f"its tokenizer and images of [16, 24], but this run gives {given};" in (
+            capsys.readouterr().err
+        )
+        assert not (tmp_path / "c").exists()
+    same = [f"tokenizer={tmp_path / 'tokenizer'}", "image_size=[16,24]"]
+    assert main(["finetune", f"out={tmp_path / 'same'}", *words, *same]) == 0
+    capsys.readouterr()
+
     spec = json.loads((data / "action_spec.json").read_text())
     (data / "action_spec.json").write_text(json.dumps({**spec, "rate_hz": 10.0}))
     assert main(["finetune", f"out={tmp_path / 'c'}", *words]) == 1

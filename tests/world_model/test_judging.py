@@ -78,6 +78,11 @@ def test_a_critic_of_another_tokenizer_is_a_sentence(model: WorldModel, tmp_path
         WorldModel.from_pretrained(str(tmp_path / "model"))
     assert model.config.critic is not None
     config["critic"]["latent"] = [12, 4, 6]
+    config["critic"]["state_dim"] = 3
+    path.write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"critic reads proprioception of 3 entries, the model"):
+        WorldModel.from_pretrained(str(tmp_path / "model"))
+    config["critic"]["state_dim"] = P
     config["critic"]["vocabulary"] = 99
     path.write_text(json.dumps(config))
     with pytest.raises(ValueError, match="those who read it know"):

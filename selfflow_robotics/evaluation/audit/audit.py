@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,7 @@ from selfflow_robotics.world_model.protocol import Observes
 
 from .picture import picture
 from .playing import Future, Playing, Start
-from .scores import Bank, scored, verdict
+from .scores import Bank, Values, scored, verdict
 
 SPREADS: Mapping[str, float] = {"0.3": 0.3, "0.6": 0.6, "uniform": math.inf}
 """Standard deviations, normalised, of candidates around the model's guess; without end: anywhere
@@ -108,7 +109,8 @@ def audit(
         options: for ``gymnasium.make``; the world model's `camera_size` should be drawn.
 
     Raises:
-        ValueError: nothing to score, or a task whose states cannot be returned to.
+        ValueError: nothing to score; before anything is scored, a task whose states cannot be
+            returned to or whose expert fails; or costs none of which is finite.
     """
     if min(horizon, states) < 1 or candidates < 2:
         raise ValueError(
@@ -116,18 +118,19 @@ def audit(
             "and 1 action, and 2 candidates to choose from"
         )
     by_task: dict[str, dict[str, list[Bank]]] = {}
-    for task in tasks:
-        history = History(
-            world_model.history_len, world_model.image_fit, world_model.step_spec.size
-        )
-        playing = Playing(task, options or {}, mapping or EnvMapping(), history)
-        try:
+    looks = world_model.history_len, world_model.image_fit, world_model.step_spec.size
+    with ExitStack() as opened:
+        all_playing: list[Playing] = []
+        for task in tasks:
+            playing = Playing(task, options or {}, mapping or EnvMapping(), History(*looks))
+            opened.callback(playing.close)
+            playing.require_truth(seed)
+            all_playing.append(playing)
+        for playing in all_playing:
             truth = playing.truth
-            by_task[task] = _banks(
+            by_task[playing.task] = _banks(
                 world_model, objective, playing, horizon, candidates, range(seed, seed + states)
             )
-        finally:
-            playing.close()
     rng = np.random.default_rng(seed)
     found = {s: scored([b for one in by_task.values() for b in one[s]], rng) for s in SPREADS}
     apart = {
@@ -203,14 +206,14 @@ def _bank(
     still = world_model.step_spec.denormalize(
         Bounds(world_model.step_spec).rest.expand(steps_KSA.shape[1], -1)
     )
-    imagined = objective(context, world_model.rollout(context, actions_KHA[None]))
+    imagined = world_model.rollout(context, actions_KHA[None])
     truth_K = np.array([future.cost for future in futures])
     again = [future.again for future in futures if future.again is not None]
     return Bank(
         truth_K,
         np.array(again) if again else None,
         _cost_of_truth(world_model, objective, start, context, steps_KSA, futures),
-        imagined[0].double().cpu().numpy(),
+        _costs(objective, context, imagined, "imagined", start),
         playing.carry_out(start, still.numpy()).cost,
         any(future.success for future in futures),
     )
@@ -229,4 +232,15 @@ def _cost_of_truth(
         return None
     shown = [(future.images, future.states) for future in futures]
     rollout = seen_after(world_model, start.window, steps_KSA, shown)
-    return objective(context, rollout)[0].double().cpu().numpy()
+    return _costs(objective, context, rollout, "true", start)
+
+
+def _costs(objective: Objective, context: Any, rollout: Any, shown: str, start: Start) -> Values:
+    """The objective of one row's frames (K,); what is not finite is infinite, as to a planner."""
+    cost_K = objective(context, rollout)[0].double().cpu()
+    if not cost_K.isfinite().any():
+        raise ValueError(
+            f"none of {len(cost_K)} candidates has a finite cost of {shown} frames in {start.task} "
+            f"(seed {start.seed}, step {start.step}); check the model's weights and the objective"
+        )
+    return np.asarray(cost_K.nan_to_num(*3 * (math.inf,)))

@@ -17,7 +17,7 @@ from selfflow_robotics.evaluation.rows import success
 from selfflow_robotics.evaluation.starts import digest
 from selfflow_robotics.policies.experts import MASTERED, make_expert
 from selfflow_robotics.policies.history import History, Window
-from selfflow_robotics.policies.steps_left import LONGEST, ExpertSteps
+from selfflow_robotics.policies.steps_left import LONGEST, ExpertSteps, require_able
 
 _AGAIN = 2  # noisy experts whose mean is the label a second time
 _NOISE = 0.007  # m
@@ -83,6 +83,12 @@ class Playing:
     def truth(self) -> str:
         """What a future's cost is, in words."""
         return "steps to success, an expert going on" if self.has_expert else "negative return"
+
+    def require_truth(self, seed: int) -> None:
+        """Refuse an expert that fails, of whose steps all candidates would be alike."""
+        if self.has_expert:
+            needs = "the steps that it needs tell no candidate from another"
+            require_able(self.env, seed, f"{needs}; mend the expert, or leave the task out")
 
     def start(self, seed: int, rng: np.random.Generator, most: int = 13) -> Start | None:
         """A state up to `most` steps on the expert's way, or of random play where there is none.
