@@ -89,8 +89,9 @@ class Expert(ABC):
         above = max(goal[2], over) - goal[2]
         wait = np.clip((max(aside, 0.15 * turned) - 0.02) / 0.05, 0.0, 1.0)
         there = aside < 0.025 and abs(goal[2] - tool[2]) < 0.025 and turned < 0.35
-        if there:
+        if there and not self._shut():
             return self._go(goal, rotation, 1.0)
+        wait = 1.0 if there else wait
         # What stands in the way is passed over: first up, then on.
         rise = float(np.clip((goal[2] + above * wait - tool[2] - 0.03) / 0.05, 0.0, 1.0))
         goal = goal + np.array([0.0, 0.0, above * wait])
@@ -120,6 +121,20 @@ class Expert(ABC):
             return float(at[2] + upright * thing.height / 2 + (1 - upright) * thing.size[0])
         return float(at[2] + thing.height / 2)
 
+    def _across(self, thing: Thing) -> Vector:
+        """Straight down, the fingers closing across the axis of what lies."""
+        if thing.kind != "cylinder":
+            return DOWN
+        axis = self.env.world.data.body(thing.body).xmat.reshape(3, 3)[:, 2]
+        if abs(axis[2]) > 0.7:
+            return DOWN
+        along_x = abs(axis[0]) > abs(axis[1])
+        return DOWN_ACROSS if along_x else DOWN
+
+    def _shut(self) -> bool:
+        """Whether the gripper is shut, so that shutting it again would come to the same."""
+        return self.env.gripper_closed > 0.9
+
     def _holds(self, thing: Thing) -> bool:
         """Whether the thing is between the fingers and both press on it."""
         apart = self.env.thing_position(thing) - self.env.tool_position
@@ -135,14 +150,6 @@ class PickCokeCanExpert(Expert):
             return self._go(self.env.tool_position + np.array([0.0, 0.0, STEP]), rotation, 1.0)
         return self._fetch(COKE_CAN, rotation)
 
-    def _across(self, thing: Thing) -> Vector:
-        """Straight down, the fingers closing across the axis of a lying can."""
-        axis = self.env.world.data.body(thing.body).xmat.reshape(3, 3)[:, 2]
-        if abs(axis[2]) > 0.7:
-            return DOWN
-        along_x = abs(axis[0]) > abs(axis[1])
-        return DOWN_ACROSS if along_x else DOWN
-
 
 class MoveNearExpert(Expert):
     """Grasps the source from above, lifts it a little and carries it towards the target."""
@@ -150,16 +157,17 @@ class MoveNearExpert(Expert):
     def act(self) -> NDArray[np.float32]:
         env = self.env
         goal = env.episode.goal
+        rotation = self._across(goal.source)
         if not self._holds(goal.source):
-            return self._fetch(goal.source, DOWN)
+            return self._fetch(goal.source, rotation)
         source, target = env.thing_position(goal.source), env.thing_position(goal.target)
         way = target - source
         way[2] = 0.0
         way = _shorten(way, max(float(np.linalg.norm(way)) - 0.10, 0.0))
-        lift = _TABLE + 0.03 - (self._top(goal.source) - goal.source.height)
+        lift = _TABLE + 0.03 - (2 * source[2] - self._top(goal.source))
         way = _shorten(way, 0.06)
         way[2] = np.clip(lift, -0.03, 0.03)
-        return self._go(env.tool_position + way, DOWN, 1.0)
+        return self._go(env.tool_position + way, rotation, 1.0)
 
 
 class OpenDrawerExpert(Expert):
@@ -179,8 +187,10 @@ class OpenDrawerExpert(Expert):
         aside = float(np.linalg.norm(away - (away @ ahead) * ahead))
         turned = float(np.linalg.norm(turn_towards(env.tool_rotation, REACHING)))
         there = aside < 0.02 and abs(float(away @ ahead)) < 0.02 and turned < 0.35
-        if there:
+        if there and not self._shut():
             return self._go(handle, REACHING, 1.0)
+        if there:
+            return self._go(handle - 0.10 * ahead, REACHING, -1.0)
         wait = np.clip((max(aside, 0.15 * turned) - 0.02) / 0.05, 0.0, 1.0)
         return self._go(handle - 0.10 * wait * ahead, REACHING, -1.0)
 

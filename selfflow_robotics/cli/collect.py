@@ -30,7 +30,7 @@ class Config:
     )
     players: dict[str, float] = key(
         "share of episodes in which one plays, as players.planner=0.5: perturbed, random, wander, "
-        "shut, planner, alone, intervened; experts do the rest",
+        "shut, fumble, planner, alone, intervened; experts do the rest",
         lambda: {"perturbed": 0.45, "random": 0.25},
         most=1,
     )

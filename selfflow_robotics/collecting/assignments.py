@@ -26,6 +26,7 @@ SHARES: Mapping[str, float] = {
     "intervened": 0.0,  # a model's prior, from which an expert takes over now and then
     "wander": 0.0,  # an expert, random play, and the expert to the end
     "shut": 0.0,  # the same with the gripper shut on nothing
+    "fumble": 0.0,  # the same, missing what is to be held by centimetres
     "planner": 0.0,  # a model's planner, after which the expert finishes or nobody does
     "alone": 0.0,  # a model's planner to the end
 }

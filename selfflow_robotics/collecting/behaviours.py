@@ -160,7 +160,7 @@ class Wander:
     def __init__(self, rng: np.random.Generator) -> None:
         self._begin = lead(rng)
         self._end = self._begin + int(rng.integers(1, self.most_play + 1))
-        self._play = RandomPlay(rng)
+        self._rng, self._play = rng, RandomPlay(rng)
         self._step = -1
 
     def act(self, expert: Callable[[], Action], observation: Observation) -> Action:
@@ -189,6 +189,48 @@ class Shut(Wander):
         action[6] = -1.0 if holds else 1.0
         self._emptied = True
         return action
+
+
+class Fumble(Wander):
+    """As :class:`Wander`, missing what is to be held: the gripper shuts beside it and is drawn off.
+
+    A planner errs so as soon as something is hard to see. Near misses beside what holds show a
+    world model where one ends and the other begins; some do hold.
+    """
+
+    miss = 0.005, 0.08  # m, least and greatest standard deviation of how far aside
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        super().__init__(rng)
+        self._begin //= 2
+        self._end = self._begin + int(rng.integers(8, 26))
+        self._plan: list[str] = []
+        self._aside, self._way = np.zeros(3), np.zeros(3)
+
+    def stray(self, expert: Callable[[], Action], observation: Observation) -> Action:
+        """See :meth:`Wander.stray`."""
+        rng = self._rng
+        if not self._plan:
+            self._aside = rng.normal(0.0, rng.uniform(*self.miss), 3)
+            self._way = 0.06 * _OFF[int(rng.integers(len(_OFF)))] + rng.normal(0.0, 0.015, 3)
+            near, off = int(rng.integers(3, 9)), int(rng.integers(1, 4))
+            self._plan = ["near"] * near + ["shut"] + ["off"] * off + ["open"]
+        now = self._plan.pop(0)
+        if now == "near":  # what is added stays the distance that the expert is kept from its goal
+            action = expert().astype(np.float32)
+            action[:3] += self._aside
+            action[6] = min(action[6], 0.0)
+            return action
+        action = np.zeros(7, np.float32)
+        action[:3] = self._way if now == "off" else rng.normal(0.0, 0.01, 3)
+        action[6] = -1.0 if now == "open" else 1.0
+        return action
+
+
+_OFF = np.array(
+    [[0.0, 0.0, 1.0], [0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, -1.0, 0.0]]
+)
+"""Ways off: up, as things are lifted; back, as drawers are pulled; aside."""
 
 
 class Planned:
@@ -251,6 +293,7 @@ _ALONE: dict[str, Callable[[np.random.Generator], Behaviour]] = {
     "random": RandomPlay,
     "wander": Wander,
     "shut": Shut,
+    "fumble": Fumble,
 }
 WITH_NOVICE: dict[str, Callable[[np.random.Generator, Novice], Behaviour]] = {
     "intervened": Intervened,

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
+import gymnasium
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from selfflow_robotics.envs.scene import COKE_CAN
+from selfflow_robotics.policies.experts import make_expert
 
 from selfflow_robotics.collecting.behaviours import (
     Perturbed,
@@ -96,6 +101,27 @@ def test_shut_on_nothing_drops_what_it_holds_first() -> None:
             strayed = [g for g in gripper if g != -0.5]
             assert strayed[0] == (-1.0 if holding else 1.0)
             assert all(g == 1.0 for g in strayed[1:])
+
+
+def test_who_fumbles_shuts_beside_the_can_and_often_misses_it() -> None:
+    env = gymnasium.make("selfflow/PickCokeCan-v0", image_size=(16, 24), disable_env_checker=True)
+    task: Any = env.unwrapped
+    low, high = env.action_space.low, env.action_space.high  # type: ignore[attr-defined]
+    held = near = 0
+    for seed in range(24):
+        env.reset(seed=seed)
+        expert = make_expert(env)
+        behaviour: Any = behaviour_for("fumble", np.random.default_rng(seed))
+        for step in range(25):
+            before, astray = task.gripper_closed, behaviour._begin <= step < behaviour._end
+            seen = {"proprioception": task.observe()["proprioception"]}
+            if env.step(behaviour.act(expert.act, seen).clip(low, high))[2]:
+                break
+            if astray and before < 0.5 < task.gripper_closed:
+                away = np.linalg.norm(task.thing_position(COKE_CAN) - task.tool_position)
+                near += bool(away < 0.15)
+                held += task.grasped(COKE_CAN.body)
+    assert near > 10 and 0.1 * near < held < 0.7 * near
 
 
 def test_a_planner_acts_for_a_stretch_and_then_the_expert_or_nobody() -> None:

@@ -31,8 +31,8 @@ SMALL = (
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data of one task and a world model without prior and critic."""
     folder = tmp_path_factory.mktemp("begun")
-    collected = "tasks=[CloseDrawer] episodes=12 seed=3 perturbed=0.3 random=0.2 random_steps=8 "
-    collected += "image_size=[16,24] workers=1 labels=expert"
+    collected = "tasks=[CloseDrawer] episodes=12 seed=3 players.perturbed=0.3 "
+    collected += "players.random=0.2 random_steps=8 image_size=[16,24] workers=1 labels=expert"
     assert main(["collect", f"out={folder / 'base'}", *collected.split()]) == 0
     stored.save(Patches(4), folder / "tokenizer")
     words = [f"data={folder / 'base'}", f"tokenizer={folder / 'tokenizer'}", "prior.steps=0"]

@@ -40,6 +40,23 @@ def test_expert_recovers_from_two_centimetres_of_noise(task: str) -> None:
     assert sum(run(env, seed, noise=0.02)[0] for seed in range(5)) >= 4
 
 
+def test_expert_whose_gripper_was_shut_at_the_handle_lets_go_and_grips_it() -> None:
+    env: Any = gymnasium.make("selfflow/OpenDrawer-v0", image_size=(8, 8)).unwrapped
+    for seed in range(5):
+        env.reset(seed=seed)
+        expert = make_expert(env)
+        for _ in range(24):
+            action = expert.act()
+            action[6] = 1.0  # it comes to the handle with nothing between the fingers
+            assert not env.advance(action.clip(env.action_space.low, env.action_space.high))
+        assert env.gripper_closed > 0.9
+        done = (
+            env.advance(expert.act().clip(env.action_space.low, env.action_space.high))
+            for _ in range(12)
+        )
+        assert any(done)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_expert_succeeds_in_95_of_100_seeds(task: str) -> None:

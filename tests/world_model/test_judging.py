@@ -26,10 +26,14 @@ def test_steps_left_are_the_critics_of_each_imagined_frame(model: WorldModel) ->
     future = model.rollout(context, candidate_actions(2, 3, 4))
     found = model.steps_left(context, future)
     assert found.shape == (2, 3, 4, 3) and ((found >= 0) & (found <= 40)).all()
-    assert future.states_BKHP is not None
-    of = model.steps_left_of
-    there = of(future.latents_BKHCHW[1, :, 2], future.states_BKHP[1, :, 2], "open drawer")
+    assert future.states_BKHP is not None and model.critic is not None
+    words, _, _ = model.translation.instruction("open drawer", 3)
+    latents, state = future.latents_BKHCHW[1, :, 2], future.states_BKHP[1, :, 2]
+    seen = future.last_BCHW[1:].expand(3, -1, -1, -1)
+    there = model.critic.steps(model.critic(latents, state, words, None, None, seen))
     torch.testing.assert_close(found[1, :, 2], there)
+    of_themselves = model.critic.steps(model.critic(latents, state, words))
+    torch.testing.assert_close(model.steps_left_of(latents, state, "open drawer"), of_themselves)
     goals = model.goal_frame(np.zeros((2, *IMAGE, 3), np.uint8), np.ones((2, P), np.float32))
     to_goal = model.steps_left(context, future, goals)
     assert to_goal.shape == found.shape and not torch.equal(to_goal, found)

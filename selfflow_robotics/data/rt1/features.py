@@ -44,7 +44,17 @@ ATTRIBUTES = (
     "objects_family",
     "task_family",
 )
-SOURCES = ("expert", "perturbed", "random", "intervened", "wander", "shut", "planner", "alone")
+SOURCES = (
+    "expert",
+    "perturbed",
+    "random",
+    "intervened",
+    "wander",
+    "shut",
+    "fumble",
+    "planner",
+    "alone",
+)
 """Who acted, stored as attributes/collection_mode(_name)."""
 
 JPEG_QUALITY = 95
