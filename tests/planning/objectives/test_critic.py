@@ -1,4 +1,4 @@
-"""A plan costs the steps that a critic counts after it."""
+"""A plan costs the steps that a critic counts over its later half."""
 
 from __future__ import annotations
 
@@ -32,9 +32,15 @@ class Counted:
         return torch.zeros(len(images), 1, 1, 1), None
 
 
-def test_a_cost_is_the_steps_after_the_last_frame() -> None:
+def test_a_cost_is_the_steps_of_the_later_half() -> None:
     said = torch.tensor([[[[9.0, 9.0], [4.0, 6.0]], [[2.0, 2.0], [7.0, 7.0]]]])
     torch.testing.assert_close(StepsLeft(Counted())(start(1), said), torch.tensor([[5.0, 7.0]]))
+
+
+def test_a_single_frame_too_good_to_be_true_does_not_decide() -> None:
+    heads = [[9.0, 8.0, 7.0, 1.0], [9.0, 6.0, 4.0, 3.0]]
+    said = torch.tensor(heads)[None, :, :, None].expand(-1, -1, -1, 2)
+    torch.testing.assert_close(StepsLeft(Counted())(start(1), said), torch.tensor([[4.0, 3.5]]))
 
 
 def test_what_was_done_on_the_way_costs_nothing_more_if_all_heads_say_so() -> None:
