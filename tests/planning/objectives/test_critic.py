@@ -43,9 +43,9 @@ def test_a_single_frame_too_good_to_be_true_does_not_decide() -> None:
     torch.testing.assert_close(StepsLeft(Counted())(start(1), said), torch.tensor([[4.0, 3.5]]))
 
 
-def test_what_was_done_on_the_way_costs_nothing_more_if_all_heads_say_so() -> None:
+def test_what_was_done_on_the_way_stays_so_if_all_heads_say_so() -> None:
     said = torch.tensor([[[[0.1, 0.3], [8.0, 8.0]], [[0.1, 0.9], [8.0, 8.0]]]])
-    torch.testing.assert_close(StepsLeft(Counted())(start(1), said), torch.tensor([[0.0, 8.0]]))
+    torch.testing.assert_close(StepsLeft(Counted())(start(1), said), torch.tensor([[0.2, 8.0]]))
 
 
 def test_doubt_costs_steps() -> None:
