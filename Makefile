@@ -75,8 +75,8 @@ clean:
 tabletop-small: export OMP_NUM_THREADS = 2
 tabletop-small: $(installed)
 	$(bin)/selfflow collect out=$(RUNS)/tabletop seed=1 episodes=450 episodes_of.PickCokeCan=900 \
-	    episodes_of.MoveNear=900 episodes_of.OpenDrawer=900 players.perturbed=0.4 \
-	    players.random=0.06 players.wander=0.3 players.shut=0.1 labels=teacher
+	    episodes_of.MoveNear=900 episodes_of.OpenDrawer=900 players.perturbed=0.3 \
+	    players.random=0.06 players.wander=0.2 players.shut=0.1 players.fumble=0.2 labels=teacher
 	$(bin)/selfflow tokenizer out=$(RUNS)/tokenizer data=$(RUNS)/tabletop \
 	    physics_episodes=400 steps=3000
 	$(bin)/selfflow pretrain out=$(RUNS)/pretrained tokenizer=$(RUNS)/tokenizer \

@@ -16,7 +16,8 @@ from selfflow_robotics.training.config import (
 
 
 def _players() -> dict[str, float]:
-    return {"planner": 0.6, "wander": 0.15, "shut": 0.1, "perturbed": 0.1}
+    shares = {"planner": 0.5, "alone": 0.1, "wander": 0.1, "shut": 0.1, "fumble": 0.1}
+    return shares | {"perturbed": 0.1}
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class Improvement:
     tasks: tuple[str, ...] = key("which tasks, as PickCokeCan; all when empty", ())
     episodes: int = key("episodes a task and round", 100, least=1)
     players: dict[str, float] = key(
-        "share of episodes in which one plays, as players.planner=0.5: planner, wander, shut, "
-        "perturbed, random, intervened; experts do the rest",
+        "share of episodes in which one plays, as players.planner=0.5: planner, alone, wander, "
+        "shut, fumble, perturbed, random, intervened; experts do the rest",
         _players,
         most=1,
     )
