@@ -80,12 +80,14 @@ tabletop-small: $(installed)
 	$(bin)/selfflow tokenizer out=$(RUNS)/tokenizer data=$(RUNS)/tabletop \
 	    physics_episodes=400 steps=3000
 	$(bin)/selfflow pretrain out=$(RUNS)/pretrained tokenizer=$(RUNS)/tokenizer \
-	    physics_episodes=400 cache=$(RUNS)/latents model=cells objective=unrolled \
+	    physics_episodes=400 cache=$(RUNS)/latents model=cells0 objective=unrolled \
 	    trainer=tabletop-pretrain
 	$(bin)/selfflow finetune out=$(RUNS)/world start=$(RUNS)/pretrained \
-	    tokenizer=$(RUNS)/tokenizer data=$(RUNS)/tabletop cache=$(RUNS)/latents model=cells \
-	    objective=unrolled trainer=tabletop-finetune prior.steps=8000 critic.steps=6000 \
-	    critic.imagined=0.5
+	    tokenizer=$(RUNS)/tokenizer data=$(RUNS)/tabletop cache=$(RUNS)/latents model=cells0 \
+	    objective=unrolled objective.ahead=6 trainer=tabletop-finetune trainer.frames=7 \
+	    trainer.batch_size=16 prior.steps=8000 critic.steps=8000 critic.imagined=0.5
 	$(bin)/selfflow improve out=$(RUNS)/improved world_model=$(RUNS)/world data=$(RUNS)/tabletop \
-	    cache=$(RUNS)/latents rounds=4 episodes=250 judged=12 objective=unrolled \
-	    trainer=tabletop-finetune trainer.steps=2000 critic.steps=4000 prior.steps=16000 seed=2
+	    cache=$(RUNS)/latents rounds=3 episodes=100 judged=12 planner.candidates=32 \
+	    planner.iterations=2 objective=unrolled objective.ahead=6 trainer=tabletop-finetune \
+	    trainer.frames=7 trainer.batch_size=16 trainer.steps=2000 critic.steps=4000 \
+	    prior.steps=16000 seed=2

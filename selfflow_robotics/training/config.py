@@ -126,7 +126,7 @@ class CriticTraining:
     state_noise: float = key("the same on proprioception", 0.03)
     goals: float = key("share of frames asked for the steps to another frame", 0.25, most=1)
     imagined: float = key(
-        "share of frames read as the model imagines them 1 to 3 steps ahead", 0.0, most=1
+        "share of frames read as the model imagines them up to 8 steps ahead", 0.0, most=1
     )
     ahead: int = key("steps counted in an episode before the critic is asked", 4, least=1)
     expectile: float = key(
