@@ -53,6 +53,7 @@ def test_the_verdict_names_the_part_that_loses() -> None:
     assert dreamt["noise"] is None
     assert "so imagination loses most" in verdict("0.3", dreamt, "steps")
     assert "so the cost loses most" in verdict("0.3", found(wrong, wrong), "steps")
+    assert "so neither loses anything" in verdict("0.3", found(right, right), "steps")
     assert "not told apart" in verdict("0.3", found(None, wrong), "steps")
 
 

@@ -84,8 +84,10 @@ def verdict(spread: str, found: dict[str, float | None], unit: str) -> str:
             "true frames, so cost and imagination are not told apart."
         )
     cost, imagination = best - true, true - imagined
-    loser = "the cost" if cost >= imagination else "imagination"
+    loser = "the cost loses most" if cost >= imagination else "imagination loses most"
+    if max(cost, imagination) < 0.005:
+        loser = "neither loses anything"
     return told + (
         f"the one chosen on true frames {true:.2f}, on imagined ones {imagined:.2f}: the cost "
-        f"loses {cost:.2f}, imagination {imagination:.2f}, so {loser} loses most."
+        f"loses {cost:.2f}, imagination {imagination:.2f}, so {loser}."
     )
