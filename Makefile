@@ -10,7 +10,7 @@ pytest := $(bin)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 RUNS ?= runs
 
-.PHONY: tabletop-small demo test test-all check format lint typecheck fast-tests install doctor docs lock clean
+.PHONY: tabletop-small tabletop-joint demo test test-all check format lint typecheck fast-tests install doctor docs lock clean
 
 demo: $(installed)  ## the shipped model plans in the tasks and writes a report
 	$(bin)/selfflow demo $(ARGS)
@@ -91,3 +91,9 @@ tabletop-small: $(installed)
 	    planner.iterations=2 objective=unrolled objective.ahead=6 trainer=tabletop-finetune \
 	    trainer.frames=7 trainer.batch_size=16 trainer.steps=2000 critic.steps=4000 \
 	    prior.steps=16000 seed=2
+
+# A model with a joint policy, from the world model and the data of tabletop-small.
+tabletop-joint: $(installed)
+	$(bin)/selfflow finetune out=$(RUNS)/joint start=$(RUNS)/world tokenizer=$(RUNS)/tokenizer \
+	    data=$(RUNS)/tabletop cache=$(RUNS)/latents model=joint objective=joint trainer=joint \
+	    data.repeat.pick=2 data.repeat.move=2 prior.steps=0

@@ -120,7 +120,7 @@ def _prior(world_model: WorldModel, _: Any, config: PlannerConfig) -> Policy:
 
 
 def _joint(world_model: WorldModel, _: Any, config: PlannerConfig) -> Policy:
-    if world_model.config.network.markov:
+    if not world_model.config.network.acts:
         raise ValueError("this world model only imagines, and has no joint policy; leave joint out")
     steps, executed = config.joint_horizon, config.joint_receding_horizon
     return JointPolicy(world_model, steps, executed, config.gripper_threshold)

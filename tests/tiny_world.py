@@ -83,7 +83,12 @@ def world_model(
 
 
 def cells_model(
-    seed: int = 0, *, depth: int = 0, markov: bool = True, history_len: int = 1
+    seed: int = 0,
+    *,
+    depth: int = 0,
+    markov: bool = True,
+    history_len: int = 1,
+    acting: bool = False,
 ) -> WorldModel:
     """One that mixes cells and is given where the arm is, with every weight of it at random."""
     network = DiTConfig(
@@ -99,6 +104,7 @@ def cells_model(
         patch=PATCH,
         markov=markov,
         kinematics=True,
+        acting=acting,
     )
     config = WorldModelConfig(
         network, PATCH, IMAGE, history_len, RT1_ACTIONS, RT1_STATE, VOCABULARY

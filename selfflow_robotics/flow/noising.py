@@ -56,7 +56,9 @@ class Noising:
     of some size, all of a clip from one timestep; see the module `shortcut`. Modalities that the
     network declares itself stand in `more`; each is noised at its own ratio where video is.
     With `ahead`, just so many last frames of a clip are noised. With `given_state`, proprioception
-    stays clean in world-model clips: kinematics say it (`model/kinematics.py`).
+    stays clean in world-model clips: kinematics say it (`model/kinematics.py`). With `alone`, for
+    networks whose frames see the last one alone, all frames but the first are noised, each after
+    the true one before it.
     """
 
     distribution: TimestepDistribution
@@ -71,6 +73,7 @@ class Noising:
     more: tuple[Modality, ...] = ()
     ahead: int = 0
     given_state: bool = False
+    alone: bool = False
 
     def __post_init__(self) -> None:
         if not sum(self.uses) > 0:
@@ -152,7 +155,8 @@ def _draw(
         )
 
     # To the schedule, a sample is what has timesteps of its own: a clip, or one of its frames.
-    samples, each = (count, (tokens,)) if noising.per_frame else (1, (count, tokens))
+    apart = noising.per_frame or noising.alone
+    samples, each = (count, (tokens,)) if apart else (1, (count, tokens))
 
     def row(stream: torch.Generator) -> _Draws:
         times = dual_timesteps(
@@ -160,6 +164,8 @@ def _draw(
         )
         if noising.ahead:
             prefix = torch.tensor([count - noising.ahead], device="cpu")
+        elif noising.alone:
+            prefix = torch.ones(1, dtype=torch.long, device="cpu")
         else:
             prefix = clean_prefix(1, count, stream, allow_none=noising.min_prefix == 0)
         drawn = _Draws(
@@ -211,15 +217,16 @@ def anchors(values: Tensor, prefix_B: Tensor) -> Tensor:
     return values[rows, last.clamp(min=0)] * there
 
 
-def _uses(use_B: Tensor, clips: Clips, future_BT: Tensor) -> tuple[Tensor, Tensor]:
+def _uses(use_B: Tensor, clips: Clips, future_BT: Tensor, alone: bool) -> tuple[Tensor, Tensor]:
     """The use of each clip (B,), and which future frames count in it (B, T).
 
-    What is imitated ends before the first action that does not show how the task is done; a clip
-    that has nothing to imitate serves the world model.
+    What is imitated ends before the first action that does not show how the task is done, but where
+    frames are `alone`; a clip that has nothing to imitate serves the world model.
     """
     if clips.action_BTA is None or clips.imitate_BT is None:
         return torch.zeros_like(use_B), future_BT
-    shown = (clips.imitate_BT | ~future_BT).long().cumprod(dim=1).bool() & future_BT
+    shown = clips.imitate_BT | ~future_BT
+    shown = future_BT & (shown if alone else shown.long().cumprod(dim=1).bool())
     use = torch.where((use_B == POLICY) & ~shown.any(dim=1), torch.zeros_like(use_B), use_B)
     return use, torch.where((use == POLICY)[:, None], shown, future_BT)
 
@@ -248,7 +255,7 @@ def noise_clips(
     drawn = _draw(noising, clips, clean.shape, streams)
     prefix = drawn.prefix_B
     future = torch.arange(count, device=clean.device)[None] >= prefix[:, None]
-    use, counts = _uses(drawn.use_B, clips, future)
+    use, counts = _uses(drawn.use_B, clips, future, noising.alone)
     shown_noised = future & (use != INVERSE)[:, None]
     acts_noised = future & (use != WORLD)[:, None]
     known = torch.ones_like(future)
@@ -257,10 +264,11 @@ def noise_clips(
     state_known = drawn.state_known_B1
 
     given = {VIDEO: clean, **clips.modalities}
-    anchor = anchors(clean, prefix)
+    before = torch.full_like(prefix, count) if noising.alone else prefix
+    anchor = anchors(clean, before)
     anchor_state = None
     if clips.state_BTP is not None:
-        anchor_state = anchors(clips.state_BTP * state_known[..., None], prefix)
+        anchor_state = anchors(clips.state_BTP * state_known[..., None], before)
     told = (use == WORLD)[:, None] & noising.given_state  # of proprioception
     acted = None if clips.action_BTA is None else (known & ~acts_noised).float()
     text = clips.text_BTE

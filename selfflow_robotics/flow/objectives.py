@@ -114,9 +114,9 @@ class FlowMatching:
         `teacher` and `projector` are not used.
         """
         layer = student.config.layer(0.7)
-        out = seen(student, noised, noised.student, (layer,))
+        out = seen(student, noised, noised.student, () if student.config.markov else (layer,))
         losses = velocity_losses(out, noised, counts or self.counts(noised))
-        return Losses(self._total(losses), losses, {}, out.features[layer], noised.clean_BT)
+        return Losses(self._total(losses), losses, {}, out.features.get(layer), noised.clean_BT)
 
     def _total(self, losses: dict[str, Tensor]) -> Tensor:
         return torch.stack([self.weights.get(k, 1.0) * v for k, v in losses.items()]).sum()
@@ -143,7 +143,7 @@ def seen(
     if feature_layers and not network.config.depth:
         raise ValueError(
             "a network without attention has no features for others to learn from; train it with "
-            "objective=unrolled"
+            "objective=unrolled or flow_matching"
         )
     view = noised.telling(
         view, network.encode_instruction if network.instruction is not None else None

@@ -10,6 +10,7 @@ Cells are told where the arm was, what it does and where it will be as numbers (
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +21,7 @@ from torch.nn import functional as F
 from .modality import ACTION, PROPRIOCEPTION, VIDEO
 from .tokens import Frames, patchify, unpatchify
 
-MAPS = 12
+MAPS, READ = 12, 12
 LEAST_TIME = 0.05
 """Below this much noise, velocities are those of steps from here: there is nothing left to see."""
 
@@ -49,6 +50,24 @@ class FilmBlock(nn.Module):
         return x_FWhw + self.second(F.gelu(h))  # type: ignore[no-any-return]
 
 
+class Reading(nn.Module):
+    """What a token that is no patch of the picture reads off cells, place by place: (F, width).
+
+    A patch is centimetres wide, and where in it a thing lies decides how far an arm has to go.
+    """
+
+    def __init__(self, cells: int, area: int, width: int) -> None:
+        super().__init__()
+        self.keep = nn.Conv2d(cells, READ, 1)
+        self.tell = nn.Sequential(
+            nn.Linear(READ * area + width, width), nn.SiLU(), nn.Linear(width, width)
+        )
+
+    def forward(self, local: Local) -> Tensor:
+        seen = self.keep(F.gelu(local.x_FWhw)).flatten(1)
+        return self.tell(torch.cat((seen, local.told_FD), dim=1))  # type: ignore[no-any-return]
+
+
 class Cells(nn.Module):
     """What stands before the tokens of video, and after them.
 
@@ -58,6 +77,7 @@ class Cells(nn.Module):
         grid: (rows, columns) of tokens, of patch * patch cells each.
         width: of the network, whose modulation rows cells are told as well.
         state_dim, action_dim: 0 where there are none.
+        acting: the tokens of other modalities read cells, and say what they are without noise.
     """
 
     def __init__(
@@ -69,6 +89,7 @@ class Cells(nn.Module):
         width: int,
         state_dim: int,
         action_dim: int,
+        acting: bool = False,
     ) -> None:
         super().__init__()
         self.grid, self.patch = grid, patch
@@ -84,6 +105,7 @@ class Cells(nn.Module):
         self.join = nn.Conv2d(2 * cells, cells, 3, padding=1)
         self.after = FilmBlock(cells, width)
         self.out = nn.Conv2d(cells, channels, 3, padding=1)
+        self.reading = Reading(cells, area, width) if acting else None
 
     def start_from_anchor(self) -> None:
         """Begin by predicting that the frame stays as its anchor."""
@@ -116,6 +138,28 @@ class Cells(nn.Module):
         """What the network reads of a frame as tokens, (B, T, N, cells * patch * patch)."""
         tokens = patchify(local.x_FWhw, self.patch)
         return rearrange(tokens, "(b t) n x -> b t n x", b=batch)
+
+    def read(self, local: Local, x_BTMD: Tensor) -> Tensor:
+        """The tokens with what those behind the picture's read, where they do."""
+        if self.reading is None:
+            return x_BTMD
+        count = self.grid[0] * self.grid[1]
+        read = rearrange(self.reading(local), "(b t) d -> b t 1 d", b=len(x_BTMD))
+        return torch.cat((x_BTMD[:, :, :count], x_BTMD[:, :, count:] + read), dim=2)
+
+    def velocities(
+        self, local: Local, found: Mapping[str, Tensor], frames: Frames
+    ) -> dict[str, Tensor]:
+        """Of all modalities, from what the network makes of their tokens."""
+        velocity = {**found, VIDEO: self.velocity(local, found[VIDEO], frames)}
+        first = found[VIDEO].shape[2]
+        for name, value in frames.values(VIDEO) if self.reading is not None else ():
+            count = value.shape[2] if value.dim() == 4 else 1
+            which = first if value.dim() == 3 else slice(first, first + count)
+            times = local.times_BTM[:, :, which, None].clamp(min=LEAST_TIME)
+            velocity[name] = (value - found[name]) / times
+            first += count
+        return velocity
 
     def velocity(self, local: Local, tokens_BTNX: Tensor, frames: Frames) -> Tensor:
         """Of video, (B, T, N, C): towards the anchor and what changes in it."""

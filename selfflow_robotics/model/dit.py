@@ -45,7 +45,8 @@ class DiTConfig:
     With `cells`, so many channels of convolutions mix latent cells around the tokens, each of
     `patch` * `patch` of them, and `depth` may be 0. With `markov`, frames do not attend to one
     another: what came before is known by the anchor alone. With `kinematics`, the network holds
-    where actions take the arm.
+    where actions take the arm. With `acting`, tokens other than video's read cells place by place,
+    and a network whose frames do not attend to one another says actions too: see `acts`.
     """
 
     token_dim: int
@@ -68,6 +69,7 @@ class DiTConfig:
     patch: int = 1
     markov: bool = False
     kinematics: bool = False
+    acting: bool = False
 
     def __post_init__(self) -> None:
         if self.depth < 1 and not (self.cells and self.markov):
@@ -79,6 +81,8 @@ class DiTConfig:
             raise ValueError(f"tokens of {self.token_dim} values are no patches of {self.patch}")
         if self.kinematics and not (self.action_dim and self.state_dim):
             raise ValueError("kinematics need actions and proprioception")
+        if self.acting and not (self.cells and self.action_dim):
+            raise ValueError("a network whose actions read cells needs both: actions, and cells")
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -89,6 +93,11 @@ class DiTConfig:
             *([Modality(PROPRIOCEPTION, self.state_dim)] if self.state_dim else []),
         )
         return (*own, *self.more)
+
+    @property
+    def acts(self) -> bool:
+        """Whether actions are denoised together with frames; else it only imagines."""
+        return self.acting or not self.markov
 
     @property
     def tokens(self) -> int:
@@ -278,6 +287,7 @@ class DiT(nn.Module):
             local = self._local(frames, conditions, rows)
             video = self.cells.tokens(local, len(frames.video_BTNC))
             x = self.tokens_in(replace(frames, video_BTNC=video, anchor_BTNC=None))
+            x = self.cells.read(local, x)
         _, count, tokens, width = x.shape
         markov = self.config.markov
         if markov:
@@ -306,7 +316,7 @@ class DiT(nn.Module):
             x, frames if local is None else replace(frames, anchor_BTNC=None)
         )
         if self.cells is not None and local is not None:
-            velocity[VIDEO] = self.cells.velocity(local, velocity[VIDEO], frames)
+            velocity = self.cells.velocities(local, velocity, frames)
         return found.with_values(velocity)
 
     def _local(self, frames: Frames, conditions: Conditions, rows_BTRD: Tensor) -> Local:
@@ -330,4 +340,5 @@ def _cells(config: DiTConfig) -> Cells | None:
         config.width,
         config.state_dim,
         config.action_dim,
+        config.acting,
     )

@@ -142,7 +142,7 @@ def _start(world_model: WorldModel, config: PlannerConfig) -> tuple[Propose | No
 
 def _require_draws(world_model: WorldModel, config: PlannerConfig) -> None:
     """Refuse a search that would draw from the joint use of a model that has none."""
-    if world_model.config.network.markov:
+    if not world_model.config.network.acts:
         lacking = "" if world_model.prior is not None else " and it has no policy prior"
         raise ValueError(
             f"planner.start={config.start} with planner.solver={config.solver} draws actions from "

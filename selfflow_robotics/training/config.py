@@ -24,7 +24,8 @@ class ModelConfig:
     history_len: int = key("frames of history when acting", 2, least=1)
     cells: int = key("channels of convolutions that mix latent cells around tokens; 0: none", 0)
     kinematics: bool = key("imagined frames are given where the arm is; it is not dreamt", False)
-    markov: bool = key("frames see the last one alone: quick to imagine, no policy or heads", False)
+    markov: bool = key("frames see the last one alone: quick to imagine, no heads", False)
+    acting: bool = key("actions read cells: a joint policy, with markov too", False)
 
 
 @dataclass(frozen=True)

@@ -95,8 +95,7 @@ def diagnose(
 
     unexplained = None
     shown = batch.imitate_BT[:, history]
-    acts = not world_model.config.network.markov
-    if acts and told is not None and shown.sum() > 1:
+    if world_model.config.network.acts and told is not None and shown.sum() > 1:
         streams = [torch.Generator().manual_seed(seed) for seed in range(context.batch)]
         proposed = world_model.propose(context, 1, 1, steps=1, generator=streams)[:, 0, 0]
         proposed = world_model.action_spec.normalize(proposed)

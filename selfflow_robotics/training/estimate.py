@@ -81,6 +81,7 @@ class Task:
             1 if self.words else 0,
             tokenizer,
             given_state=self.model.kinematics,
+            alone=self.model.markov,
         )
 
     def kinds(self) -> list[tuple[Task, float]]:

@@ -97,7 +97,14 @@ def finetune(
     tokenizer = tokenizer.to(ranks.device)
     fit = common_fit(sources, image_size, image_fit, tokenizer.factor * model.patch)
     with ranks.first_alone():
-        learns = build_objective(objective, model.patch, 1, tokenizer, given_state=model.kinematics)
+        learns = build_objective(
+            objective,
+            model.patch,
+            1,
+            tokenizer,
+            given_state=model.kinematics,
+            alone=model.markov,
+        )
         found: dict[str, Any] = {
             "data.identity": [dict(one.identity) for one in sources],
             "tokenizer.weights": weights_digest(tokenizer),

@@ -33,11 +33,12 @@ def build_objective(
     tokenizer: Tokenizer,
     more: tuple[Modality, ...] = (),
     given_state: bool = False,
+    alone: bool = False,
 ) -> FlowMatching:
     """The objective; `min_prefix` is 0 where a clip may have no clean frame.
 
     Modalities that the network declares itself stand in `more`; `given_state` where it has
-    kinematics.
+    kinematics, `alone` where its frames see the last one alone.
 
     Raises:
         ValueError: REPA's encoder is not given or cannot be used.
@@ -58,6 +59,7 @@ def build_objective(
         more=more,
         ahead=config.ahead if kind.unrolls else 0,
         given_state=given_state,
+        alone=alone and not kind.unrolls,
     )
     weights = {"action": config.action_weight, "proprioception": config.state_weight}
     if config.representation is not None:
@@ -121,6 +123,7 @@ def build_world_model(
         patch=model.patch if model.cells else 1,
         markov=model.markov,
         kinematics=model.kinematics and actions is not None and states is not None,
+        acting=model.acting and actions is not None,
     )
     config = WorldModelConfig(
         network,

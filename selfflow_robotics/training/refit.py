@@ -151,6 +151,7 @@ def _trained(
         1,
         world_model.tokenizer,
         given_state=kinematics is not None,
+        alone=world_model.config.network.markov,
     )
     judge = held_out_errors(world_model.config.history_len, held_out)
     fitted_by = Trainer(world_model, learns, train, trainer, folder, judge, ranks=ranks)

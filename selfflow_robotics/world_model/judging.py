@@ -42,6 +42,13 @@ class Judging(nn.Module):
                 "what actions lead to; use a model trained without model.markov"
             )
 
+    def _require_actions(self, use: str) -> None:
+        if not self.config.network.acts:
+            raise ValueError(
+                f"this model cannot {use}: it only imagines what actions lead to; use a model "
+                "trained without model.markov, or with model.acting"
+            )
+
     def progress(self, context: Context, rollout: Rollout) -> Tensor:
         """gamma ** (steps left to success) of every imagined frame, (B, K, H) in [0, 1]."""
         self._require_features("tell progress")

@@ -261,7 +261,7 @@ class WorldModel(Judging):
         generator: Sequence[torch.Generator] | None = None,
     ) -> Tensor:
         """Actions (B, K, H, A) in the environment's units, denoised together with their frames."""
-        self._require_features("propose or refine actions")
+        self._require_actions("propose or refine actions")
         if min(candidates, horizon) < 1:
             raise ValueError(f"{candidates} candidates of {horizon} steps; ask for 1 or more")
         streams = streams_of_rows(generator, context.batch)
@@ -292,7 +292,7 @@ class WorldModel(Judging):
         Returns:
             Actions (B, K, H, A) in the environment's units.
         """
-        self._require_features("propose or refine actions")
+        self._require_actions("propose or refine actions")
         actions_BKHA = self.translation.actions(context, actions_BKHA)
         if not 0 <= time <= 1:
             raise ValueError(f"time is {time}; give 0 (keep the actions) to 1 (forget them)")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from einops import repeat
 from torch import Tensor
 
 from ...flow.conditions import conditions_at
@@ -151,6 +152,56 @@ def denoise(
     return x
 
 
+def imagined(
+    network: DiT,
+    noise: Frames,
+    anchor_FNC: Tensor,
+    cache: Cache,
+    steps: Sequence[Step],
+    state_FP: Tensor | None,
+) -> Frames:
+    """Frames that actions lead to, where nobody reads features: in the same passes if they may."""
+    if network.config.markov:
+        return frame_after_frame(network, 0, noise, anchor_FNC, cache, steps, state_FP).frames
+    horizon = noise.video_BTNC.shape[1]
+    noise = replace(noise, anchor_BTNC=repeat(anchor_FNC, "f n c -> f h n c", h=horizon))
+    return denoise(network, with_kinematics(network, noise, state_FP), cache, steps)
+
+
+def jointly(
+    network: DiT,
+    noise: Frames,
+    anchor_FNC: Tensor,
+    cache: Cache,
+    steps: Sequence[Step],
+    instruction_FD: Tensor,
+    state_FP: Tensor | None = None,
+) -> Frames:
+    """Actions denoised together with the frames that they lead to, all in the same passes.
+
+    Frames that do not attend to one another come one after another, as what they see does.
+
+    Args:
+        noise: of every modality, at the first step's time.
+        anchor_FNC: the last frame of history, `state_FP` proprioception in it.
+    """
+    horizon = noise.video_BTNC.shape[1]
+    count = 1 if network.config.markov else horizon
+    made: list[Frames] = []
+    for first in range(0, horizon, count):
+        values = {name: value[:, first : first + count] for name, value in noise.values()}
+        seen = Frames(
+            values[VIDEO],
+            repeat(anchor_FNC, "f n c -> f h n c", h=count),
+            anchor_state_BTP=_each_frame(state_FP, count),
+        )
+        seen = seen.with_values(values)
+        made.append(denoise(network, seen, cache, steps, act=True, instruction_FD=instruction_FD))
+        anchor_FNC, states = made[-1].video_BTNC[:, -1], made[-1].state_BTP
+        state_FP = None if states is None else states[:, -1]
+    return _joined(made)
+
+
 def with_kinematics(network: DiT, frames: Frames, state_FP: Tensor | None) -> Frames:
     """Frames (F, H, ...) with the proprioception that their actions lead to, one after another.
 
@@ -179,7 +230,11 @@ def _frame(noise: Frames, f: int) -> Frames:
     return Frames(one[VIDEO], anchor_state_BTP=before).with_values(one)
 
 
+def _each_frame(state_FP: Tensor | None, horizon: int) -> Tensor | None:
+    return None if state_FP is None else repeat(state_FP, "f p -> f h p", h=horizon)
+
+
 def _joined(made: Sequence[Frames]) -> Frames:
-    frames = [dict(frame.values(ACTION)) for frame in made]
+    frames = [dict(frame.values()) for frame in made]
     joined = {name: torch.cat([one[name] for one in frames], dim=1) for name in frames[0]}
     return Frames(joined[VIDEO]).with_values(joined)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import torch
 from einops import rearrange, repeat
@@ -15,7 +14,7 @@ from ...model.modality import ACTION, VIDEO
 from ...model.tokens import Frames
 from ..values import Context
 from . import memory
-from .denoising import all_together, denoise, frame_after_frame, with_kinematics
+from .denoising import all_together, frame_after_frame, imagined, jointly
 from .noise import own_noise, shared_noise
 
 
@@ -96,14 +95,14 @@ class Imagination:
 
         def run(rows: slice, candidates: slice) -> tuple[Tensor, ...]:
             actions = actions_BKHA[rows, candidates]
-            frames = replace(
+            made = imagined(
+                self.network,
                 start.frames(rows, actions),
-                anchor_BTNC=_anchors(context, rows, actions.shape[1], horizon),
+                _repeated(context.anchor_BNC[rows], actions.shape[1]),
+                context.cache.rows(rows),
+                steps_along(1, self.time_shift),
+                self._state(context, rows, actions.shape[1]),
             )
-            cache = context.cache.rows(rows)
-            state = self._state(context, rows, actions.shape[1])
-            frames = with_kinematics(self.network, frames, state)
-            made = denoise(self.network, frames, cache, steps_along(1, self.time_shift))
             return _by_row([value for _, value in made.values()], actions.shape[1])
 
         clean = self._in_parts(run, context, actions_BKHA, horizon)
@@ -124,18 +123,14 @@ class Imagination:
             values = {name: value[rows, candidates] for name, value in noised.items()}
             count = values[ACTION].shape[1]
             flat = {name: rearrange(v, "b k ... -> (b k) ...") for name, v in values.items()}
-            frames = Frames(
-                flat[VIDEO],
-                _anchors(context, rows, count, horizon),
-                anchor_state_BTP=_each_frame(self._state(context, rows, count), horizon),
-            )
-            made = denoise(
+            made = jointly(
                 self.network,
-                frames.with_values(flat),
+                Frames(flat[VIDEO]).with_values(flat),
+                _repeated(context.anchor_BNC[rows], count),
                 context.cache.rows(rows),
                 steps,
-                act=True,
-                instruction_FD=_repeated(told_BD[rows], count),
+                _repeated(told_BD[rows], count),
+                self._state(context, rows, count),
             )
             assert made.action_BTA is not None
             return _by_row([made.action_BTA], count)
@@ -175,14 +170,6 @@ class Imagination:
 
 def _repeated(value: Tensor, candidates: int) -> Tensor:
     return repeat(value, "b ... -> (b k) ...", k=candidates)
-
-
-def _anchors(context: Context, rows: slice, candidates: int, horizon: int) -> Tensor:
-    return repeat(context.anchor_BNC[rows], "b n c -> (b k) h n c", k=candidates, h=horizon)
-
-
-def _each_frame(state_FP: Tensor | None, horizon: int) -> Tensor | None:
-    return None if state_FP is None else repeat(state_FP, "f p -> f h p", h=horizon)
 
 
 def _by_row(parts: Sequence[Tensor], candidates: int) -> tuple[Tensor, ...]:

@@ -107,7 +107,7 @@ def test_what_it_cannot_do_is_said() -> None:
     frames, past, states = history(1, 1)
     context = model.observe(frames, past, "pick can", states)
     rollout = model.rollout(context, candidate_actions(1, 2, 2))
-    with pytest.raises(ValueError, match="cannot propose or refine actions: its frames see the"):
+    with pytest.raises(ValueError, match="cannot propose or refine actions: it only imagines"):
         model.propose(context, 2, 2)
     with pytest.raises(ValueError, match="cannot propose or refine"):
         model.refine(context, rollout.actions_BKHA, 0.5)
