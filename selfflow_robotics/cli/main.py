@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any
 
 from ..storage.notice import Notice
+from ..training import stopping
 
 COMMANDS = (
     "demo",
@@ -66,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: the command's own, 1 when it failed with an error that it explains, 2 when
-        the command line is wrong, 130 when interrupted. A SIGTERM clears up and leaves with 143.
+        the command line is wrong, 130 when interrupted. A SIGTERM clears up and leaves with 143;
+        training that it stopped has saved where it is, and leaves with 0.
     """
     global _asked_to_leave
     _asked_to_leave = None
@@ -75,8 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, _leave)
     words = list(sys.argv[1:] if arguments is None else arguments)
+    before = len(stopping.heeded)
     try:
-        return _explained(functools.partial(_dispatch, words))
+        status = _explained(functools.partial(_dispatch, words))
+        # What `make` would run next lacks what this training has not made.
+        return 128 + signal.SIGINT if signal.SIGINT in stopping.heeded[before:] else status
     except BrokenPipeError:
         # The reader of our output has gone; nothing is left to say, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

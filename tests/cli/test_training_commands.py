@@ -233,12 +233,14 @@ def start(*words: str, launcher: Sequence[str] = (), **more: str) -> subprocess.
     )
 
 
-def stop_when_saved(process: subprocess.Popen[str], output: Path) -> None:
-    """Sends SIGTERM once training has saved its first checkpoint."""
+def stop_when_saved(
+    process: subprocess.Popen[str], output: Path, number: int = signal.SIGTERM
+) -> None:
+    """Sends a signal once training has saved its first checkpoint."""
     while process.poll() is None and not saved_steps(output):
         time.sleep(0.05)
     assert process.poll() is None, process.communicate()
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
 
 
 def saved_steps(output: Path) -> list[int]:
@@ -247,6 +249,16 @@ def saved_steps(output: Path) -> list[int]:
 
 
 LONG = ["trainer.steps=100000", "trainer.save_every=20"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_ends_a_script(tokenizer: Path, tmp_path: Path) -> None:
+    words = [f"out={tmp_path / 'out'}", f"tokenizer={tokenizer}", *TINY, *LONG]
+    process = start("pretrain", *words, "physics_episodes=2", "image_size=[16,24]")
+    stop_when_saved(process, tmp_path / "out", signal.SIGINT)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert "the same command goes on from there" in out
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from tiny_dataset import write_dataset
 
 from selfflow_robotics.cli.main import main
 from selfflow_robotics.data.formats import open_dataset
+from selfflow_robotics.improving.rounds import _times
 from selfflow_robotics.tokenizers import stored
 from selfflow_robotics.tokenizers.patches import Patches
 from selfflow_robotics.world_model.world_model import WorldModel
@@ -157,3 +158,8 @@ def test_killed_between_and_inside_stages_it_comes_to_the_same(
     assert main([*words_of(begun, whole), "rounds=2", "seed=6"]) == 1
     said = capsys.readouterr().err
     assert "holds the rounds of another run: seed was 5 and is 6" in said
+
+
+@pytest.mark.parametrize(("data", "own", "times"), [(3600, 400, 4), (3600, 1200, 2), (50, 100, 1)])
+def test_a_third_of_what_rounds_fit_is_the_planners_own(data: int, own: int, times: int) -> None:
+    assert _times([range(data)], [range(own)]) == times  # type: ignore[list-item]
