@@ -16,7 +16,7 @@ from selfflow_robotics.policies.zero import ZeroPolicy
 
 from selfflow_robotics.data.action_spec import RT1_ACTIONS, ActionSpec
 from selfflow_robotics.planning.chance import ByChance, DealtOut
-from selfflow_robotics.planning.config import PlannerConfig, make_solver
+from selfflow_robotics.planning.config import PlannerConfig, make_solver, suited
 from selfflow_robotics.planning.judge import Judge
 from selfflow_robotics.registry import named
 from selfflow_robotics.storage.typed_yaml import ConfigError, nearest
@@ -60,7 +60,10 @@ def make_policy(
                 f"policies={name} fails when it is made: {type(error).__name__}: {error}"
             ) from error
         return policy
-    return POLICIES[name].make(world_model, vector_env, config or PlannerConfig())
+    config = config or PlannerConfig()
+    if world_model is not None:
+        config = suited(config, world_model)
+    return POLICIES[name].make(world_model, vector_env, config)
 
 
 def _planner(
@@ -71,7 +74,7 @@ def _planner(
 ) -> PlannerPolicy:
     from selfflow_robotics.policies.late_goals import late_goals
 
-    if config.receding_horizon > config.horizon:
+    if (config.receding_horizon or 1) > (config.horizon or 1):
         raise ValueError(
             f"planner.receding_horizon={config.receding_horizon} carries out more steps than "
             f"planner.horizon={config.horizon} imagines; lower it or raise the horizon"

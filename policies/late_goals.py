@@ -10,7 +10,7 @@ import numpy as np
 from selfflow_robotics.envs.late_goals import KeepOut, LateGoal, Picture
 from torch import Tensor
 
-from selfflow_robotics.planning.config import PlannerConfig, objective_of
+from selfflow_robotics.planning.config import PlannerConfig, objective_of, suited
 from selfflow_robotics.planning.objectives import GOALS
 from selfflow_robotics.planning.objectives.box import DepthInBox
 from selfflow_robotics.planning.objectives.constraint import Constraint
@@ -68,7 +68,8 @@ class TowardsLateGoals:
             depth = DepthInBox(model.state_spec, low, high)
             limit = Constraint(depth, high=-_MARGIN, weight=_WEIGHT)
             return WeightedSum([(1.0, objective_of(model, config)), (1.0, limit)])
-        if config.objective not in _AS_GOAL:
+        kind_of_goal = _AS_GOAL.get(suited(config, model).objective or "")
+        if kind_of_goal is None:
             raise ValueError(
                 f"planner.objective={config.objective} costs what the instruction says, but some "
                 f"of the tasks show a picture to reach; choose one of {', '.join(_AS_GOAL)}"
@@ -76,7 +77,7 @@ class TowardsLateGoals:
         pictures = [one for one in asked if isinstance(one, Picture)]
         images = model.image_fit(np.stack([one.image for one in pictures]))
         states = np.stack([one.proprioception for one in pictures])
-        kind = named(_AS_GOAL[config.objective], GOALS, "planner.objective")
+        kind = named(kind_of_goal, GOALS, "planner.objective")
         found: Objective = kind(model, images, state=states, **config.costing)
         return found
 

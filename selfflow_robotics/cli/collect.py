@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ..planning.config import BY_CRITIC, PlannerConfig
+from ..planning.config import PlannerConfig
 from ..storage.keys import key
 
 HELP = """Record episodes of the tasks as a data set with RT-1's features.
@@ -34,7 +34,7 @@ class Config:
         lambda: {"perturbed": 0.45, "random": 0.25},
         most=1,
     )
-    planner: PlannerConfig = field(default_factory=lambda: BY_CRITIC)
+    planner: PlannerConfig = field(default_factory=PlannerConfig)
     world_model: str | None = key(
         "whose prior and planner: a shipped name, a folder, or org/name", None
     )
@@ -70,8 +70,7 @@ def run(config: Config) -> int:
             config.random_steps,
             config.world_model,
             config.labels,
-            # Left as it is, a model without a critic is searched as well as it can be.
-            planner=None if config.planner == BY_CRITIC else config.planner,
+            planner=config.planner,
         ),
         container=config.container,
         workers=config.workers,

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 
 from selfflow_robotics.collecting.behaviours import Novice
 from selfflow_robotics.envs.mapping import Observations
-from selfflow_robotics.planning.config import BY_CRITIC, PlannerConfig
+from selfflow_robotics.planning.config import PlannerConfig
 from selfflow_robotics.policies.base import Policy
 from selfflow_robotics.policies.build import make_policy
 from selfflow_robotics.world_model.world_model import WorldModel
 
-WITHOUT_CRITIC = PlannerConfig()
 WIDELY = PlannerConfig(start="nothing", candidates=16, initial_std=0.5, min_gain=0.0)
 """How the planner of a model without a critic searches where no prior proposes anything."""
 
@@ -87,9 +86,10 @@ def planner_of(model: WorldModel, planner: PlannerConfig | None, from_nothing: b
     Raises:
         ValueError: a setting that makes no sense.
     """
-    config = planner or (WITHOUT_CRITIC if model.critic is None else BY_CRITIC)
-    if from_nothing or (model.prior is None and config.start == "prior"):
-        config = WIDELY if config is WITHOUT_CRITIC else replace(config, start="nothing")
+    config = planner or PlannerConfig()
+    if from_nothing or (model.prior is None and config.start in ("prior", None)):
+        left_open = config == PlannerConfig() and model.critic is None
+        config = WIDELY if left_open else replace(config, start="nothing")
     return make_policy("planner", model, None, config)
 
 

@@ -19,23 +19,8 @@ _LATE_GOALS = (
     *("OpenDrawerAround", "CloseDrawerAround", "CloseDrawerAbove"),
 )
 _KNOWING_NOTHING = ("random-choice", "shuffled", "random", "zero")
-_SEARCH = PlannerConfig(
-    solver="block-cem",
-    objective="critic",
-    start="prior",
-    candidates=64,
-    iterations=3,
-    horizon=4,
-    hold=2,
-    topk=6,
-    initial_std=0.7,
-    min_std=0.1,
-    min_gain=0.0,
-    doubt=1.0,
-    warm_start=True,
-    receding_horizon=2,
-    max_seconds=2.0,
-)
+# What else there is to a search is as suits a model with a critic.
+_SEARCH = PlannerConfig(objective="critic", start="prior", max_seconds=2.0)
 
 
 @dataclass(frozen=True)

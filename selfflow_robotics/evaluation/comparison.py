@@ -34,6 +34,7 @@ from selfflow_robotics.evaluation.results import (
 from selfflow_robotics.evaluation.trial import try_policy, try_task
 from selfflow_robotics.evaluation.video.psnr import imagination
 from selfflow_robotics.machine.precision import computing, resolve
+from selfflow_robotics.planning.config import suited
 from selfflow_robotics.policies.build import (
     POLICIES,
     check_policies,
@@ -127,6 +128,10 @@ def compare(
     tasks, policies = task_ids(comparison.tasks), tuple(dict.fromkeys(comparison.policies))
     seeds = tuple(range(comparison.seed, comparison.seed + comparison.episodes))
     image_size = comparison.image_size or (world_model.camera_size if world_model else (64, 80))
+    options = dict(options or {})
+    if options and world_model is not None:  # what was left open, as it was settled
+        planner = asdict(suited(comparison.planner, world_model))
+        options |= {f"planner.{key}": show(value) for key, value in planner.items()}
     settings = Settings(
         world_model=model_name if world_model is not None else "",
         tasks=tasks,
@@ -134,7 +139,7 @@ def compare(
         seeds=seeds,
         num_envs=comparison.num_envs,
         image_size=image_size if _OURS.intersection(tasks) else None,
-        options=options or {},
+        options=options,
     )
     _try_tasks(settings, world_model, model_name, comparison.mapping)
     for name in ("results.json", "report.html"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from selfflow_robotics.planning.config import BY_CRITIC, PlannerConfig
+from selfflow_robotics.planning.config import PlannerConfig
 from selfflow_robotics.storage.keys import key
 from selfflow_robotics.training.config import (
     CriticTraining,
@@ -45,6 +45,6 @@ class Improvement:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)  # of each round
     prior: PriorTraining = field(default_factory=lambda: PriorTraining(steps=0))  # of the last
     critic: CriticTraining = field(default_factory=lambda: CriticTraining(4000, imagined=0.5))
-    planner: PlannerConfig = field(default_factory=lambda: BY_CRITIC)
+    planner: PlannerConfig = field(default_factory=PlannerConfig)
     seed: int = key("decides who plays what, and every start", 0)
     workers: int | None = key("processes that play; one a CPU when null", None, least=1, most=1024)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from selfflow_robotics.planning.objectives import OBJECTIVES
@@ -21,20 +21,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PlannerConfig:
-    """How the planner searches, and how far ahead the joint policy acts."""
+    """How the planner searches, and how far ahead the joint policy acts.
 
-    solver: str = key(f"{', '.join(SOLVERS)}, or module:Class; adam descends the gradient", "cem")
-    objective: str = key(f"what a plan costs: {', '.join(OBJECTIVES)}, or module:Class", "progress")
-    candidates: int = key("action sequences in an iteration", 8, least=1)
-    iterations: int = key("at most so many", 1, least=1)
-    horizon: int = key("steps imagined", 3, least=1)
-    topk: int = key("elites of an iteration", 3, least=1)
-    receding_horizon: int = key("steps carried out of each plan", 1, least=1)
-    warm_start: bool = key("start from the plan before", False)
-    hold: int = key("steps an action is held: block-cem", 1, least=1)
-    start: Literal["nothing", "prior", "joint", "mixed"] = key(
-        "search from rest, around the prior's guess, from the joint use's draws, or from all",
-        "prior",
+    What is None is as suits the world model: :data:`BY_CRITIC` where it has a critic, else
+    :data:`BY_PROGRESS`. See :func:`suited`.
+    """
+
+    solver: str | None = key(
+        f"{', '.join(SOLVERS)}, or module:Class; adam descends the gradient; null, here as "
+        "below: what suits the model, block-cem where it has a critic, else cem",
+        None,
+    )
+    objective: str | None = key(
+        f"what a plan costs: {', '.join(OBJECTIVES)}, or module:Class; null: critic or progress",
+        None,
+    )
+    candidates: int | None = key("action sequences in an iteration; null: 64 or 8", None, least=1)
+    iterations: int | None = key("at most so many; null: 3 or 1", None, least=1)
+    horizon: int | None = key("steps imagined; null: 4 or 3", None, least=1)
+    topk: int | None = key("elites of an iteration; null: 6 or 3", None, least=1)
+    receding_horizon: int | None = key(
+        "steps carried out of each plan; null: 2 or 1", None, least=1
+    )
+    warm_start: bool | None = key("start from the plan before; null: by a critic", None)
+    hold: int | None = key("steps an action is held: block-cem; null: 2", None, least=1)
+    start: Literal["nothing", "prior", "joint", "mixed"] | None = key(
+        "search from rest, around the prior's guess, from the joint use's draws, or from all; "
+        "null: the first of prior, joint and nothing that the model can do",
+        None,
     )
     proposals: int | None = key(
         "draws among the candidates; when null, a quarter of a mixed start, else all but the start",
@@ -45,10 +59,14 @@ class PlannerConfig:
     steps: int = key("denoising steps an imagined frame", 1, least=1)
     max_seconds: float | None = key("limit of a search", None, above=0)
     max_passes: int | None = key("network passes a search may imagine with, a row", None, least=1)
-    initial_std: float = key("of the first samples, normalised", 0.1, above=0)
-    min_std: float = key("floor of the elites' deviation", 0.02)
-    min_gain: float = key("imagined cost a search must save to be followed", 0.05)
-    doubt: float = key("critic: steps that a deviation of its heads costs", 0.0)
+    initial_std: float | None = key(
+        "of the first samples, normalised; null: 0.7 or 0.1", None, above=0
+    )
+    min_std: float | None = key("floor of the elites' deviation; null: 0.1 or 0.02", None)
+    min_gain: float | None = key(
+        "imagined cost a search must save to be followed; null: 0 or 0.05", None
+    )
+    doubt: float | None = key("critic: steps that a deviation of its heads costs; null: 1", None)
     discount: float = key("weight of an imagined frame to the one before it", 1.0, above=0)
     gripper_threshold: float | None = key(
         "weaker gripper commands keep it, others open or close", None, most=1
@@ -57,14 +75,31 @@ class PlannerConfig:
     joint_receding_horizon: int = key("of these, carried out", 1, least=1)
 
     def __post_init__(self) -> None:
-        require_name(self.solver, SOLVERS, "planner.solver")
-        require_name(self.objective, OBJECTIVES, "planner.objective")
+        require_name(self.solver or "cem", SOLVERS, "planner.solver")
+        require_name(self.objective or "critic", OBJECTIVES, "planner.objective")
 
     @property
     def costing(self) -> dict[str, float]:
         """What objectives are made with; few have a doubt."""
         return {"discount": self.discount} | ({"doubt": self.doubt} if self.doubt else {})
 
+
+BY_PROGRESS = PlannerConfig(
+    solver="cem",
+    objective="progress",
+    candidates=8,
+    iterations=1,
+    horizon=3,
+    topk=3,
+    receding_horizon=1,
+    warm_start=False,
+    hold=1,
+    initial_std=0.1,
+    min_std=0.02,
+    min_gain=0.05,
+    doubt=0.0,
+)
+"""A search around a good prior's guess, of a model that tells how far a task has come."""
 
 BY_CRITIC = PlannerConfig(
     solver="block-cem",
@@ -73,12 +108,53 @@ BY_CRITIC = PlannerConfig(
     iterations=3,
     horizon=4,
     topk=6,
+    receding_horizon=2,
+    warm_start=True,
     hold=2,
     initial_std=0.7,
     min_std=0.1,
     min_gain=0.0,
+    doubt=1.0,
 )
 """A search that needs no prior, of a model with a critic."""
+
+
+def suited(config: PlannerConfig, world_model: WorldModel) -> PlannerConfig:
+    """The settings with all that was left open as suits the model, and what was given.
+
+    What the solver that was given does not have stays open; elites are no more than there are
+    candidates, and no more is held or carried out than is imagined.
+    """
+    from selfflow_robotics.planning.search import Search
+
+    preset = BY_PROGRESS if getattr(world_model, "critic", None) is None else BY_CRITIC
+    found = {
+        name: getattr(preset, name) if value is None else value
+        for name, value in vars(config).items()
+    }
+    for name, most in (
+        ("topk", "candidates"),
+        ("hold", "horizon"),
+        ("receding_horizon", "horizon"),
+    ):
+        if getattr(config, name) is None:
+            found[name] = min(found[name], found[most])
+    solver = named(found["solver"], SOLVERS, "planner.solver", Search)
+    has = {setting.name for setting in fields(solver)}
+    for name in _SETTINGS:
+        if name not in has:
+            found[name] = getattr(config, name)
+    if config.doubt is None and found["objective"] != "critic":
+        found["doubt"] = 0.0
+    if config.start is None:
+        found["start"] = _first_start(world_model)
+    return replace(config, **found)
+
+
+def _first_start(world_model: WorldModel) -> str:
+    if world_model.prior is not None:
+        return "prior"
+    return "nothing" if world_model.config.network.markov else "joint"
 
 
 def make_solver(
@@ -99,13 +175,14 @@ def make_solver(
     from selfflow_robotics.planning.more_steps import Denoising
     from selfflow_robotics.planning.search import Search
 
-    solver: type[Search] = named(config.solver, SOLVERS, "planner.solver", Search)
+    asked, config = config, suited(config, world_model)
+    solver: type[Search] = named(config.solver or "", SOLVERS, "planner.solver", Search)
     settings = _settings(solver, config)
     propose, proposals = _start(world_model, config)
     if "refine" in {setting.name for setting in fields(solver)}:
-        if config.start in ("nothing", "mixed"):
+        if asked.start in ("nothing", "mixed"):
             raise ValueError(
-                f"planner.start={config.start} means nothing to planner.solver={config.solver}, "
+                f"planner.start={asked.start} means nothing to planner.solver={config.solver}, "
                 "which starts from the joint use's draws; leave it out, or choose another solver"
             )
         _require_draws(world_model, config)
@@ -132,10 +209,10 @@ def _start(world_model: WorldModel, config: PlannerConfig) -> tuple[Propose | No
         return world_model.guess, 1
     _require_draws(world_model, config)
     propose: Propose = world_model.propose
-    proposals = config.candidates
+    proposals = config.candidates or 1
     if config.start == "mixed":
         propose = Mixture(world_model.guess, (propose,)) if guesses else propose
-        proposals = math.ceil(config.candidates / 4)
+        proposals = math.ceil(proposals / 4)
     proposals = proposals if config.proposals is None else config.proposals
     return (propose, proposals) if proposals else (None, None)
 
@@ -153,7 +230,8 @@ def _require_draws(world_model: WorldModel, config: PlannerConfig) -> None:
 
 def objective_of(world_model: WorldModel, config: PlannerConfig) -> Objective:
     """What plans cost that carry out the instruction; made with ``(world_model, discount=...)``."""
-    kind = named(config.objective, OBJECTIVES, "planner.objective")
+    config = suited(config, world_model)
+    kind = named(config.objective or "", OBJECTIVES, "planner.objective")
     if config.doubt and "doubt" not in inspect.signature(kind).parameters:
         raise ValueError(
             f"planner.doubt={config.doubt} means nothing to planner.objective={config.objective}, "

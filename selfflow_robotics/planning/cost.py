@@ -67,7 +67,7 @@ def make_objective(
 
     planner = planner or PlannerConfig()
     discount = planner.discount
-    if (goal is not None or cost.target) and planner.objective != PlannerConfig.objective:
+    if (goal is not None or cost.target) and planner.objective is not None:
         raise ValueError(
             f"planner.objective={planner.objective} and a goal were given; plan towards one of them"
         )

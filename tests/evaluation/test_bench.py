@@ -45,7 +45,7 @@ def test_what_is_given_goes_before_the_bench() -> None:
     usual = ["num_envs=10", "planner.iterations=1", "planner.doubt=0"]  # as without a bench
     config = compose("evaluate", Config, [*words, *usual])
     assert (config.tasks, config.seed, config.prior) == (("CloseDrawer",), 7, "5")
-    assert (config.planner.candidates, config.planner.solver) == (16, "block-cem")
+    assert (config.planner.candidates, config.planner.solver) == (16, None)
     assert (config.num_envs, config.planner.iterations, config.planner.doubt) == (10, 1, 0.0)
     plain = compose("evaluate", Config, [])
     assert benched(plain) == plain and plain.planner == PlannerConfig()
@@ -55,7 +55,7 @@ def test_a_bench_is_swept_with_what_is_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    found: list[tuple[int, str, int]] = []
+    found: list[tuple[int | None, str | None, int | None]] = []
 
     def run(config: Config, name: str) -> int:
         planner = config.planner

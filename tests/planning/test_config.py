@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tiny_world import cells_model
+from tiny_world import world_model as tiny_model
 
 from selfflow_robotics import WorldModel
 from selfflow_robotics.planning import (
@@ -18,7 +21,13 @@ from selfflow_robotics.planning import (
     PredictiveSampling,
     Progress,
 )
-from selfflow_robotics.planning.config import PlannerConfig, make_solver
+from selfflow_robotics.planning.config import (
+    BY_CRITIC,
+    BY_PROGRESS,
+    PlannerConfig,
+    make_solver,
+    suited,
+)
 from selfflow_robotics.planning.more_steps import Denoising
 from selfflow_robotics.planning.solvers import SOLVERS
 
@@ -113,3 +122,19 @@ def test_a_model_that_only_imagines_is_not_asked_for_actions() -> None:
 def test_doubt_of_an_objective_without_heads_is_refused() -> None:
     with pytest.raises(ValueError, match=r"planner.doubt=1.0 means nothing to .*=progress"):
         make_solver(cells_model(), PlannerConfig(doubt=1.0, start="nothing"))
+
+
+def test_what_is_left_open_suits_the_model() -> None:
+    critical, plain = tiny_model(critic=True), tiny_model()
+    assert suited(PlannerConfig(), plain) == replace(BY_PROGRESS, start="prior", hold=None)
+    assert suited(PlannerConfig(), critical) == replace(BY_CRITIC, start="prior")
+    assert suited(BY_CRITIC, plain).objective == "critic"
+    narrow = suited(PlannerConfig(candidates=2, horizon=1), critical)
+    assert (narrow.topk, narrow.hold, narrow.receding_horizon) == (2, 1, 1)
+    assert make_solver(critical, PlannerConfig("icem", start="nothing")).candidates == 64
+    for given in (
+        replace(BY_PROGRESS, solver="block-cem", hold=1),
+        PlannerConfig(min_gain=0.05, doubt=0.0),
+    ):
+        for name, value in vars(suited(given, critical)).items():
+            assert getattr(given, name) in (None, value), name

@@ -10,7 +10,7 @@ from selfflow_robotics.envs import LATE_GOALS, TASKS
 from selfflow_robotics.envs.mapping import EnvMapping
 from selfflow_robotics.envs.names import task_ids
 from selfflow_robotics.machine.precision import Precision, computing
-from selfflow_robotics.planning.config import PlannerConfig, objective_of
+from selfflow_robotics.planning.config import PlannerConfig, objective_of, suited
 from selfflow_robotics.world_model.world_model import WorldModel
 
 from .audit import Audit, audit
@@ -35,7 +35,7 @@ def audit_model(
     Raises:
         ValueError, FileNotFoundError: no such model, task or action, before anything is played.
     """
-    config, ids = planner or PlannerConfig(), task_ids(tuple(tasks))
+    ids = task_ids(tuple(tasks))
     for task in LATE_GOALS:
         if task in ids:
             raise ValueError(
@@ -43,6 +43,7 @@ def audit_model(
                 "asks the model for; leave it out, and evaluate in it"
             )
     world_model = WorldModel.from_pretrained(name, device)
+    config = suited(planner or PlannerConfig(), world_model)
     varied = None if source is None else excitation(source, world_model.step_spec)
     own = set(ids) <= set(TASKS)
     with computing(precision, device):
@@ -51,7 +52,7 @@ def audit_model(
             objective_of(world_model, config),
             ids,
             name=name,
-            horizon=config.horizon,
+            horizon=config.horizon or 1,
             candidates=candidates,
             states=states,
             seed=seed,

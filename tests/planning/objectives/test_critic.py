@@ -86,12 +86,12 @@ def model() -> WorldModel:
 
 
 def test_plans_are_searched_towards_fewer_steps(model: WorldModel) -> None:
-    config = PlannerConfig(objective="critic", candidates=12, doubt=0.5, min_gain=0)
+    config = PlannerConfig(candidates=12, doubt=0.5)
     solver = make_solver(model, config)
     frames, actions, states = history(2, 2)
     context = model.observe(frames, actions, "pick can", states)
     plan = solver.plan(context)
-    assert plan.actions_BHA.shape == (2, 3, 7)
+    assert plan.actions_BHA.shape == (2, 4, 7)
     assert isinstance(solver.objective, StepsLeft) and solver.objective.doubt == 0.5
 
 
