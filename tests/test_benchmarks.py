@@ -26,6 +26,7 @@ SLOW = {
     "fuzz": "--inputs 25",
     "environments": "",
     "few_steps": f"{SHIPPED} --data {{data}} --clips 2",
+    "imagination": f"{SHIPPED} --data {{data}} --clips 4 --ahead 2",
     "golden": "--save {out}/numbers.json",
     "kills": "--kills 1 --only tokenizer",
     "latents": "",

@@ -20,7 +20,7 @@ POLICIES = ("random", "expert", "joint", "prior", "planner")
 
 def demo(
     out: Path,
-    model_name: str = "tabletop-small",
+    model_name: str = "tabletop-planner",
     tasks: tuple[str, ...] = (),
     episodes: int = 3,
     seed: int = 20_000,
@@ -56,7 +56,7 @@ def demo(
         ) from error
     comparison = Comparison(
         tasks=tasks,
-        policies=tuple(p for p in POLICIES if p != "prior" or world_model.prior is not None),
+        policies=tuple(p for p in POLICIES if p not in _lacking(world_model)),
         episodes=episodes,
         seed=seed,
         num_envs=episodes,
@@ -74,6 +74,14 @@ def demo(
     report = (out / "report.html").resolve()
     print(f"\n{time.monotonic() - began:.0f} s in all\nreport: {report}")
     return results
+
+
+def _lacking(world_model: WorldModel) -> set[str]:
+    """Policies that the model cannot be."""
+    return {
+        *(["prior"] if world_model.prior is None else []),
+        *(["joint"] if world_model.config.network.markov else []),
+    }
 
 
 def success_table(tasks: Sequence[TaskResult]) -> dict[str, dict[str, dict[str, dict[str, int]]]]:
