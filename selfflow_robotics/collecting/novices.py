@@ -27,13 +27,13 @@ def novice_for(
 ) -> Novice:
     """Who acts in an episode of this source: a world model's prior, or its planner.
 
-    Where its planner plays until somebody takes over, it starts from nothing in half of the
-    episodes; where it plays alone, always as `planner` says.
+    Where `planner.start` is left open, its planner starts from nothing in half of the episodes.
     """
     if source == "intervened":
         return prior(world_model)
     word = int(seed.generate_state(2)[1])
-    policy = _planner(world_model, planner, source == "planner" and word % 2 == 1)
+    left_open = planner is None or planner.start is None
+    policy = _planner(world_model, planner, left_open and word % 2 == 1)
     policy.reset([0], [word])
 
     def act(seen: Mapping[str, Any]) -> NDArray[np.float32]:

@@ -23,6 +23,7 @@ from selfflow_robotics.data.formats import open_dataset
 from selfflow_robotics.data.loader import ClipLoader
 from selfflow_robotics.data.rlds.source import STEPS_LEFT_FILE
 from selfflow_robotics.model.critic import Critic
+from selfflow_robotics.planning.config import suited
 from selfflow_robotics.storage.model_folder import WEIGHTS
 from selfflow_robotics.storage.one_writer import only_writer
 from selfflow_robotics.storage.whole_file import write_whole
@@ -177,13 +178,15 @@ class _Run:
 
     def _playing(self, model: WorldModel, name: str, number: int) -> Playing:
         """How a round is played; number 0 is where planners are judged."""
-        settings = self.settings
+        settings, planner = self.settings, self.settings.planner
+        if not number:
+            planner = replace(planner, start=suited(planner, model).start)
         seed = derive_seed(settings.seed, number) % 2**31
         return Playing(
             seed,
             model.camera_size,
             world_model=name,
-            planner=settings.planner,
+            planner=planner,
             labels=settings.labels if number else "expert",
         )
 
