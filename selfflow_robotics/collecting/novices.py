@@ -32,8 +32,7 @@ def novice_for(
     if source == "intervened":
         return prior(world_model)
     word = int(seed.generate_state(2)[1])
-    left_open = planner is None or planner.start is None
-    policy = _planner(world_model, planner, left_open and word % 2 == 1)
+    policy = _planner(world_model, planner, from_nothing(planner, word))
     policy.reset([0], [word])
 
     def act(seen: Mapping[str, Any]) -> NDArray[np.float32]:
@@ -43,6 +42,11 @@ def novice_for(
         return np.asarray(policy.act(shown, [0])[0])
 
     return act
+
+
+def from_nothing(planner: PlannerConfig | None, word: int) -> bool:
+    """Whether the planner of the episode with this seed starts from nothing."""
+    return (planner is None or planner.start is None) and word % 2 == 1
 
 
 def require_novices(
@@ -60,8 +64,8 @@ def require_novices(
             "leave players.intervened out, or fit one: selfflow prior"
         )
     if {"planner", "alone"} & set(sources):
-        for from_nothing in (False, True):
-            planner_of(model, planner, from_nothing)
+        for from_rest in (False, True):
+            planner_of(model, planner, from_rest)
 
 
 @cache
@@ -78,7 +82,7 @@ def prior(world_model: str) -> Novice:
     return act
 
 
-def planner_of(model: WorldModel, planner: PlannerConfig | None, from_nothing: bool) -> Policy:
+def planner_of(model: WorldModel, planner: PlannerConfig | None, from_rest: bool) -> Policy:
     """The planner, as configured; by default with the critic where the model has one.
 
     Around a prior that the model has not, it starts from nothing.
@@ -87,15 +91,15 @@ def planner_of(model: WorldModel, planner: PlannerConfig | None, from_nothing: b
         ValueError: a setting that makes no sense.
     """
     config = planner or PlannerConfig()
-    if from_nothing or (model.prior is None and config.start in ("prior", None)):
+    if from_rest or (model.prior is None and config.start in ("prior", None)):
         left_open = config == PlannerConfig() and model.critic is None
         config = WIDELY if left_open else replace(config, start="nothing")
     return make_policy("planner", model, None, config)
 
 
 @cache
-def _planner(world_model: str, planner: PlannerConfig | None, from_nothing: bool) -> Policy:
-    return planner_of(_model(world_model), planner, from_nothing)
+def _planner(world_model: str, planner: PlannerConfig | None, from_rest: bool) -> Policy:
+    return planner_of(_model(world_model), planner, from_rest)
 
 
 @cache

@@ -8,7 +8,7 @@ import pytest
 from selfflow_robotics.policies.planner import PlannerPolicy
 from tiny_world import cells_model, world_model
 
-from selfflow_robotics.collecting.novices import planner_of
+from selfflow_robotics.collecting.novices import from_nothing, planner_of
 from selfflow_robotics.planning.config import BY_CRITIC, PlannerConfig
 from selfflow_robotics.planning.objectives.critic import StepsLeft
 from selfflow_robotics.planning.solvers.block_cem import BlockCEM
@@ -43,3 +43,10 @@ def test_what_was_asked_for_is_done_with_and_without_a_prior() -> None:
 def test_a_critic_that_is_not_there_is_missed_at_once() -> None:
     with pytest.raises(ValueError, match="needs a world model that has one"):
         planner_of(cells_model(), BY_CRITIC, False)
+
+
+def test_half_of_the_episodes_start_from_nothing_unless_told() -> None:
+    told = PlannerConfig(start="prior")
+    assert [from_nothing(None, word) for word in range(4)] == [False, True, False, True]
+    assert from_nothing(PlannerConfig(candidates=4), 1)
+    assert not from_nothing(told, 0) and not from_nothing(told, 1)
