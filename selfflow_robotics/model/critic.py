@@ -40,8 +40,9 @@ class Critic(nn.Module):
     The first N - 1 are of 0, 1, 2, ... steps, the last of never: the frame is lost. Proprioception
     is normalised; None stands for unknown. A goal is a frame as well, whose latents are further
     channels of the first convolution; so is the last frame that was seen before it, None for the
-    frame itself: what is imagined is blurred, and where things were is still to be read there. The
-    heads share what they look at, each reads it off anew.
+    frame itself: what is imagined is blurred, and where things were is still to be read there. Of
+    these there may be fewer, each for as many rows in a row. The heads share what they look at,
+    each reads it off anew.
     """
 
     def __init__(self, config: CriticConfig) -> None:
@@ -97,8 +98,8 @@ class Critic(nn.Module):
         )
         known = torch.cat((told, felt), dim=1)
         found = self.find(latents_BCHW.to(dtype, memory_format=torch.channels_last))
-        before = latents_BCHW if before_BCHW is None else before_BCHW
-        found = found + self.find_before(before.to(dtype))
+        before = self.find_before((latents_BCHW if before_BCHW is None else before_BCHW).to(dtype))
+        found = found + before.repeat_interleave(batch // len(before), dim=0)
         if goal_BCHW is not None:
             found = found + self.find_goal(goal_BCHW.to(dtype))
         seen = self.place(F.silu(_modulated(found, self.film(told))))

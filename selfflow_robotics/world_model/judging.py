@@ -160,5 +160,5 @@ def _steps_left(
 
     asked = (each(words_BL), None, None) if goal is None else (None, *map(each, goal))
     state = None if states is None else states.flatten(0, -2)
-    logits = critic(latents.flatten(0, -4), state, *asked, each(before_BCHW))
+    logits = critic(latents.flatten(0, -4), state, *asked, before_BCHW)
     return critic.steps(logits).reshape(*frames, -1)
