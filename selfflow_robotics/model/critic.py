@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -28,26 +27,17 @@ class CriticConfig:
     state_dim: int
     vocabulary: int
     max_words: int
-    heads: int = 3
+    heads: int = 2
     most: int = 40  # steps it counts to; what needs more is lost
     width: int = 48
     hidden: int = 128
 
 
-class Critic(nn.Module):
-    """Latents (B, C, h, w), proprioception (B, P), words (B, L) or a goal -> logits (B, heads, N).
-
-    The first N - 1 are of 0, 1, 2, ... steps, the last of never: the frame is lost. Proprioception
-    is normalised; None stands for unknown. A goal is a frame as well, whose latents are further
-    channels of the first convolution; so is the last frame that was seen before it, None for the
-    frame itself: what is imagined is blurred, and where things were is still to be read there. Of
-    these there may be fewer, each for as many rows in a row. The heads share what they look at,
-    each reads it off anew.
-    """
+class Head(nn.Module):
+    """One of a critic's heads; see :class:`Critic`. `felt_BF` is proprioception and the goal's."""
 
     def __init__(self, config: CriticConfig) -> None:
         super().__init__()
-        self.config = config
         channels, height, width = config.latent
         told, kept, felt = 32, 12, 2 * config.state_dim
         self.words = InstructionEncoder(config.vocabulary, told, config.max_words)
@@ -65,19 +55,58 @@ class Critic(nn.Module):
         self.film_near = nn.Linear(config.hidden, 2 * config.width)
         self.near = nn.Conv2d(config.width + MAPS, config.width, 3, padding=1)
         self.change = nn.Conv2d(config.width, config.width, 3, padding=1)
-        self.keep = nn.Conv2d(config.width, config.heads * kept, 1)
-        read = kept * height * width + told + felt
-        self.count = nn.ModuleList(
-            nn.Sequential(
-                nn.Dropout(0.1),
-                nn.Linear(read, config.hidden),
-                nn.SiLU(),
-                nn.Linear(config.hidden, config.hidden),
-                nn.SiLU(),
-                nn.Linear(config.hidden, config.most + 1),
-            )
-            for _ in range(config.heads)
+        self.keep = nn.Conv2d(config.width, kept, 1)
+        self.count = nn.Sequential(
+            nn.Dropout(0.1),
+            nn.Linear(kept * height * width + told + felt, config.hidden),
+            nn.SiLU(),
+            nn.Linear(config.hidden, config.hidden),
+            nn.SiLU(),
+            nn.Linear(config.hidden, config.most + 1),
         )
+
+    def forward(
+        self,
+        latents_BCHW: Tensor,
+        felt_BF: Tensor,
+        words_BL: Tensor,
+        goal_BCHW: Tensor | None,
+        before_BCHW: Tensor,
+    ) -> Tensor:
+        """Logits (B, N)."""
+        batch = len(latents_BCHW)
+        told = self.words(words_BL).to(felt_BF.dtype)
+        known = torch.cat((told, felt_BF), dim=1)
+        before = self.find_before(before_BCHW)
+        found = self.find(latents_BCHW) + before.repeat_interleave(batch // len(before), dim=0)
+        if goal_BCHW is not None:
+            found = found + self.find_goal(goal_BCHW)
+        seen = self.place(F.silu(_modulated(found, self.film(told))))
+        maps = self.maps(felt_BF).view(batch, MAPS, *seen.shape[-2:])
+        near = self.near(torch.cat((F.silu(seen), maps), dim=1))
+        near = _modulated(near, self.film_near(self.told(known)))
+        seen = F.silu(seen + self.change(F.silu(near)))
+        return self.count(torch.cat((self.keep(seen).flatten(1), known), dim=1))  # type: ignore[no-any-return]
+
+
+class Critic(nn.Module):
+    """Latents (B, C, h, w), proprioception (B, P), words (B, L) or a goal -> logits (B, heads, N).
+
+    The first N - 1 are of 0, 1, 2, ... steps, the last of never: the frame is lost. Proprioception
+    is normalised; None stands for unknown. A goal is a frame as well, whose latents are further
+    channels of the first convolution; so is the last frame that was seen before it, None for the
+    frame itself: what is imagined is blurred, and where things were is still to be read there. Of
+    these there may be fewer, each for as many rows in a row.
+
+    Heads share nothing. Where they look at the same features they err alike: on frames that a
+    search was drawn to, the deviation of such heads went with their error by a rank correlation of
+    0.02 to 0.31, the difference of two critics apart by 0.36 to 0.55.
+    """
+
+    def __init__(self, config: CriticConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.heads = nn.ModuleList(Head(config) for _ in range(config.heads))
 
     def forward(
         self,
@@ -88,31 +117,23 @@ class Critic(nn.Module):
         goal_state_BP: Tensor | None = None,
         before_BCHW: Tensor | None = None,
     ) -> Tensor:
-        batch, dtype = len(latents_BCHW), self.find.weight.dtype
+        batch, dtype = len(latents_BCHW), self.dtype
         if words_BL is None:
             words_BL = torch.zeros(batch, 1, dtype=torch.long, device=latents_BCHW.device)
-        told = self.words(words_BL).to(dtype)
-        unknown = told.new_zeros(batch, self.config.state_dim)
-        felt = torch.cat(
+        unknown = latents_BCHW.new_zeros(batch, self.config.state_dim, dtype=dtype)
+        felt_BF = torch.cat(
             [unknown if one is None else one.to(dtype) for one in (state_BP, goal_state_BP)], dim=1
         )
-        known = torch.cat((told, felt), dim=1)
-        found = self.find(latents_BCHW.to(dtype, memory_format=torch.channels_last))
-        before = self.find_before((latents_BCHW if before_BCHW is None else before_BCHW).to(dtype))
-        found = found + before.repeat_interleave(batch // len(before), dim=0)
-        if goal_BCHW is not None:
-            found = found + self.find_goal(goal_BCHW.to(dtype))
-        seen = self.place(F.silu(_modulated(found, self.film(told))))
-        maps = self.maps(felt).view(batch, MAPS, *seen.shape[-2:])
-        near = self.near(torch.cat((F.silu(seen), maps), dim=1))
-        near = _modulated(near, self.film_near(self.told(known)))
-        seen = F.silu(seen + self.change(F.silu(near)))
-        kept = rearrange(self.keep(seen), "b (n d) h w -> n b (d h w)", n=self.config.heads)
-        counted = [
-            count(torch.cat((read, known), dim=1))
-            for count, read in zip(self.count, kept, strict=True)
-        ]
-        return torch.stack(counted, dim=1)
+        latents = latents_BCHW.to(dtype, memory_format=torch.channels_last)
+        before = latents if before_BCHW is None else before_BCHW.to(dtype)
+        goal = None if goal_BCHW is None else goal_BCHW.to(dtype)
+        said = [head(latents, felt_BF, words_BL, goal, before) for head in self.heads]
+        return torch.stack(said, dim=1)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return next(self.parameters()).dtype
 
     @staticmethod
     def steps(logits: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..data.clips import LatentEpisodes
-from ..model.critic import Critic
+from ..model.critic import Critic, Head
 from ..model.prior import PolicyPrior
 from ..model.step_chances import chances_of
 from ..world_model.rank_correlation import rank_correlation
@@ -77,13 +77,17 @@ def fit_critic(
 
 
 def start_from_prior(critic: Critic, prior: PolicyPrior) -> None:
-    """Let the critic begin with how a policy prior of the same sizes sees.
+    """Let the first head begin with how a policy prior of the same sizes sees.
 
-    The prior has learned to find things from every demonstration.
+    The prior has learned to find things from every demonstration. The other heads begin apart from
+    it, so as to err apart.
     """
+    first = critic.heads[0]
     for name in ("words", "film", "find", "place"):
-        getattr(critic, name).load_state_dict(getattr(prior, name).state_dict())
-    nn.init.zeros_(critic.find_before.weight)
+        getattr(first, name).load_state_dict(getattr(prior, name).state_dict())
+    for head in critic.heads:
+        assert isinstance(head, Head)
+        nn.init.zeros_(head.find_before.weight)
 
 
 def _checked(episodes: LatentEpisodes, config: CriticTraining) -> StepTargets:

@@ -50,3 +50,20 @@ def test_bfloat16_says_the_same_nearly() -> None:
 
 def test_never_is_a_chance() -> None:
     assert critic().lost(torch.zeros(1, 4)).item() == pytest.approx(0.25)
+
+
+def test_heads_share_nothing() -> None:
+    asked, latents = critic().eval(), randn(3, CHANNELS, 4, 6, seed=0)
+    whole = asked(latents)
+    with torch.no_grad():
+        for value in asked.heads[0].parameters():
+            value.zero_()
+    assert not torch.equal(asked(latents)[:, 0], whole[:, 0])
+    torch.testing.assert_close(asked(latents)[:, 1], whole[:, 1], rtol=0, atol=0)
+
+
+def test_one_frame_before_stands_for_rows_in_turn() -> None:
+    asked = critic().eval()
+    latents, before = randn(6, CHANNELS, 4, 6, seed=0), randn(2, CHANNELS, 4, 6, seed=1)
+    few = asked(latents, before_BCHW=before)
+    torch.testing.assert_close(few, asked(latents, before_BCHW=before.repeat_interleave(3, dim=0)))

@@ -33,8 +33,8 @@ def test_it_begins_with_what_the_prior_sees(episodes: LatentEpisodes, tmp_path: 
     model = world_model()
     add_critic(model, tmp_path / "critic.pt", episodes, replace(QUICK, learning_rate=1e-9))
     assert model.critic is not None and model.prior is not None
-    torch.testing.assert_close(model.critic.find.weight, model.prior.find.weight)
-    torch.testing.assert_close(model.critic.place.bias, model.prior.place.bias)
+    torch.testing.assert_close(model.critic.heads[0].find.weight, model.prior.find.weight)
+    torch.testing.assert_close(model.critic.heads[0].place.bias, model.prior.place.bias)
 
 
 def test_it_is_fitted_once_and_anew_where_anything_else_is_asked_for(

@@ -25,7 +25,7 @@ def test_steps_left_are_the_critics_of_each_imagined_frame(model: WorldModel) ->
     context = model.observe(frames, actions, ["pick can", "open drawer"], states)
     future = model.rollout(context, candidate_actions(2, 3, 4))
     found = model.steps_left(context, future)
-    assert found.shape == (2, 3, 4, 3) and ((found >= 0) & (found <= 40)).all()
+    assert found.shape == (2, 3, 4, 2) and ((found >= 0) & (found <= 40)).all()
     assert future.states_BKHP is not None and model.critic is not None
     words, _, _ = model.translation.instruction("open drawer", 3)
     latents, state = future.latents_BKHCHW[1, :, 2], future.states_BKHP[1, :, 2]
