@@ -39,6 +39,7 @@ from .config import Improvement
 from .judging import Judged, from_json, judge
 
 _MAY_CHANGE = ("rounds", "workers")
+_MOST_TIMES = 4  # that an episode of a planner's own comes in an epoch
 _STARTS = 20  # whose instructions are looked at
 
 
@@ -267,7 +268,8 @@ def _times(data: Sequence[Dataset], recorded: Sequence[Dataset]) -> int:
     They are few and matter most. Off-policy learners draw half from each (RLPD, arXiv 2302.02948),
     which here would show a first round's states to a critic thirty times.
     """
-    return max(1, round(sum(map(len, data)) / (2 * max(1, sum(map(len, recorded))))))
+    third = sum(map(len, data)) / (2 * max(1, sum(map(len, recorded))))
+    return min(max(1, round(third)), _MOST_TIMES)
 
 
 def _frames(recorded: Path) -> int:
