@@ -160,6 +160,8 @@ def test_killed_between_and_inside_stages_it_comes_to_the_same(
     assert "holds the rounds of another run: seed was 5 and is 6" in said
 
 
-@pytest.mark.parametrize(("data", "own", "times"), [(3600, 400, 4), (3600, 100, 4), (3600, 1200, 2), (50, 100, 1)])
+@pytest.mark.parametrize(
+    ("data", "own", "times"), [(3600, 400, 4), (3600, 100, 4), (3600, 1200, 2), (50, 100, 1)]
+)
 def test_a_third_of_what_rounds_fit_is_the_planners_own(data: int, own: int, times: int) -> None:
     assert _times([range(data)], [range(own)]) == times  # type: ignore[list-item]
