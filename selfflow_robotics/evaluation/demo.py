@@ -80,7 +80,7 @@ def _lacking(world_model: WorldModel) -> set[str]:
     """Policies that the model cannot be."""
     return {
         *(["prior"] if world_model.prior is None else []),
-        *(["joint"] if world_model.config.network.markov else []),
+        *([] if world_model.config.network.acts else ["joint"]),
     }
 
 

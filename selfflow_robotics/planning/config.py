@@ -154,7 +154,7 @@ def suited(config: PlannerConfig, world_model: WorldModel) -> PlannerConfig:
 def _first_start(world_model: WorldModel) -> str:
     if world_model.prior is not None:
         return "prior"
-    return "nothing" if world_model.config.network.markov else "joint"
+    return "joint" if world_model.config.network.acts else "nothing"
 
 
 def make_solver(
