@@ -20,7 +20,7 @@ folder "out". "--json FILE" writes the success table as JSON too.
 
 @dataclass(frozen=True)
 class Config:
-    world_model: str = key("shipped name, or the folder of a model", "tabletop-planner")
+    world_model: str = key("shipped name, or the folder of a model", "tabletop-small")
     tasks: tuple[str, ...] = key("all five when empty", ())
     episodes: int = key("episodes a task and policy", 3, least=1)
     seed: int = key("of the first episode", 20_000)

@@ -21,7 +21,6 @@ always naming the mean action.
 
 @dataclass(frozen=True)
 class Config(OfWorldModel):
-    world_model: str = key("shipped name, folder, or org/name of the Hub", "tabletop-small")
     data: DataConfig = field(default_factory=DataConfig)
     episodes: int = key("the first so many of the split", 20, least=1)
     steps: int = key("passes of the network an action", 4, least=1)

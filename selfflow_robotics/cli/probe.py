@@ -20,7 +20,6 @@ found by the name "state". Plan with it: "selfflow plan cost.probe=state cost.ta
 
 @dataclass(frozen=True)
 class Config(OfWorldModel):
-    world_model: str = key("shipped name, folder, or org/name of the Hub", "tabletop-small")
     data: DataConfig = field(default_factory=DataConfig)
     episodes: int = key("of each side of the split, at most", 400, least=1)
     out: Path | None = key("folder to write; MODEL/probes/state when null", None)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class OfWorldModel:
     """A world model, and where it computes."""
 
-    world_model: str = key("shipped name, folder, or org/name of the Hub", "tabletop-planner")
+    world_model: str = key("shipped name, folder, or org/name of the Hub", "tabletop-small")
     device: str = key("of the world model: cpu, cuda", "cpu")
 
     def load_world_model(self) -> WorldModel:

@@ -27,7 +27,7 @@ class Comparison:
         "simulator for its world model; random-choice: one of the planner's candidates; shuffled: "
         "the planner, its costs dealt out anew; true-frames: the planner, its candidates carried "
         "out in copies; or module:Class of your own",
-        ("planner", "prior", "expert", "random", "zero"),
+        ("planner", "prior", "joint", "expert", "random", "zero"),
     )
     episodes: int = key("episodes a task and policy", 50, least=1)
     seed: int = key("of the first episode; then one more each", 10_000)
