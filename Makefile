@@ -85,13 +85,14 @@ tabletop-small: $(installed)
 	$(bin)/selfflow finetune out=$(RUNS)/world start=$(RUNS)/pretrained \
 	    tokenizer=$(RUNS)/tokenizer data=$(RUNS)/tabletop cache=$(RUNS)/latents model=cells0 \
 	    objective=unrolled objective.ahead=6 trainer=tabletop-finetune trainer.frames=7 \
-	    trainer.batch_size=16 prior.steps=8000 critic.steps=8000 critic.imagined=0.5
+	    trainer.batch_size=16 prior.steps=8000 \
+	    critic.steps=32000 critic.batch_size=48 critic.imagined=0.5
 	$(bin)/selfflow improve out=$(RUNS)/improved world_model=$(RUNS)/world data=$(RUNS)/tabletop \
 	    cache=$(RUNS)/latents rounds=2 episodes=70 judged=6 players.planner=0.35 \
 	    players.alone=0.25 players.wander=0.05 players.shut=0.05 players.fumble=0.15 \
 	    players.perturbed=0.05 planner.candidates=32 planner.iterations=2 objective=unrolled \
 	    objective.ahead=6 trainer=tabletop-finetune trainer.frames=7 trainer.batch_size=16 \
-	    trainer.steps=2000 critic.steps=4000 prior.steps=16000 seed=2
+	    trainer.steps=2000 critic.steps=16000 critic.batch_size=48 prior.steps=16000 seed=2
 
 # A model with a joint policy, from the world model and the data of tabletop-small.
 tabletop-joint: $(installed)
