@@ -147,7 +147,7 @@ def suited(config: PlannerConfig, world_model: WorldModel) -> PlannerConfig:
     if config.doubt is None and found["objective"] != "critic":
         found["doubt"] = 0.0
     if config.start is None:
-        found["start"] = _first_start(world_model)
+        found["start"] = "joint" if "refine" in has else _first_start(world_model)
     return replace(config, **found)
 
 
@@ -175,14 +175,14 @@ def make_solver(
     from selfflow_robotics.planning.more_steps import Denoising
     from selfflow_robotics.planning.search import Search
 
-    asked, config = config, suited(config, world_model)
+    config = suited(config, world_model)
     solver: type[Search] = named(config.solver or "", SOLVERS, "planner.solver", Search)
     settings = _settings(solver, config)
     propose, proposals = _start(world_model, config)
     if "refine" in {setting.name for setting in fields(solver)}:
-        if asked.start in ("nothing", "mixed"):
+        if config.start in ("nothing", "mixed"):
             raise ValueError(
-                f"planner.start={asked.start} means nothing to planner.solver={config.solver}, "
+                f"planner.start={config.start} means nothing to planner.solver={config.solver}, "
                 "which starts from the joint use's draws; leave it out, or choose another solver"
             )
         _require_draws(world_model, config)

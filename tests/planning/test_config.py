@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from selfflow_robotics.policies.build import make_policy
 from tiny_world import cells_model
 from tiny_world import world_model as tiny_model
 
@@ -117,6 +118,8 @@ def test_a_model_that_only_imagines_is_not_asked_for_actions() -> None:
             make_solver(model, config, lambda context, rollout: rollout)
     with pytest.raises(ValueError, match="policy-guided draws actions"):
         make_solver(model, PlannerConfig("policy-guided"), lambda context, rollout: rollout)
+    with pytest.raises(ValueError, match="policy-guided draws actions"):
+        make_policy("planner", model, None, PlannerConfig("policy-guided"))
 
 
 def test_doubt_of_an_objective_without_heads_is_refused() -> None:
