@@ -50,7 +50,8 @@ def _require_fit(own: Mapping[str, Tensor], state: Mapping[str, Tensor], source:
         if expected != found:
             raise ValueError(
                 f"{source / WEIGHTS} does not fit its {CONFIG}: {key} is {found}, expected "
-                f"{expected}; copy both files of one model"
+                f"{expected}; copy both files of one model, or, where another version wrote "
+                "them, train it anew with this one"
             )
 
 
